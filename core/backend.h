@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * backend.h - what a device must offer: a private layout for keys and values ("lanes"), packed weight matrices, the engine's
+ * two hot calls over them, and one function pointer per line of ops.def.
+ *
+ * A lane is the keys and values of one (sequence, layer, KV head). Its layout belongs to the backend: the reference stores
+ * plain rows, the CPU transposes keys tile by tile so that a tile's scores are one small matrix product. Reading a lane back
+ * gives plain f32 rows. Zeroed memory is a valid empty lane.
+ */
+#ifndef KVB_BACKEND_H
+#define KVB_BACKEND_H
+#include "internal.h"
+
+enum { KVB_TILE = 64 }; /* keys per attention tile, at absolute positions: part of the definition of canonical attention */
+
+typedef struct kvb_backend kvb_backend;
+typedef struct kvb_packed kvb_packed; /* a weight matrix [out, in] in the backend's own format */
+
+/* Geometry of a lane: `capacity` keys of head_dim elements; dtype KVB_F32 or KVB_BF16. */
+typedef struct kvb_lane_kind {
+    int32_t head_dim, dtype;
+} kvb_lane_kind;
+
+typedef struct kvb_lane {
+    void *keys, *values; /* lane_bytes each; NULL while capacity is 0 */
+    int32_t capacity;    /* what the lane was allocated for; rounded up by the backend's layout */
+    int32_t n;           /* keys stored */
+} kvb_lane;
+
+/*
+ * One query token in an attention call. Its keys are `prefix` (all of a finished passage, thinned by `mask`), then the first
+ * own_n keys of `own`. A prefilling passage has no prefix and is its own lane. Lanes are arrays over KV heads.
+ */
+typedef struct kvb_attn_row {
+    const kvb_lane *prefix; /* [kv_heads] or NULL */
+    const uint64_t *mask;   /* [kv_heads][words] for the prefix, bit = kept; NULL = everything */
+    const kvb_lane *own;    /* [kv_heads] */
+    int32_t words;          /* mask words per KV head */
+    int32_t own_n;
+} kvb_attn_row;
+
+struct kvb_backend {
+    const char *name;
+
+    /* Bytes of the keys (and of the values) of a lane. */
+    int64_t (*lane_bytes)(const kvb_lane_kind *kind, int32_t capacity);
+    /* Stores one key and value [head_dim] at `index` < capacity. */
+    void (*lane_put)(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
+    void (*lane_get)(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
+
+    /*
+     * Canonical attention of `rows` query tokens: q [rows, heads, head_dim] f32 (after RoPE) -> y [rows, heads * head_dim],
+     * f32 or bf16. A row's bits do not depend on its neighbours.
+     */
+    kvb_status (*attend)(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
+                         const float *q, double scale, kvb_tensor *y);
+
+    /* w [out, in] f32 -> packed in dtype; then y [rows, out] f32 (+)= x [rows, in] w^T + bias. rows is one of the buckets. */
+    kvb_status (*pack)(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
+    void (*pack_free)(kvb_packed *packed);
+    int64_t (*pack_bytes)(const kvb_packed *packed);
+    kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, float *y);
+
+#define KVB_OP(name, parameters, arguments) kvb_status (*name) parameters;
+#include "ops.def"
+#undef KVB_OP
+};
+
+const kvb_backend *kvb_backend_get(int32_t device); /* NULL with a diagnostic for an unknown device */
+extern const kvb_backend kvb_backend_ref, kvb_backend_cpu;
+
+/* The dispatchers, for C callers: the op on `device`, or the reference (counted) where the backend has none. */
+#define KVB_UNPACK(...) __VA_ARGS__
+#define KVB_OP(name, parameters, arguments) kvb_status kvb_op_##name(int32_t device, KVB_UNPACK parameters);
+#include "ops.def"
+#undef KVB_OP
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * batch.c - continuous batching of continuations: questions appended to (evicted) contexts, then decoded greedily.
+ *
+ * Every step packs one row per decoding sequence and fills the rest with question rows, admitting new requests while there is
+ * room; a sequence that ends gives its slot back at once. Order and company never change a result (step.c), so the packing is
+ * free to be greedy. Rows stay in admission order, which keeps rows of one passage together for attention.
+ * Rejected: a fixed batch that waits for its slowest member (half the rows idle once answers differ in length).
+ */
+#include "model.h"
+
+enum { MAX_LIVE = KVB_STEP_ROWS };
+static const int64_t default_bytes = (int64_t)640 << 20;
+
+/* Memory for one sequence's own keys and values; handed on from those that end to those that start. */
+typedef struct slot {
+    struct slot *next;
+    kvb_lane *lane; /* [layers][kv_heads] */
+    char *memory;
+    int64_t bytes;
+    int32_t capacity;
+} slot;
+
+typedef struct sequence {
+    struct sequence *next; /* in the queue or among the finished */
+    kvb_request request;   /* ctx and keep retained */
+    int32_t *ids;          /* the question, then what was generated */
+    float *margins;        /* of what was generated */
+    float *logits;         /* [n, vocab] or NULL */
+    int32_t fed, made, first_position, stop;
+    int32_t taken, best;   /* rows in the current step; greedy token of its last row */
+    float margin;
+    slot *slot; /* while live */
+} sequence;
+
+typedef struct list {
+    sequence *first, *last;
+    int32_t n;
+} list;
+
+struct kvb_batch {
+    kvb_model *m;
+    kvb_step *step;
+    int32_t *stop_ids, n_stop;
+    int64_t max_bytes, used_bytes;
+    list queue, finished;
+    slot *free_slots;
+    sequence *live[MAX_LIVE], *returned;
+    int32_t n_live;
+    kvb_row rows[KVB_STEP_ROWS];
+    int64_t row_count, padded_count, steps;
+};
+
+static void push(list *l, sequence *s) {
+    s->next = NULL;
+    if (l->last) l->last->next = s;
+    else l->first = s;
+    l->last = s;
+    l->n++;
+}
+
+static sequence *pop(list *l) {
+    sequence *s = l->first;
+    if (!s) return NULL;
+    l->first = s->next;
+    if (!l->first) l->last = NULL;
+    l->n--;
+    return s;
+}
+
+static void destroy_slot(slot *s) {
+    if (!s) return;
+    kvb_free(s->lane);
+    kvb_free(s->memory);
+    kvb_free(s);
+}
+
+static void destroy(sequence *s) {
+    if (!s) return;
+    kvb_ctx_free(s->request.ctx);
+    kvb_keep_free(s->request.keep);
+    kvb_free(s->ids);
+    kvb_free(s->margins);
+    kvb_free(s->logits);
+    destroy_slot(s->slot);
+    kvb_free(s);
+}
+
+kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, int64_t max_bytes, kvb_batch **out) {
+    if (n_stop < 0 || max_bytes < 0) return kvb_fail(KVB_E_ARG, "batch: %d stop tokens, %lld bytes", n_stop, (long long)max_bytes);
+    kvb_batch *b = kvb_alloc(sizeof *b, KVB_MEM_OTHER);
+    if (!b) return KVB_E_MEMORY;
+    b->m = m;
+    kvb_model_retain(m);
+    b->max_bytes = max_bytes ? max_bytes : default_bytes;
+    b->n_stop = n_stop;
+    b->stop_ids = kvb_alloc_array((size_t)n_stop, sizeof *b->stop_ids, KVB_MEM_OTHER);
+    kvb_status status = b->stop_ids ? kvb_step_new(m, &b->step) : KVB_E_MEMORY;
+    if (status != KVB_OK) {
+        kvb_batch_free(b);
+        return status;
+    }
+    if (n_stop) memcpy(b->stop_ids, stop_ids, (size_t)n_stop * sizeof *stop_ids);
+    *out = b;
+    return KVB_OK;
+}
+
+void kvb_batch_free(kvb_batch *b) {
+    if (!b) return;
+    for (sequence *s; (s = pop(&b->queue));) destroy(s);
+    for (sequence *s; (s = pop(&b->finished));) destroy(s);
+    for (int32_t i = 0; i < b->n_live; i++) destroy(b->live[i]);
+    for (slot *s = b->free_slots, *next; s; s = next) {
+        next = s->next;
+        destroy_slot(s);
+    }
+    destroy(b->returned);
+    kvb_step_free(b->step);
+    kvb_free(b->stop_ids);
+    kvb_model_free(b->m);
+    kvb_free(b);
+}
+
+/* ---- requests ---- */
+
+static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
+    const kvb_model_desc *d = &b->m->desc;
+    if (!r->ctx) return kvb_fail(KVB_E_ARG, "batch: the context is missing or closed");
+    if (r->ctx->model != b->m) return kvb_fail(KVB_E_ARG, "batch: the context belongs to another model");
+    if (r->n < 1) {
+        kvb_fail(KVB_E_ARG, "batch: the question has no tokens");
+        kvb_hint("-> give at least one token to append");
+        return KVB_E_ARG;
+    }
+    if (r->max_new < 0 || (r->max_new == 0 && !(r->flags & KVB_WANT_LOGITS)))
+        return kvb_fail(KVB_E_ARG, "batch: max_new_tokens is %d, expected at least 1", r->max_new);
+    if (r->keep && r->ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
+    if (r->keep && (r->keep->layers != d->layers || r->keep->heads != d->kv_heads || r->keep->tokens != r->ctx->tokens))
+        return kvb_fail(KVB_E_SHAPE, "batch: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
+                        r->keep->layers, r->keep->heads, r->keep->tokens, d->layers, d->kv_heads, r->ctx->tokens);
+    int64_t start = r->position < 0 ? r->ctx->tokens : r->position, end = start + r->n + r->max_new;
+    if (end > d->max_positions) {
+        kvb_fail(KVB_E_ARG, "batch: context %lld + question %d + %d new tokens exceed the model's %d positions", (long long)start, r->n,
+                 r->max_new, d->max_positions);
+        kvb_hint("-> shorten the passage, or ask for fewer new tokens");
+        return KVB_E_ARG;
+    }
+    return kvb_model_check_ids(b->m, r->ids, r->n);
+}
+
+kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
+    KVB_TRY(check_request(b, r));
+    sequence *s = kvb_alloc(sizeof *s, KVB_MEM_OTHER);
+    if (!s) return KVB_E_MEMORY;
+    s->request = *r;
+    kvb_ctx_retain(r->ctx);
+    kvb_keep_retain(r->keep);
+    s->stop = KVB_STOP_LENGTH;
+    s->first_position = r->position < 0 ? r->ctx->tokens : r->position;
+    s->ids = kvb_alloc_array((size_t)(r->n + r->max_new), sizeof *s->ids, KVB_MEM_OTHER);
+    s->margins = kvb_alloc_array((size_t)r->max_new + 1, sizeof *s->margins, KVB_MEM_OTHER);
+    bool wants = r->flags & KVB_WANT_LOGITS;
+    if (wants) s->logits = kvb_alloc_array((size_t)r->n, (size_t)b->m->desc.vocab * sizeof(float), KVB_MEM_CACHE);
+    if (!s->ids || !s->margins || (wants && !s->logits)) {
+        destroy(s);
+        return KVB_E_MEMORY;
+    }
+    memcpy(s->ids, r->ids, (size_t)r->n * sizeof *r->ids);
+    push(&b->queue, s);
+    return KVB_OK;
+}
+
+int32_t kvb_batch_queued(const kvb_batch *b) { return b->queue.n; }
+int32_t kvb_batch_in_flight(const kvb_batch *b) { return b->n_live; }
+int64_t kvb_batch_rows(const kvb_batch *b) { return b->row_count; }
+int64_t kvb_batch_padded_rows(const kvb_batch *b) { return b->padded_count; }
+int64_t kvb_batch_steps(const kvb_batch *b) { return b->steps; }
+
+/* ---- admission ---- */
+
+/* A free slot of this capacity, or a new one (stale keys in a used slot are finite and never seen). */
+static kvb_status take_slot(kvb_batch *b, int32_t capacity, slot **out) {
+    const kvb_model_desc *d = &b->m->desc;
+    slot *s = b->free_slots;
+    if (s) b->free_slots = s->next;
+    if (s && s->capacity != capacity) {
+        destroy_slot(s);
+        s = NULL;
+    }
+    if (!s) {
+        s = kvb_alloc(sizeof *s, KVB_MEM_CACHE);
+        if (!s) return KVB_E_MEMORY;
+        s->capacity = capacity;
+        s->bytes = kvb_model_kv_bytes(b->m, capacity);
+        s->memory = kvb_alloc((size_t)s->bytes, KVB_MEM_CACHE);
+        s->lane = kvb_alloc_array((size_t)d->layers * (size_t)d->kv_heads, sizeof *s->lane, KVB_MEM_CACHE);
+        if (!s->memory || !s->lane) {
+            destroy_slot(s);
+            return KVB_E_MEMORY;
+        }
+    }
+    kvb_model_carve_lanes(b->m, s->lane, s->memory, capacity);
+    *out = s;
+    return KVB_OK;
+}
+
+static int32_t capacity_of(const sequence *s) { return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32); }
+
+static bool has_room(const kvb_batch *b, const sequence *s) {
+    int64_t bytes = kvb_model_kv_bytes(b->m, capacity_of(s));
+    return b->n_live < MAX_LIVE && (b->n_live == 0 || b->used_bytes + bytes <= b->max_bytes);
+}
+
+/* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
+static kvb_status admit(kvb_batch *b, bool *admitted) {
+    *admitted = false;
+    if (!b->queue.first || !has_room(b, b->queue.first)) return KVB_OK;
+    sequence *s = b->queue.first;
+    KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
+    kvb_status status = take_slot(b, capacity_of(s), &s->slot);
+    if (status == KVB_E_MEMORY && b->n_live > 0) {
+        b->max_bytes = b->used_bytes;
+        return KVB_OK;
+    }
+    if (status != KVB_OK) return status;
+    b->live[b->n_live++] = pop(&b->queue);
+    b->used_bytes += s->slot->bytes;
+    *admitted = true;
+    return KVB_OK;
+}
+
+/* ---- one step ---- */
+
+static bool decoding(const sequence *s) { return s->fed >= s->request.n; }
+
+/* Adds up to `room` rows of s; returns how many. */
+static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
+    int32_t want = decoding(s) ? 1 : s->request.n - s->fed;
+    s->taken = want < room ? want : room;
+    for (int32_t i = 0; i < s->taken; i++) {
+        int32_t index = s->fed + i;
+        bool question = index < s->request.n, last = index >= s->request.n - 1;
+        bool wants_token = last && s->request.max_new > 0;
+        b->rows[n + i] = (kvb_row){
+            .id = s->ids[index], .position = s->first_position + index, .index = index, .own = s->slot->lane,
+            .prefix = s->request.ctx, .keep = s->request.keep,
+            .logits = question && s->logits ? s->logits + (int64_t)index * b->m->desc.vocab : NULL,
+            .best = wants_token ? &s->best : NULL, .margin = wants_token ? &s->margin : NULL,
+        };
+    }
+    return s->taken;
+}
+
+static kvb_status pack(kvb_batch *b, int32_t *rows) {
+    int32_t n = 0, decode = 0;
+    for (int32_t i = 0; i < b->n_live; i++) decode += decoding(b->live[i]);
+    int32_t budget = KVB_STEP_ROWS - decode; /* rows left for questions */
+    for (int32_t i = 0; i < b->n_live; i++) {
+        sequence *s = b->live[i];
+        bool appending = !decoding(s);
+        int32_t taken = take(b, s, n, appending ? budget : 1);
+        budget -= appending ? taken : 0;
+        n += taken;
+    }
+    while (budget > 0) {
+        bool admitted;
+        KVB_TRY(admit(b, &admitted));
+        if (!admitted) break;
+        int32_t taken = take(b, b->live[b->n_live - 1], n, budget);
+        budget -= taken;
+        n += taken;
+    }
+    *rows = n;
+    return KVB_OK;
+}
+
+static bool is_stop(const kvb_batch *b, int32_t id) {
+    for (int32_t i = 0; i < b->n_stop; i++)
+        if (b->stop_ids[i] == id) return true;
+    return false;
+}
+
+/* Takes in what the step computed for s; true when s is done. */
+static bool settle(const kvb_batch *b, sequence *s) {
+    s->fed += s->taken;
+    if (s->taken == 0 || s->fed < s->request.n) return false;
+    if (s->request.max_new == 0) return true;
+    s->ids[s->request.n + s->made] = s->best;
+    s->margins[s->made++] = s->margin;
+    if (!(s->request.flags & KVB_IGNORE_STOP) && is_stop(b, s->best)) {
+        s->stop = KVB_STOP_TOKEN;
+        return true;
+    }
+    return s->made == s->request.max_new;
+}
+
+static void finish(kvb_batch *b, sequence *s) {
+    b->used_bytes -= s->slot->bytes;
+    s->slot->next = b->free_slots;
+    b->free_slots = s->slot;
+    s->slot = NULL;
+    push(&b->finished, s);
+}
+
+static void drop_returned(kvb_batch *b) {
+    destroy(b->returned);
+    b->returned = NULL;
+}
+
+kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
+    int32_t n, kept = 0;
+    drop_returned(b);
+    KVB_TRY(pack(b, &n));
+    if (n > 0) {
+        KVB_TRY(kvb_step_run(b->step, b->rows, n));
+        b->row_count += n;
+        b->padded_count += kvb_model_bucket(b->m, n);
+        b->steps++;
+    }
+    for (int32_t i = 0; i < b->n_live; i++) {
+        sequence *s = b->live[i];
+        if (settle(b, s)) finish(b, s);
+        else b->live[kept++] = s;
+    }
+    b->n_live = kept;
+    *pending = b->queue.n + b->n_live;
+    return KVB_OK;
+}
+
+int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
+    drop_returned(b);
+    sequence *s = pop(&b->finished);
+    if (!s) return 0;
+    b->returned = s;
+    *out = (kvb_result){
+        .tag = s->request.tag, .ids = s->ids + s->request.n, .margins = s->margins, .logits = s->logits, .n = s->made,
+        .n_logits = s->logits ? s->request.n : 0, .stop = s->stop,
+    };
+    return 1;
+}

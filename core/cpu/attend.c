@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attend.c - canonical attention on the CPU: the layout of lanes, and the walk over blocks of query rows and tiles of keys.
+ *
+ * Query rows that read the same passage are worked on together, whatever their keep-sets: a tile's scores are one dense
+ * product for all of them, and each row's mask word decides afterwards. Evicted keys cost arithmetic but no bookkeeping, and a
+ * row's bits cannot depend on who shares its block. Rejected: gathering the kept keys of each row (a different order of
+ * summation per keep-set, so that "evict nothing" would not be bit-equal to the full cache; and slower under 2k tokens).
+ */
+#include "cpu.h"
+#include <math.h>
+#include <omp.h>
+
+const kvb_cpu_kernels *kvb_cpu_pick(void) {
+#if defined(__x86_64__)
+    const char *tier = kvb_cpu_tier();
+    if (strcmp(tier, "avx512") == 0 || strcmp(tier, "amx-bf16") == 0) return &kvb_kernels_avx512;
+    if (strcmp(tier, "avx2") == 0) return &kvb_kernels_avx2;
+#endif
+    return &kvb_kernels_scalar;
+}
+
+/* ---- lanes ---- */
+
+static int64_t padded(int32_t head_dim) { return kvb_round_up(head_dim, 32); }
+
+int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity) {
+    int64_t keys = kvb_round_up(capacity, KVB_LANE_UNIT);
+    return kind->dtype == KVB_BF16 ? keys * padded(kind->head_dim) * 2 : keys * kind->head_dim * 4;
+}
+
+/* bf16 keys: per block of 16, pairs of dimensions side by side ([dim / 2][16 keys][2]), as AMX reads its second operand. */
+static int64_t key16_at(int64_t dim_padded, int32_t index, int32_t d) {
+    return (index / 16) * 16 * dim_padded + (d / 2) * 32 + (index % 16) * 2 + d % 2;
+}
+
+/* bf16 values: per block of 32 keys and 16 dimensions, pairs of keys side by side ([16 key pairs][16 dims][2]). */
+static int64_t value16_at(int64_t dim_padded, int32_t index, int32_t d) {
+    return (index / 32) * 32 * dim_padded + (d / 16) * 512 + (index % 32 / 2) * 32 + (d % 16) * 2 + index % 2;
+}
+
+static int64_t key32_at(int32_t dim, int32_t index, int32_t d) {
+    return (int64_t)(index / KVB_KEY_BLOCK) * KVB_KEY_BLOCK * dim + (int64_t)d * KVB_KEY_BLOCK + index % KVB_KEY_BLOCK;
+}
+
+void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value) {
+    int32_t dim = kind->head_dim;
+    if (kind->dtype == KVB_BF16) {
+        int64_t wide = padded(dim);
+        uint16_t *k = lane->keys, *v = lane->values;
+        for (int32_t d = 0; d < dim; d++) {
+            k[key16_at(wide, index, d)] = kvb_f32_to_bf16(key[d]);
+            v[value16_at(wide, index, d)] = kvb_f32_to_bf16(value[d]);
+        }
+        return;
+    }
+    float *k = lane->keys;
+    for (int32_t d = 0; d < dim; d++) k[key32_at(dim, index, d)] = key[d];
+    memcpy((float *)lane->values + (int64_t)index * dim, value, (size_t)dim * sizeof(float));
+}
+
+void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value) {
+    int32_t dim = kind->head_dim;
+    if (kind->dtype == KVB_BF16) {
+        int64_t wide = padded(dim);
+        for (int32_t d = 0; key && d < dim; d++) key[d] = kvb_bf16_to_f32(((const uint16_t *)lane->keys)[key16_at(wide, index, d)]);
+        for (int32_t d = 0; value && d < dim; d++)
+            value[d] = kvb_bf16_to_f32(((const uint16_t *)lane->values)[value16_at(wide, index, d)]);
+        return;
+    }
+    for (int32_t d = 0; key && d < dim; d++) key[d] = ((const float *)lane->keys)[key32_at(dim, index, d)];
+    if (value) memcpy(value, (const float *)lane->values + (int64_t)index * dim, (size_t)dim * sizeof(float));
+}
+
+/* ---- the walk ---- */
+
+enum { ROOM = KVB_QUERY_BLOCK + 16 }; /* tiles work on up to 16 rows at once and may touch rows past the block's last */
+
+typedef struct scratch {
+    kvb_attn_block block;
+    uint64_t word[KVB_QUERY_BLOCK];
+} scratch;
+
+static int64_t scratch_bytes(int32_t dim, int64_t wide) {
+    return (int64_t)ROOM * (dim * 8 + wide * 2 + KVB_TILE * 6 + 8) + 64 * 8;
+}
+
+static void carve(scratch *s, char *memory, int32_t dim, int64_t wide, float scale) {
+    kvb_attn_block *b = &s->block;
+    b->head_dim = dim;
+    b->padded_dim = (int32_t)wide;
+    b->scale = scale;
+#define TAKE(field, count)                                                                                             \
+    b->field = (void *)memory;                                                                                         \
+    memory += kvb_round_up((int64_t)(count) * (int64_t)sizeof *b->field, 64)
+    TAKE(q, ROOM * dim);
+    TAKE(o, ROOM * dim);
+    TAKE(q16, ROOM * wide);
+    TAKE(s, ROOM * KVB_TILE);
+    TAKE(p16, ROOM * KVB_TILE);
+    TAKE(m, ROOM);
+    TAKE(l, ROOM);
+#undef TAKE
+}
+
+typedef void tile_function(kvb_attn_block *, int32_t, int32_t, const void *, const void *, int32_t, int32_t, const uint64_t *);
+
+/* All tiles of one lane for rows [first, first + n). seen[i] keys are visible to the i-th token, mask words thin them. */
+static void walk(scratch *s, tile_function *tile, const kvb_lane *lane, const kvb_attn_row *row, int32_t tokens, int32_t group,
+                 int32_t first, int32_t kv_head, bool prefix) {
+    int32_t longest = 0;
+    for (int32_t i = 0; i < tokens; i++) {
+        int32_t n = prefix ? lane->n : row[i].own_n;
+        longest = n > longest ? n : longest;
+    }
+    for (int32_t t = 0; t * KVB_TILE < longest; t++) {
+        uint64_t any = 0;
+        for (int32_t i = 0; i < tokens; i++) {
+            int32_t visible = (prefix ? lane->n : row[i].own_n) - t * KVB_TILE;
+            uint64_t word = visible >= KVB_TILE ? ~0ull : visible <= 0 ? 0 : (1ull << visible) - 1;
+            if (prefix && row[i].mask) word &= row[i].mask[(int64_t)kv_head * row[i].words + t];
+            any |= word;
+            for (int32_t g = 0; g < group; g++) s->word[i * group + g] = word;
+        }
+        if (!any) continue;
+        int32_t keys = longest - t * KVB_TILE < KVB_TILE ? longest - t * KVB_TILE : KVB_TILE;
+        tile(&s->block, first, tokens * group, lane->keys, lane->values, t, keys, s->word);
+    }
+}
+
+/* One block: consecutive tokens with one prefix, one KV head. */
+static void block(scratch *s, tile_function *tile, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind, const kvb_attn_row *row,
+                  int32_t tokens, int32_t heads, int32_t group, int32_t kv_head, const float *q, kvb_tensor *y, int64_t y_first) {
+    kvb_attn_block *b = &s->block;
+    int32_t dim = kind->head_dim;
+    b->rows = tokens * group;
+    for (int32_t i = 0; i < tokens; i++)
+        memcpy(b->q + (int64_t)i * group * dim, q + ((int64_t)i * heads + kv_head * group) * dim, (size_t)group * (size_t)dim * sizeof(float));
+    memset(b->q + (int64_t)b->rows * dim, 0, (size_t)(ROOM - b->rows) * (size_t)dim * sizeof(float));
+    if (kind->dtype == KVB_BF16) {
+        if (b->padded_dim != dim) memset(b->q16, 0, (size_t)ROOM * (size_t)b->padded_dim * sizeof *b->q16);
+        for (int32_t r = 0; r < ROOM; r++)
+            kernels->to_bf16(b->q + (int64_t)r * dim, b->q16 + (int64_t)r * b->padded_dim, dim);
+    }
+    memset(b->o, 0, (size_t)ROOM * (size_t)dim * sizeof(float));
+    for (int32_t r = 0; r < ROOM; r++) b->m[r] = -INFINITY, b->l[r] = 0;
+
+    if (row->prefix) walk(s, tile, row->prefix + kv_head, row, tokens, group, 0, kv_head, true);
+    for (int32_t i = 0, n; i < tokens; i += n) { /* runs of tokens of one sequence */
+        for (n = 1; i + n < tokens && row[i + n].own == row[i].own; n++) {}
+        walk(s, tile, row[i].own + kv_head, row + i, n, group, i * group, kv_head, false);
+    }
+
+    for (int32_t i = 0; i < tokens; i++)
+        for (int32_t g = 0; g < group; g++) {
+            int32_t r = i * group + g;
+            float *o = b->o + (int64_t)r * dim, inverse = b->l[r] > 0 ? 1.0f / b->l[r] : 0.0f;
+            int64_t at = ((y_first + i) * heads + kv_head * group + g) * dim;
+            for (int32_t d = 0; d < dim; d++) o[d] *= inverse;
+            if (y->dtype == KVB_BF16) kernels->to_bf16(o, (uint16_t *)y->data + at, dim);
+            else memcpy((float *)y->data + at, o, (size_t)dim * sizeof(float));
+        }
+}
+
+kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
+                          const float *q, double scale, kvb_tensor *y) {
+    int32_t group = heads / kv_heads, most = KVB_QUERY_BLOCK / group;
+    bool amx = kind->dtype == KVB_BF16;
+    if (most < 1) return kvb_fail(KVB_E_UNSUPPORTED, "attention: %d query heads per KV head, at most %d are supported", group, KVB_QUERY_BLOCK);
+    const kvb_cpu_kernels *kernels = kvb_cpu_pick();
+    int64_t wide = padded(kind->head_dim), each = kvb_round_up(scratch_bytes(kind->head_dim, wide), 64);
+    int32_t threads = kvb_threads(), blocks = 0;
+    int32_t *start = kvb_alloc_array((size_t)rows + 1, sizeof *start, KVB_MEM_SCRATCH);
+    char *memory = kvb_alloc_raw((size_t)(each * threads), KVB_MEM_SCRATCH);
+    if (!start || !memory) {
+        kvb_free(start);
+        kvb_free(memory);
+        return KVB_E_MEMORY;
+    }
+    for (int32_t i = 0; i < rows;) {
+        int32_t n = 1;
+        while (n < most && i + n < rows && row[i + n].prefix == row[i].prefix) n++;
+        start[blocks++] = i;
+        i += n;
+    }
+    start[blocks] = rows;
+    int64_t row_size = (int64_t)heads * kind->head_dim;
+    tile_function *tile = kernels->tile;
+#if defined(__x86_64__)
+    if (amx) tile = kvb_amx_tile;
+#endif
+#pragma omp parallel num_threads(threads) if (blocks * kv_heads > 1)
+    {
+        scratch s;
+        carve(&s, memory + each * omp_get_thread_num(), kind->head_dim, wide, (float)(scale * 1.4426950408889634));
+#if defined(__x86_64__)
+        if (amx) kvb_amx_begin();
+#endif
+#pragma omp for schedule(dynamic, 1)
+        for (int32_t task = 0; task < blocks * kv_heads; task++) {
+            int32_t i = start[task / kv_heads];
+            block(&s, tile, kernels, kind, row + i, start[task / kv_heads + 1] - i, heads, group, task % kv_heads, q + i * row_size, y, i);
+        }
+#if defined(__x86_64__)
+        if (amx) kvb_amx_end();
+#endif
+    }
+    kvb_free(start);
+    kvb_free(memory);
+    return KVB_OK;
+}

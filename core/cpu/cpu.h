@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cpu.h - the CPU backend's own parts: row kernels compiled once per instruction set, and GEMM through oneDNN.
+ *
+ * The row kernels are one source (kernels.inc) compiled as scalar, AVX2 and AVX-512; AMX adds its own attention for bf16.
+ * Within a tier a row's bits never depend on how many rows are computed together; across tiers they differ by rounding.
+ */
+#ifndef KVB_CPU_H
+#define KVB_CPU_H
+#include "../backend.h"
+
+enum { KVB_KEY_BLOCK = 16, KVB_LANE_UNIT = 32, KVB_QUERY_BLOCK = 64 };
+
+/* A block of query rows of one KV head against one lane's keys: the inner call of attention (attend.c). */
+typedef struct kvb_attn_block {
+    int32_t rows;            /* query rows (tokens x query heads of the group), <= KVB_QUERY_BLOCK */
+    int32_t head_dim, padded_dim; /* padded_dim: head_dim rounded up to 32 for AMX's k-steps */
+    float scale;             /* softmax scale times log2(e): exponentials are powers of two */
+    float *q;                /* [KVB_QUERY_BLOCK + 16][head_dim] f32, rows past `rows` are zero */
+    uint16_t *q16;           /* the same in bf16, [..][padded_dim] */
+    float *o;                /* [KVB_QUERY_BLOCK + 16][head_dim] running sum of p v */
+    float *m, *l;            /* running maximum (log2 units) and sum of p */
+    float *s;                /* [KVB_QUERY_BLOCK + 16][KVB_TILE] scores of one tile */
+    uint16_t *p16;           /* [..][KVB_TILE] probabilities in bf16 */
+} kvb_attn_block;
+
+typedef struct kvb_cpu_kernels {
+    /*
+     * One tile: rows [first, first + n) of the block attend to keys [64 t, 64 t + keys) of the lane; word[i] says which of
+     * them row first + i sees. Online softmax update of m, l, o.
+     */
+    void (*tile)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
+                 const uint64_t *word);
+    void (*rmsnorm)(const float *x, const float *w, void *y, int32_t bf16, int64_t rows, int64_t dim, float eps);
+    void (*silu_mul)(const float *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
+    /* x [heads][dim] of one row rotated with this position's cos, sin [dim / 2] */
+    void (*rope)(float *x, int64_t heads, int64_t dim, const float *cos, const float *sin);
+    void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
+    /* Folds x [n], columns first_index.., into a running best and second best. */
+    void (*top2)(const float *x, int64_t n, int32_t first_index, float *best, int32_t *index, float *second);
+} kvb_cpu_kernels;
+
+extern const kvb_cpu_kernels kvb_kernels_scalar, kvb_kernels_avx2, kvb_kernels_avx512;
+const kvb_cpu_kernels *kvb_cpu_pick(void);
+/* The bf16 tile on AMX; same contract as kvb_cpu_kernels.tile over bf16 lanes. */
+void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
+                  const uint64_t *word);
+void kvb_amx_begin(void); /* per thread, before its first tile */
+void kvb_amx_end(void);
+/* The softmax step between the two products of a tile, shared by every tile function of an AVX-512 CPU. */
+void kvb_softmax_step_avx512(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
+
+/* Lanes: [16-key block][dim][16] keys and [key][dim] values in f32; AMX's tile order in bf16. */
+int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity);
+void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
+void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
+kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
+                          const float *q, double scale, kvb_tensor *y);
+
+/* GEMM (gemm_dnnl.c) */
+kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
+void kvb_cpu_pack_free(kvb_packed *packed);
+int64_t kvb_cpu_pack_bytes(const kvb_packed *packed);
+kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, float *y);
+
+/* ops */
+kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, double eps);
+kvb_status cpu_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, kvb_tensor *y);
+kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y);
+kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin, const kvb_tensor *position);
+kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask, kvb_tensor *y,
+                         double scale, int32_t bf16);
+kvb_status cpu_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor *margin);
+/* tensor ops */
+#include "../ref/ref.h" /* those without a fast version: presses spend no time in them */
+kvb_status cpu_copy(const kvb_tensor *x, kvb_tensor *y);
+kvb_status cpu_unary(const kvb_tensor *x, kvb_tensor *y, int32_t kind, double low, double high);
+kvb_status cpu_binary(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y, int32_t kind);
+kvb_status cpu_where(const kvb_tensor *c, const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y);
+kvb_status cpu_reduce(const kvb_tensor *x, kvb_tensor *y, int32_t dim, int32_t kind, double p);
+kvb_status cpu_softmax(const kvb_tensor *x, kvb_tensor *y, int32_t dim);
+kvb_status cpu_vecdot(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y);
+kvb_status cpu_matmul(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y);
+kvb_status cpu_rank(const kvb_tensor *x, kvb_tensor *y);
+kvb_status cpu_argsort(const kvb_tensor *x, kvb_tensor *y, int32_t descending, int32_t base);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ctx.c - the cache of one passage: prefilled once, then read, evicted and asked many times.
+ *
+ * A context is immutable after prefill, which is what lets every press, ratio and question share it. Evicting makes a second
+ * context with per-head lengths: the physical twin of a mask, and each is the other's test. Rejected: evicting in place
+ * (the next ratio would need a new prefill).
+ */
+#include "model.h"
+
+static kvb_ctx *make(kvb_model *m, int32_t tokens) {
+    kvb_ctx *c = kvb_alloc(sizeof *c, KVB_MEM_CACHE);
+    if (!c) return NULL;
+    atomic_init(&c->references, 1);
+    c->model = m;
+    kvb_model_retain(m);
+    c->tokens = tokens;
+    c->lane = kvb_alloc_array((size_t)m->desc.layers * (size_t)m->desc.kv_heads, sizeof *c->lane, KVB_MEM_CACHE);
+    c->ids = kvb_alloc_array((size_t)tokens, sizeof *c->ids, KVB_MEM_CACHE);
+    if (c->lane && c->ids) return c;
+    kvb_ctx_free(c);
+    return NULL;
+}
+
+void kvb_ctx_retain(kvb_ctx *c) {
+    if (c) atomic_fetch_add(&c->references, 1);
+}
+
+void kvb_ctx_forget(kvb_ctx *c) {
+    kvb_free(c->queries);
+    kvb_free(c->hidden);
+    kvb_free(c->logits);
+    c->queries = c->hidden = c->logits = NULL;
+    c->observed = c->window = 0;
+}
+
+void kvb_ctx_free(kvb_ctx *c) {
+    if (!c || atomic_fetch_sub(&c->references, 1) != 1) return;
+    kvb_ctx_forget(c);
+    kvb_free(c->lane);
+    kvb_free(c->ids);
+    kvb_free(c->cache);
+    kvb_free(c->positions);
+    kvb_free(c->position_at);
+    kvb_model_free(c->model);
+    kvb_free(c);
+}
+
+int32_t kvb_ctx_tokens(const kvb_ctx *c) { return c->tokens; }
+int32_t kvb_ctx_is_ragged(const kvb_ctx *c) { return c->ragged; }
+int64_t kvb_ctx_bytes(const kvb_ctx *c) { return c->cache_bytes; }
+int32_t kvb_ctx_observed(const kvb_ctx *c) { return c->observed; }
+int32_t kvb_ctx_window(const kvb_ctx *c) { return c->window; }
+const int32_t *kvb_ctx_ids(const kvb_ctx *c) { return c->ids; }
+
+/* ---- prefill ---- */
+
+static kvb_status make_observations(kvb_ctx *c, int32_t observe, int32_t window) {
+    const kvb_model_desc *d = &c->model->desc;
+    if (observe & KVB_OBSERVE_QUERIES) {
+        c->window = window > 0 && window < c->tokens ? window : c->tokens;
+        c->queries = kvb_alloc_array((size_t)d->layers * (size_t)d->heads * (size_t)c->window, (size_t)d->head_dim * 4, KVB_MEM_CACHE);
+        if (!c->queries) return KVB_E_MEMORY;
+    }
+    if (observe & KVB_OBSERVE_HIDDEN) {
+        c->hidden = kvb_alloc_array((size_t)(d->layers + 1) * (size_t)c->tokens, (size_t)d->hidden * 4, KVB_MEM_CACHE);
+        if (!c->hidden) return KVB_E_MEMORY;
+    }
+    if (observe & (KVB_OBSERVE_LOGITS | KVB_OBSERVE_LAST_LOGITS)) {
+        int32_t rows = observe & KVB_OBSERVE_LOGITS ? c->tokens : 1;
+        c->logits = kvb_alloc_array((size_t)rows, (size_t)d->vocab * 4, KVB_MEM_CACHE);
+        if (!c->logits) return KVB_E_MEMORY;
+    }
+    c->observed = observe;
+    return KVB_OK;
+}
+
+static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t index, int32_t observe, int32_t window, kvb_ctx **out) {
+    if (n < 1) {
+        kvb_fail(KVB_E_ARG, "prefill: passage %d has no tokens", index + 1);
+        kvb_hint("-> give a text that is not empty");
+        return KVB_E_ARG;
+    }
+    if (n > m->desc.max_positions) {
+        kvb_fail(KVB_E_ARG, "prefill: passage %d has %d tokens, the model was made for %d positions", index + 1, n, m->desc.max_positions);
+        kvb_hint("-> shorten the passage or take a model with a longer context");
+        return KVB_E_ARG;
+    }
+    KVB_TRY(kvb_model_check_ids(m, ids, n));
+    kvb_ctx *c = make(m, n);
+    if (!c) return KVB_E_MEMORY;
+    memcpy(c->ids, ids, (size_t)n * sizeof *ids);
+    c->cache_bytes = kvb_model_kv_bytes(m, n);
+    c->cache = kvb_alloc((size_t)c->cache_bytes, KVB_MEM_CACHE);
+    kvb_status status = c->cache ? make_observations(c, observe, window) : KVB_E_MEMORY;
+    if (status != KVB_OK) {
+        kvb_ctx_free(c);
+        return status;
+    }
+    kvb_model_carve_lanes(m, c->lane, c->cache, n);
+    for (int32_t i = 0; i < m->desc.layers * m->desc.kv_heads; i++) c->lane[i].n = n;
+    *out = c;
+    return KVB_OK;
+}
+
+static kvb_row row_of(kvb_ctx *c, int32_t t) {
+    float *logits = NULL;
+    if (c->logits && c->observed & KVB_OBSERVE_LOGITS) logits = c->logits + (int64_t)t * c->model->desc.vocab;
+    else if (c->logits && t == c->tokens - 1) logits = c->logits;
+    return (kvb_row){.id = c->ids[t], .position = t, .index = t, .own = c->lane, .observer = c, .logits = logits};
+}
+
+static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count) {
+    kvb_step *step;
+    KVB_TRY(kvb_step_new(m, &step));
+    kvb_row rows[KVB_STEP_ROWS];
+    int32_t n = 0;
+    kvb_status status = KVB_OK;
+    for (int32_t i = 0; i < count && status == KVB_OK; i++)
+        for (int32_t t = 0; t < ctx[i]->tokens && status == KVB_OK; t++) {
+            rows[n++] = row_of(ctx[i], t);
+            if (n < KVB_STEP_ROWS) continue;
+            status = kvb_step_run(step, rows, n);
+            n = 0;
+        }
+    if (n > 0 && status == KVB_OK) status = kvb_step_run(step, rows, n);
+    kvb_step_free(step);
+    return status;
+}
+
+kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe, int32_t window,
+                       kvb_ctx **out) {
+    if (count < 1) return kvb_fail(KVB_E_ARG, "prefill: no passages");
+    kvb_status status = KVB_OK;
+    int32_t made = 0, longest = 0;
+    for (; made < count && status == KVB_OK; made++) {
+        out[made] = NULL;
+        status = begin(m, ids, lengths[made], made, observe, window, out + made);
+        ids += lengths[made] > 0 ? lengths[made] : 0;
+        longest = lengths[made] > longest ? lengths[made] : longest;
+    }
+    if (status == KVB_OK) status = kvb_model_cover(m, longest);
+    if (status == KVB_OK) status = run_all(m, out, count);
+    for (int32_t i = 0; i < made && status != KVB_OK; i++) {
+        kvb_ctx_free(out[i]);
+        out[i] = NULL;
+    }
+    return status;
+}
+
+/* ---- reading ---- */
+
+static kvb_status check_layers(const kvb_ctx *c, int32_t first, int32_t given, int32_t levels) {
+    if (first >= 0 && given >= 0 && first + given <= levels) return KVB_OK;
+    return kvb_fail(KVB_E_ARG, "context: layers %d to %d of %d (%d tokens)", first, first + given, levels, c->tokens);
+}
+
+static kvb_status missing(const char *what, const char *flag) {
+    kvb_fail(KVB_E_MISSING, "context: %s were not observed during prefill (or were dropped since)", what);
+    kvb_hint("-> prefill with %s", flag);
+    return KVB_E_MISSING;
+}
+
+static kvb_status read_lanes(const kvb_ctx *c, bool keys, int32_t first, int32_t given, kvb_tensor *out) {
+    const kvb_model_desc *d = &c->model->desc;
+    if (c->ragged) {
+        kvb_fail(KVB_E_UNSUPPORTED, "context: after evict, heads keep different numbers of tokens and do not form one tensor");
+        kvb_hint("-> read one head at a time: ctx:head(layer, head)");
+        return KVB_E_UNSUPPORTED;
+    }
+    KVB_TRY(check_layers(c, first, given, d->layers));
+    KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->kv_heads, c->tokens, d->head_dim}));
+    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
+    int64_t lane_size = (int64_t)c->tokens * d->head_dim;
+#pragma omp parallel for schedule(static) num_threads(kvb_threads())
+    for (int32_t i = 0; i < given * d->kv_heads; i++)
+        for (int32_t t = 0; t < c->tokens; t++) {
+            float *to = (float *)out->data + i * lane_size + (int64_t)t * d->head_dim;
+            c->model->backend->lane_get(&kind, c->lane + (int64_t)first * d->kv_heads + i, t, keys ? to : NULL, keys ? NULL : to);
+        }
+    return KVB_OK;
+}
+
+kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t given, kvb_tensor *out) {
+    const kvb_model_desc *d = &c->model->desc;
+    if (!kvb_tensor_contiguous(out)) return kvb_fail(KVB_E_ARG, "context: the tensor to read into must be contiguous");
+    const float *from;
+    size_t n;
+    switch (what) {
+    case KVB_KEYS: case KVB_VALUES: return read_lanes(c, what == KVB_KEYS, first, given, out);
+    case KVB_QUERIES:
+        if (!c->queries) return missing("queries", "needs = {queries = true} or {window_queries = n}");
+        KVB_TRY(check_layers(c, first, given, d->layers));
+        KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->heads, c->window, d->head_dim}));
+        n = (size_t)d->heads * (size_t)c->window * (size_t)d->head_dim;
+        from = c->queries + (size_t)first * n;
+        break;
+    case KVB_HIDDEN:
+        if (!c->hidden) return missing("hidden states", "needs = {hidden = true}");
+        KVB_TRY(check_layers(c, first, given, d->layers + 1));
+        KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 3, (int64_t[]){given, c->tokens, d->hidden}));
+        n = (size_t)c->tokens * (size_t)d->hidden;
+        from = c->hidden + (size_t)first * n;
+        break;
+    case KVB_LOGITS:
+        if (!c->logits) return missing("logits", "observe = {logits = true}");
+        given = 1;
+        n = (size_t)(c->observed & KVB_OBSERVE_LOGITS ? c->tokens : 1) * (size_t)d->vocab;
+        KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 2, (int64_t[]){(int64_t)n / d->vocab, d->vocab}));
+        from = c->logits;
+        break;
+    default: return kvb_fail(KVB_E_ARG, "context: there is nothing number %d to read", what);
+    }
+    if (n && given) memcpy(out->data, from, n * (size_t)given * sizeof *from);
+    return KVB_OK;
+}
+
+static const kvb_lane *lane_of(const kvb_ctx *c, int32_t layer, int32_t head) {
+    if (layer < 0 || layer >= c->model->desc.layers || head < 0 || head >= c->model->desc.kv_heads) return NULL;
+    return c->lane + (int64_t)layer * c->model->desc.kv_heads + head;
+}
+
+int32_t kvb_ctx_head_tokens(const kvb_ctx *c, int32_t layer, int32_t head) {
+    const kvb_lane *lane = lane_of(c, layer, head);
+    return lane ? lane->n : -1;
+}
+
+kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tensor *keys, kvb_tensor *values, int32_t *positions) {
+    const kvb_lane *lane = lane_of(c, layer, head);
+    int32_t dim = c->model->desc.head_dim;
+    if (!lane) return kvb_fail(KVB_E_ARG, "context: no layer %d, KV head %d in a model of %d and %d", layer, head, c->model->desc.layers, c->model->desc.kv_heads);
+    int64_t shape[2] = {lane->n, dim};
+    if (keys) KVB_TRY(kvb_tensor_expect("context", "keys", keys, KVB_F32, 2, shape));
+    if (values) KVB_TRY(kvb_tensor_expect("context", "values", values, KVB_F32, 2, shape));
+    if ((keys && !kvb_tensor_contiguous(keys)) || (values && !kvb_tensor_contiguous(values)))
+        return kvb_fail(KVB_E_ARG, "context: the tensors to read into must be contiguous");
+    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
+    for (int32_t t = 0; t < lane->n; t++) {
+        c->model->backend->lane_get(&kind, lane, t, keys ? (float *)keys->data + (int64_t)t * dim : NULL,
+                                    values ? (float *)values->data + (int64_t)t * dim : NULL);
+        if (positions) positions[t] = c->ragged ? c->positions[c->position_at[lane - c->lane] + t] : t;
+    }
+    return KVB_OK;
+}
+
+/* ---- physical eviction ---- */
+
+static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *e, float *key, float *value) {
+    const kvb_model_desc *d = &c->model->desc;
+    const kvb_backend *b = c->model->backend;
+    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
+    char *memory = e->cache;
+    int64_t position = 0;
+    for (int32_t i = 0; i < d->layers * d->kv_heads; i++) {
+        int32_t layer = i / d->kv_heads, head = i % d->kv_heads, n = kvb_keep_count(keep, layer, head, 0, c->tokens), at = 0;
+        int64_t room = kvb_round_up(b->lane_bytes(&kind, n), 64);
+        e->lane[i] = (kvb_lane){memory, memory + room, n, n};
+        e->position_at[i] = position;
+        memory += 2 * room;
+        for (int32_t t = 0; t < c->tokens; t++) {
+            if (!kvb_keep_kept(keep, layer, head, t)) continue;
+            b->lane_get(&kind, c->lane + i, t, key, value);
+            b->lane_put(&kind, e->lane + i, at++, key, value);
+            e->positions[position++] = t;
+        }
+    }
+    return KVB_OK;
+}
+
+kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) {
+    const kvb_model_desc *d = &c->model->desc;
+    if (c->ragged) return kvb_fail(KVB_E_UNSUPPORTED, "context: already evicted -> evict the original context with the smaller keep-set");
+    if (keep->layers != d->layers || keep->heads != d->kv_heads || keep->tokens != c->tokens)
+        return kvb_fail(KVB_E_SHAPE, "evict: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
+                        keep->layers, keep->heads, keep->tokens, d->layers, d->kv_heads, c->tokens);
+    int64_t lanes = (int64_t)d->layers * d->kv_heads, bytes = 0;
+    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
+    for (int32_t i = 0; i < lanes; i++)
+        bytes += 2 * kvb_round_up(c->model->backend->lane_bytes(&kind, kvb_keep_count(keep, i / d->kv_heads, i % d->kv_heads, 0, c->tokens)), 64);
+    kvb_ctx *e = make(c->model, c->tokens);
+    if (!e) return KVB_E_MEMORY;
+    memcpy(e->ids, c->ids, (size_t)c->tokens * sizeof *e->ids);
+    e->ragged = 1;
+    e->cache_bytes = bytes;
+    e->cache = kvb_alloc((size_t)bytes, KVB_MEM_CACHE);
+    e->positions = kvb_alloc_array((size_t)kvb_keep_total(keep) + 1, sizeof *e->positions, KVB_MEM_CACHE);
+    e->position_at = kvb_alloc_array((size_t)lanes, sizeof *e->position_at, KVB_MEM_CACHE);
+    float *pair = kvb_alloc_array(2 * (size_t)d->head_dim, sizeof *pair, KVB_MEM_SCRATCH);
+    kvb_status status = e->cache && e->positions && e->position_at && pair ? fill_evicted(c, keep, e, pair, pair + d->head_dim) : KVB_E_MEMORY;
+    kvb_free(pair);
+    if (status != KVB_OK) kvb_ctx_free(e);
+    else *out = e;
+    return status;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* keep.h - the inside of a keep-set, for the engine: mask words that attention reads as they are. */
+#ifndef KVB_KEEP_H
+#define KVB_KEEP_H
+#include "internal.h"
+#include <stdatomic.h>
+
+struct kvb_keep {
+    _Atomic int32_t references;
+    int32_t layers, heads, tokens;
+    int32_t words;  /* 64-bit words per (layer, head): one per 64-key tile */
+    uint64_t *bits; /* [layers][heads][words]; bits past `tokens` are 0 */
+};
+
+static inline uint64_t *kvb_keep_row(const kvb_keep *k, int32_t layer, int32_t head) {
+    return k->bits + ((int64_t)layer * k->heads + head) * k->words;
+}
+
+#endif

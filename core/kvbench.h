@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kvbench.h - the whole public API of libkvbench.
+ *
+ * The text between the two cdef markers is read twice: by the C compiler, and verbatim by LuaJIT's ffi.cdef (it is embedded
+ * in the binary). So there are no macros, no `long`, no bit-fields, no struct passed by value and no function pointers in it:
+ * C never calls Lua, Lua pulls.
+ *
+ * Conventions
+ *   status     every call that can fail returns a kvb_status; 0 is success. The reason is in the calling thread's diagnostic
+ *              (kvb_diag_*), valid until the next failing call of that thread.
+ *   ownership  "owns" (free it with the matching _free), "borrows" (must outlive the call or the object named),
+ *              "copies", "valid until". Every _free takes NULL. Children keep their parents alive.
+ *   positions  token positions and byte spans are 0-based and half-open. Tensor dimensions are counted from 0 in C.
+ *   shapes     written outermost first; a tensor's last dimension varies fastest unless its strides say otherwise.
+ */
+#ifndef KVBENCH_H
+#define KVBENCH_H
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+/*[cdef]*/
+
+/* ---- status and diagnostics -------------------------------------------------------------------------------------- */
+
+typedef enum kvb_status {
+    KVB_OK = 0,
+    KVB_E_ARG = 1,         /* an argument is outside its documented range */
+    KVB_E_SHAPE = 2,       /* shapes do not fit each other */
+    KVB_E_IO = 3,          /* the operating system refused: open, read, write, map */
+    KVB_E_FORMAT = 4,      /* a file is not what it claims to be */
+    KVB_E_MEMORY = 5,      /* allocation failed or a byte budget is exhausted */
+    KVB_E_UNSUPPORTED = 6, /* valid, but this build, device or file kind cannot do it */
+    KVB_E_MISSING = 7,     /* something needed was not loaded, observed or found */
+    KVB_E_CANCELLED = 8,   /* kvb_cancel() or Ctrl-C */
+    KVB_E_INTERNAL = 9     /* a broken invariant of ours */
+} kvb_status;
+
+enum { KVB_ABI_VERSION = 1 };
+
+int32_t kvb_abi_version(void);
+/* Bytes of a public struct by its name ("kvb_tensor"), or -1: lets Lua check its own view of the layout. */
+int64_t kvb_sizeof(const char *name);
+/* "0.1.0" and the git revision the binary was built from ("unknown" outside a checkout). Static strings. */
+const char *kvb_version(void);
+const char *kvb_git_revision(void);
+
+/* The calling thread's last failure. Strings are valid until the next failing call; empty when there is none. */
+kvb_status kvb_diag_code(void);
+const char *kvb_diag_message(void);
+const char *kvb_diag_hint(void); /* what to do next, "" if nothing can be said */
+void kvb_diag_clear(void);
+
+/* ---- memory, threads, cancelling, clock -------------------------------------------------------------------------- */
+
+/* What bytes are counted under. */
+enum {
+    KVB_MEM_ALL = 0, KVB_MEM_WEIGHTS = 1, KVB_MEM_CACHE = 2, KVB_MEM_TENSOR = 3, KVB_MEM_SCRATCH = 4, KVB_MEM_OTHER = 5,
+    KVB_MEM_TAGS = 6
+};
+int64_t kvb_memory_bytes(int32_t tag);       /* live bytes under a tag */
+int64_t kvb_memory_peak(int32_t tag);        /* the largest it has been */
+int64_t kvb_memory_allocations(void);        /* allocations so far, for the fail-Nth loop */
+/* The n-th allocation from now (1 = the next) fails once with KVB_E_MEMORY; 0 switches it off. For tests. */
+void kvb_memory_fail_nth(int64_t n);
+
+/* Threads used by every operation; n = 0 asks for as many as the process's affinity mask allows. More than that is an error. */
+kvb_status kvb_threads_set(int32_t n);
+int32_t kvb_threads(void);
+
+/* "amx-bf16", "avx512", "avx2" or "scalar": which hand-written kernels this CPU runs. Static string. */
+const char *kvb_cpu_tier(void);
+const char *kvb_cpu_name(void);
+
+/* Long calls poll one flag and return KVB_E_CANCELLED when it is set. */
+void kvb_cancel(void);
+void kvb_cancel_reset(void);
+int32_t kvb_cancelled(void);
+/* SIGINT sets the flag; a second SIGINT while it is set ends the process. */
+void kvb_signal_install(void);
+
+double kvb_time(void); /* seconds on a monotonic clock */
+int32_t kvb_terminal_width(int32_t fd); /* columns, or 0 when fd is not a terminal */
+int64_t kvb_process_peak_bytes(void); /* peak resident set of the process */
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+/* Writes to a temporary name in the same folder, flushes, renames: readers see the old file or the new one, never half. */
+kvb_status kvb_file_write(const char *path, const void *data, int64_t bytes);
+kvb_status kvb_dir_make(const char *path); /* with parents; an existing folder is fine */
+/* Names in a folder, sorted bytewise, separated by '\n', folders with a trailing '/'. Valid until the next call. */
+kvb_status kvb_dir_list(const char *path, const char **names);
+int32_t kvb_path_kind(const char *path); /* 0 nothing there, 1 file, 2 folder */
+/* 64-bit hash of bytes (not cryptographic), for provenance. */
+uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed);
+
+/* ---- JSON --------------------------------------------------------------------------------------------------------- */
+
+typedef struct kvb_json kvb_json;
+enum {
+    KVB_JSON_NULL = 0, KVB_JSON_FALSE = 1, KVB_JSON_TRUE = 2, KVB_JSON_NUMBER = 3, KVB_JSON_STRING = 4, KVB_JSON_ARRAY = 5,
+    KVB_JSON_OBJECT = 6
+};
+/* Parses UTF-8 text; `where` names it in errors. Owns: free the root only. NUL bytes in strings are allowed; duplicate keys
+ * are KVB_E_FORMAT. Every number is a double, integers beyond 2^53 included. */
+kvb_status kvb_json_parse(const char *text, int64_t bytes, const char *where, kvb_json **out);
+void kvb_json_free(kvb_json *root);
+int32_t kvb_json_kind(const kvb_json *value);
+double kvb_json_number(const kvb_json *value);
+/* NULL unless a string; NUL-terminated; valid as long as the root. `bytes` may be NULL. */
+const char *kvb_json_string(const kvb_json *value, int64_t *bytes);
+int32_t kvb_json_count(const kvb_json *value);                      /* elements of an array or object */
+const kvb_json *kvb_json_at(const kvb_json *array, int32_t index); /* counted from 0; NULL outside */
+const kvb_json *kvb_json_get(const kvb_json *object, const char *key); /* NULL when there is no such key */
+/* Walks an object in file order: start with NULL; returns NULL at the end. */
+void *kvb_json_next(const kvb_json *object, void *position, const char **key, int64_t *key_bytes, const kvb_json **value);
+
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+
+typedef enum kvb_dtype { KVB_F32 = 0, KVB_F16 = 1, KVB_BF16 = 2, KVB_I32 = 3, KVB_U8 = 4, KVB_U32 = 5, KVB_I64 = 6 } kvb_dtype;
+enum { KVB_MAX_DIMS = 5 };
+typedef struct kvb_storage kvb_storage; /* counted bytes, shared by views */
+
+/* A view: where the elements are and how to step through them. Strides count elements. */
+typedef struct kvb_tensor {
+    void *data;
+    kvb_storage *storage; /* NULL: borrowed memory, which must outlive the view */
+    int64_t shape[5];
+    int64_t stride[5];
+    int32_t ndim;
+    int32_t dtype;
+    int32_t device; /* 0 = host memory */
+    int32_t reserved;
+} kvb_tensor;
+
+/* Fresh zeroed host storage for a contiguous tensor. `out` owns one reference: kvb_tensor_release. */
+kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb_tensor *out);
+void kvb_tensor_retain(const kvb_tensor *t);
+void kvb_tensor_release(kvb_tensor *t); /* drops the reference and empties the view */
+int64_t kvb_dtype_bytes(int32_t dtype);
+
+/* ---- operations ---------------------------------------------------------------------------------------------------
+ * Every line of core/ops.def declares kvb_op_<name>(int32_t device, ...): the op on one backend. A backend that lacks an op
+ * runs the reference and counts it; in strict mode that is an error. The declarations are generated from ops.def. */
+enum { KVB_DEVICE_CPU = 0, KVB_DEVICE_REF = 1, KVB_DEVICES = 2 };
+int64_t kvb_fallbacks(void);       /* ops that ran on the reference because the backend has none */
+void kvb_strict_set(int32_t on);
+
+/* ---- weight files ------------------------------------------------------------------------------------------------ */
+
+typedef struct kvb_weights kvb_weights;
+
+typedef struct kvb_weight_info {
+    const char *name; /* valid as long as the file is open */
+    const char *type; /* "F32", "BF16", "Q4_1", ... */
+    int64_t shape[4]; /* outermost first, as PyTorch prints it (GGUF's reversed order is undone) */
+    int64_t bytes;    /* in the file */
+    int32_t ndim;
+    int32_t reserved;
+} kvb_weight_info;
+
+/*
+ * Opens a .gguf file, a .safetensors file, or a .safetensors.index.json with its shards; memory-maps it and checks every
+ * size and offset against the file before it is used. Owns: kvb_weights_free. Errors: KVB_E_MISSING (no such file),
+ * KVB_E_IO, KVB_E_FORMAT.
+ */
+kvb_status kvb_weights_open(const char *path, kvb_weights **out);
+void kvb_weights_free(kvb_weights *w);
+int32_t kvb_weights_count(const kvb_weights *w);
+int32_t kvb_weights_find(const kvb_weights *w, const char *name); /* index, or -1 */
+kvb_status kvb_weights_info(const kvb_weights *w, int32_t index, kvb_weight_info *out);
+/* Dequantises one tensor to float32; `count` must equal its number of elements. Types this build cannot read fail clearly. */
+kvb_status kvb_weights_read(const kvb_weights *w, int32_t index, float *out, int64_t count);
+/* Integer and boolean tensors (I8 to I64, U8 to U32, BOOL), widened to int64. */
+kvb_status kvb_weights_read_int(const kvb_weights *w, int32_t index, int64_t *out, int64_t count);
+/* Hash of every byte of the file(s), for provenance; names and paths do not enter. Computed at the first call (tens of
+ * milliseconds per 100 MB in the file cache), then kept. Never 0. */
+uint64_t kvb_weights_hash(const kvb_weights *w);
+const char *kvb_weights_kind(const kvb_weights *w); /* "gguf" or "safetensors". Static string. */
+int64_t kvb_weights_bytes(const kvb_weights *w);    /* of all files together */
+/* Metadata: GGUF key-values, or safetensors' __metadata__ (strings). Array elements by index; scalars at index 0.
+ * kvb_weights_meta_count: elements (1 for a scalar), 0 when the key is absent or an empty array.
+ * kvb_weights_meta_is_string: 1 for a string or an array of them. kvb_weights_meta_number: NaN for a string, an absent key or
+ * an index outside; booleans are 0 or 1. kvb_weights_meta_string: NULL in those cases; NOT NUL-terminated (it points into
+ * the file): `bytes` says how long it is; valid while the file is open. */
+int32_t kvb_weights_meta_keys(const kvb_weights *w);
+const char *kvb_weights_meta_key(const kvb_weights *w, int32_t index);
+int64_t kvb_weights_meta_count(const kvb_weights *w, const char *key);
+int32_t kvb_weights_meta_is_string(const kvb_weights *w, const char *key);
+double kvb_weights_meta_number(const kvb_weights *w, const char *key, int64_t index);
+const char *kvb_weights_meta_string(const kvb_weights *w, const char *key, int64_t index, int64_t *bytes);
+
+/* ---- tokenizer --------------------------------------------------------------------------------------------------- */
+
+typedef struct kvb_tokenizer kvb_tokenizer;
+/*
+ * From the bytes of a tokenizer.json, plain or zstd-compressed (`where` names it in errors), or from an open GGUF file
+ * (copied). Byte-level BPE only. Owns. Errors: KVB_E_FORMAT (damaged: holes, doubled ids, merges of unknown tokens),
+ * KVB_E_UNSUPPORTED (another model type, normaliser or pre-tokenizer). One thread at a time per object.
+ */
+kvb_status kvb_tokenizer_from_json(const char *text, int64_t bytes, const char *where, kvb_tokenizer **out);
+kvb_status kvb_tokenizer_from_gguf(const kvb_weights *gguf, const char *where, kvb_tokenizer **out);
+void kvb_tokenizer_free(kvb_tokenizer *t);
+int32_t kvb_tokenizer_size(const kvb_tokenizer *t); /* ids are below this; there are no holes */
+/*
+ * Text (any bytes, NUL included; bytes that are not UTF-8 become tokens of their own) to ids. No BOS or EOS is added.
+ * With parse_special, special tokens written out in the text become their ids; without, they are plain text. Added tokens
+ * that are not special are found in both cases, as in the reference. The result stays inside the tokenizer object and is
+ * valid until its next encode: *ids [n], and *spans [n][2] = byte range of the ORIGINAL text that each token covers. Spans
+ * are exact and gapless, but for a character that normalisation changed (its tokens each cover the characters it was made
+ * from) and for bytes that the vocabulary has no token for (covered by none).
+ */
+kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t bytes, int32_t parse_special,
+                                const int32_t **ids, const int32_t **spans, int32_t *n);
+/* Ids to bytes (not necessarily valid UTF-8: a token can be part of a character). Valid until the next decode. */
+kvb_status kvb_tokenizer_decode(kvb_tokenizer *t, const int32_t *ids, int32_t n, int32_t skip_special,
+                                const char **text, int64_t *bytes);
+/* The id of the token that decodes to exactly these bytes, or -1. */
+int32_t kvb_tokenizer_id(const kvb_tokenizer *t, const char *token, int64_t bytes);
+int32_t kvb_tokenizer_is_special(const kvb_tokenizer *t, int32_t id);
+/* The id that the file's own rules put before every text (BOS), or -1. */
+int32_t kvb_tokenizer_bos(const kvb_tokenizer *t);
+const char *kvb_tokenizer_kind(const kvb_tokenizer *t); /* "byte-level BPE, llama-bpe split", for `model info` */
+
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+
+typedef struct kvb_model kvb_model;
+
+typedef enum kvb_rope_kind { KVB_ROPE_DEFAULT = 0, KVB_ROPE_LLAMA3 = 1, KVB_ROPE_LINEAR = 2 } kvb_rope_kind;
+
+/* One generic decoder (RMSNorm, rotary attention with grouped KV heads, SwiGLU); a family is a setting of these. */
+typedef struct kvb_model_desc {
+    int32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions;
+    int32_t qkv_bias;       /* 1: q, k, v have biases (Qwen2) */
+    int32_t qk_norm;        /* 1: RMSNorm over head_dim on q and k before RoPE (Qwen3) */
+    int32_t tied_embeddings; /* 1: the LM head is the embedding table */
+    int32_t rope_kind;      /* kvb_rope_kind */
+    int32_t rope_original_positions;
+    int32_t dtype;          /* KVB_F32 or KVB_BF16: weights, GEMM inputs and KV; accumulation is f32 */
+    int32_t device;         /* KVB_DEVICE_* */
+    double norm_eps;
+    double rope_theta;
+    double rope_factor, rope_low_freq, rope_high_freq; /* llama3 scaling; linear uses rope_factor alone */
+} kvb_model_desc;
+
+typedef enum kvb_weight_slot {
+    KVB_W_EMBED = 0, KVB_W_FINAL_NORM = 1, KVB_W_LM_HEAD = 2,
+    KVB_W_ATTN_NORM = 3, KVB_W_Q = 4, KVB_W_K = 5, KVB_W_V = 6, KVB_W_O = 7,
+    KVB_W_Q_BIAS = 8, KVB_W_K_BIAS = 9, KVB_W_V_BIAS = 10, KVB_W_Q_NORM = 11, KVB_W_K_NORM = 12,
+    KVB_W_FFN_NORM = 13, KVB_W_GATE = 14, KVB_W_UP = 15, KVB_W_DOWN = 16, KVB_W_SLOTS = 17
+} kvb_weight_slot;
+
+/* An empty model. Every field of the description is checked. Owns. */
+kvb_status kvb_model_new(const kvb_model_desc *desc, kvb_model **out);
+void kvb_model_free(kvb_model *m);
+/*
+ * Reads tensor `index` of `w` into a slot (layer 0 for the three global ones): shapes are checked, values dequantised and
+ * packed for the backend. interleaved_rope = 1 undoes the row permutation that llama-family GGUF files apply to q and k.
+ */
+kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index, int32_t interleaved_rope);
+/* Checks that nothing is missing, builds RoPE tables and proves that rows are independent of batch size. Then it can run. */
+kvb_status kvb_model_ready(kvb_model *m);
+kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out);
+int64_t kvb_model_bytes(const kvb_model *m);      /* weights in memory */
+int64_t kvb_model_parameters(const kvb_model *m);
+const char *kvb_model_tier(const kvb_model *m);   /* "cpu amx-bf16", "ref", ... valid as long as m */
+/* Row buckets in use: sizes ascending in out[4]; returns how many. One = invariance could not be proven for more. */
+int32_t kvb_model_buckets(const kvb_model *m, int32_t *out);
+/* cos and sin of RoPE for n positions from `first`: two [n, head_dim] f32 tables, halves repeated as in rotate-half. */
+kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tensor *cos_out, kvb_tensor *sin_out);
+
+/* ---- contexts: the cache of one passage --------------------------------------------------------------------------- */
+
+typedef struct kvb_ctx kvb_ctx;
+typedef struct kvb_keep kvb_keep;
+
+/* What prefill keeps beside the cache; or-ed. Nothing asked, nothing stored. */
+enum { KVB_OBSERVE_QUERIES = 1, KVB_OBSERVE_HIDDEN = 2, KVB_OBSERVE_LOGITS = 4, KVB_OBSERVE_LAST_LOGITS = 8 };
+
+/*
+ * Prefills `count` passages in packed steps. ids: all passages' tokens behind each other; lengths [count].
+ * window: with KVB_OBSERVE_QUERIES, keep the queries of the last `window` tokens only (0 = all).
+ * out [count]: owned contexts, each keeping the model alive. On error none is returned.
+ */
+kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe,
+                       int32_t window, kvb_ctx **out);
+void kvb_ctx_free(kvb_ctx *c);
+void kvb_ctx_retain(kvb_ctx *c);
+int32_t kvb_ctx_tokens(const kvb_ctx *c);    /* length of the original passage: where a question's positions start */
+int32_t kvb_ctx_is_ragged(const kvb_ctx *c); /* 1 after kvb_ctx_evict */
+int64_t kvb_ctx_bytes(const kvb_ctx *c);     /* cache bytes held (keys and values) */
+int32_t kvb_ctx_observed(const kvb_ctx *c);  /* observe flags that are still held */
+int32_t kvb_ctx_window(const kvb_ctx *c);    /* query rows held (tokens, or the window) */
+void kvb_ctx_forget(kvb_ctx *c);             /* drops observations, keeps the cache */
+const int32_t *kvb_ctx_ids(const kvb_ctx *c);
+
+enum { KVB_KEYS = 0, KVB_VALUES = 1, KVB_QUERIES = 2, KVB_HIDDEN = 3, KVB_LOGITS = 4 };
+/*
+ * Copies to f32. KEYS (after RoPE) and VALUES: [layers_given, kv_heads, tokens, head_dim]; QUERIES (before RoPE):
+ * [layers_given, heads, window, head_dim]; HIDDEN: [layers + 1, tokens, hidden] (embedding, each block, the last after the
+ * final norm; layer arguments count these); LOGITS: [tokens or 1, vocab] (layer arguments ignored).
+ * `out` is a contiguous f32 tensor of that shape. KVB_E_MISSING when it was not observed; ragged contexts: kvb_ctx_head.
+ */
+kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first_layer, int32_t layers_given, kvb_tensor *out);
+/* One head of any context: its number of keys; keys and values (either may be NULL) [n, head_dim]; positions [n] (or NULL). */
+int32_t kvb_ctx_head_tokens(const kvb_ctx *c, int32_t layer, int32_t head);
+kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tensor *keys, kvb_tensor *values, int32_t *positions);
+/* A new context that physically holds only what `keep` keeps: per-head lengths, bytes really freed once the old one is closed. */
+kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out);
+
+/* ---- keep-sets: which tokens survive ------------------------------------------------------------------------------ */
+
+/* All kept. Bits [layers, kv_heads, tokens]. Owns. */
+kvb_status kvb_keep_new(int32_t layers, int32_t kv_heads, int32_t tokens, kvb_keep **out);
+void kvb_keep_free(kvb_keep *k);
+void kvb_keep_retain(kvb_keep *k);
+/*
+ * From ranks u32 [layers, kv_heads, tokens] (0 = most important) and thresholds [layers * kv_heads]:
+ * token t of head (l, h) is kept iff ranks[l, h, t] < threshold[l, h]. Nested by construction.
+ */
+kvb_status kvb_keep_from_ranks(const kvb_tensor *ranks, const uint32_t *thresholds, kvb_keep **out);
+/* From a u8 tensor [layers, kv_heads, tokens], non-zero = kept. */
+kvb_status kvb_keep_from_bits(const kvb_tensor *bits, kvb_keep **out);
+kvb_status kvb_keep_to_bits(const kvb_keep *k, kvb_tensor *out); /* u8 [layers, kv_heads, tokens] */
+kvb_status kvb_keep_copy(const kvb_keep *k, kvb_keep **out);
+int32_t kvb_keep_layers(const kvb_keep *k);
+int32_t kvb_keep_heads(const kvb_keep *k);
+int32_t kvb_keep_tokens(const kvb_keep *k);
+int32_t kvb_keep_kept(const kvb_keep *k, int32_t layer, int32_t head, int32_t token); /* 0 or 1; outside: 0 */
+kvb_status kvb_keep_set(kvb_keep *k, int32_t layer, int32_t head, int32_t from, int32_t to, int32_t kept);
+int32_t kvb_keep_count(const kvb_keep *k, int32_t layer, int32_t head, int32_t from, int32_t to); /* kept in a range */
+/* out [layers * tokens]: how many KV heads of layer l keep token t. */
+kvb_status kvb_keep_layer_counts(const kvb_keep *k, uint16_t *out);
+/* Cells (layer, head) that keep every token of [from, to). */
+int32_t kvb_keep_span_cells(const kvb_keep *k, int32_t from, int32_t to);
+int64_t kvb_keep_total(const kvb_keep *k); /* kept pairs over all cells */
+/* |a and b|, |a or b| over one head (layer < 0: over all) */
+kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both, int64_t *either);
+uint64_t kvb_keep_hash(const kvb_keep *k); /* equal sets have equal hashes: equal conditions run once */
+
+/* ---- continuations: questions appended to (evicted) contexts ------------------------------------------------------- */
+
+typedef struct kvb_batch kvb_batch;
+
+enum { KVB_IGNORE_STOP = 1, KVB_WANT_LOGITS = 2 };
+typedef enum kvb_stop { KVB_STOP_TOKEN = 0, KVB_STOP_LENGTH = 1 } kvb_stop;
+
+typedef struct kvb_request {
+    kvb_ctx *ctx;         /* retained until the result is taken */
+    kvb_keep *keep;       /* NULL: everything; retained likewise */
+    const int32_t *ids;   /* question tokens, copied */
+    int32_t n;            /* >= 1 */
+    int32_t position;     /* of the first question token; -1 = kvb_ctx_tokens(ctx) */
+    int32_t max_new;      /* tokens to generate; 0 with KVB_WANT_LOGITS scores the given tokens only (teacher forcing) */
+    int32_t flags;
+    int64_t tag;          /* yours */
+} kvb_request;
+
+typedef struct kvb_result {
+    int64_t tag;
+    const int32_t *ids;    /* generated tokens, a final stop token included */
+    const float *margins;  /* per generated token: logit of the best minus the second best */
+    const float *logits;   /* [n_logits, vocab] of the question tokens, with KVB_WANT_LOGITS; else NULL */
+    int32_t n;
+    int32_t n_logits;
+    int32_t stop;          /* kvb_stop */
+    int32_t reserved;
+} kvb_result;
+
+/* stop_ids [n_stop] end a continuation. max_bytes bounds the KV of what is in flight (0 = a default); more requests wait. Owns. */
+kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, int64_t max_bytes, kvb_batch **out);
+void kvb_batch_free(kvb_batch *b);
+/* Queues a request. Never blocks; KVB_E_ARG when it could not fit the model's positions. */
+kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *request);
+/* Runs one packed step; *pending = requests queued or in flight after it (0 = nothing left to do). */
+kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending);
+int32_t kvb_batch_queued(const kvb_batch *b);    /* waiting for admission */
+int32_t kvb_batch_in_flight(const kvb_batch *b);
+/* Pops one finished continuation in order of completion. Returns 1 and fills out (valid until the next kvb_batch call), or 0. */
+int32_t kvb_batch_next(kvb_batch *b, kvb_result *out);
+/* Rows (tokens) pushed through the model so far, padding excluded and included; steps. */
+int64_t kvb_batch_rows(const kvb_batch *b);
+int64_t kvb_batch_padded_rows(const kvb_batch *b);
+int64_t kvb_batch_steps(const kvb_batch *b);
+
+/* ---- drawing ------------------------------------------------------------------------------------------------------- */
+/*[canvas]*/
+/*
+ * A canvas records drawing commands once and saves them as PNG, PDF or SVG. Coordinates and sizes are points (1/72 inch), x to
+ * the right, y down; colours are 0xRRGGBBAA; text is UTF-8 (ill-formed bytes are drawn as U+FFFD, control characters as spaces).
+ * A command that fails leaves its reason in the canvas and kvb_canvas_save reports it. Drawing belongs to one thread.
+ *
+ * The font is $KVBENCH_FONT (a .ttf/.otf file, or a folder with DejaVuSans.ttf), else fonts/DejaVuSans.ttf beside or above the
+ * binary, else what fontconfig gives for "DejaVu Sans". Bold is the file's "-Bold" sibling, or synthesised.
+ */
+typedef struct kvb_canvas kvb_canvas;
+
+/* White, width x height points, each in [1, 14400]. Owns. */
+kvb_status kvb_canvas_new(double width, double height, kvb_canvas **out);
+void kvb_canvas_free(kvb_canvas *c);
+/* The current path. rect and arc start a sub-path of their own; angles in degrees, clockwise from the x axis. */
+void kvb_canvas_move(kvb_canvas *c, double x, double y);
+void kvb_canvas_line(kvb_canvas *c, double x, double y);
+void kvb_canvas_close(kvb_canvas *c);
+void kvb_canvas_rect(kvb_canvas *c, double x, double y, double width, double height);
+void kvb_canvas_arc(kvb_canvas *c, double x, double y, double radius, double from, double to);
+/* Paint the current path; both end it, except that a fill with keep_path = 1 leaves it for a stroke. dash [n_dash] (n_dash = 0:
+ * solid) alternates lengths on and off and is copied. Joins are round; caps are butt when dashed, else round. */
+void kvb_canvas_stroke(kvb_canvas *c, double width, uint32_t rgba, const double *dash, int32_t n_dash);
+void kvb_canvas_fill(kvb_canvas *c, uint32_t rgba, int32_t keep_path);
+/* Everything drawn until the matching pop is cut to the rectangle. Nests. */
+void kvb_canvas_clip_push(kvb_canvas *c, double x, double y, double width, double height);
+void kvb_canvas_clip_pop(kvb_canvas *c);
+/*
+ * One line of text. anchor_x: 0 = (x, y) is its left end, .5 its middle, 1 its right end; anchor_y: 0 = y is the top of its
+ * capitals, .5 their middle, 1 the baseline. degrees turn it counter-clockwise around (x, y). Errors: KVB_E_MISSING (no font).
+ */
+kvb_status kvb_canvas_text(kvb_canvas *c, const char *text, int64_t bytes, double x, double y, double size, int32_t bold,
+                           uint32_t rgba, double anchor_x, double anchor_y, double degrees);
+/* out [3]: advance width, height of the capitals, depth of the font below the baseline, in points; needs no canvas. */
+kvb_status kvb_text_measure(const char *text, int64_t bytes, double size, int32_t bold, double *out);
+/* rgba [rows, columns], copied: a grid of equal cells that fills the rectangle, first row on top, without blending. */
+kvb_status kvb_canvas_cells(kvb_canvas *c, double x, double y, double width, double height, int32_t rows, int32_t columns,
+                            const uint32_t *rgba);
+/*
+ * Writes the file whole or not at all; its kind is the path's extension: .png (width * dpi / 72 pixels, rounded), .pdf or .svg.
+ * dpi in [18, 1200], used for PNG only. The same commands give the same bytes. A canvas can be saved any number of times.
+ * Errors: KVB_E_ARG (extension, dpi, more than 64 million pixels), KVB_E_IO, KVB_E_MEMORY.
+ */
+kvb_status kvb_canvas_save(kvb_canvas *c, const char *path, double dpi);
+/*[/canvas]*/
+
+/*[/cdef]*/
+#ifdef __cplusplus
+}
+#endif
+#endif

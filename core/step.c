@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * step.c - one packed step: up to 512 rows (tokens) of any sequences through the whole decoder.
+ *
+ * Prefill, appended questions and decoding are the same thing here: rows that know where their key goes and which keys they
+ * see. Rows are padded to a bucket proven row-independent, so a row's bits depend neither on its neighbours nor on their
+ * number; that is what lets thousands of conditions share a step and still equal a run of their own, bit for bit.
+ * Rejected: separate prefill and decode paths (two sets of bits to keep equal).
+ */
+#include "model.h"
+#include <math.h>
+
+struct kvb_step {
+    kvb_model *m;
+    float *x;        /* [512][hidden] residual stream */
+    void *normed;    /* [512][hidden] in the model's dtype */
+    float *qkv;      /* [512][(heads + 2 kv_heads) head_dim] */
+    float *q;        /* [512][heads][head_dim] after RoPE */
+    void *mixed;     /* [512][heads head_dim] attention output, model's dtype */
+    float *gate_up;  /* [512][2 ffn] */
+    void *act;       /* [512][ffn], model's dtype */
+    float *logits;   /* [512][KVB_HEAD_COLUMNS] */
+    kvb_attn_row *attn;
+    int32_t *chosen; /* rows that need logits */
+    float *best, *second;
+    int32_t *best_id;
+};
+
+void kvb_step_free(kvb_step *s) {
+    if (!s) return;
+    void *owned[] = {s->x, s->normed, s->qkv, s->q, s->mixed, s->gate_up, s->act, s->logits, s->attn, s->chosen, s->best, s->second, s->best_id};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kvb_free(owned[i]);
+    kvb_free(s);
+}
+
+kvb_status kvb_step_new(kvb_model *m, kvb_step **out) {
+    if (!m->ready) return kvb_fail(KVB_E_MISSING, "model: not ready; weights are missing or kvb_model_ready was not called");
+    const kvb_model_desc *d = &m->desc;
+    size_t rows = KVB_STEP_ROWS, unit = (size_t)kvb_dtype_bytes(d->dtype), q = (size_t)(d->heads * d->head_dim);
+    kvb_step *s = kvb_alloc(sizeof *s, KVB_MEM_SCRATCH);
+    if (!s) return KVB_E_MEMORY;
+    s->m = m;
+    bool ok = true;
+#define TAKE(field, count, size) ok = ok && (s->field = kvb_alloc((count) * (size), KVB_MEM_SCRATCH))
+    TAKE(x, rows * (size_t)d->hidden, sizeof(float));
+    TAKE(normed, rows * (size_t)d->hidden, unit);
+    TAKE(qkv, rows * (q + 2 * (size_t)(d->kv_heads * d->head_dim)), sizeof(float));
+    TAKE(q, rows * q, sizeof(float));
+    TAKE(mixed, rows * q, unit);
+    TAKE(gate_up, rows * 2 * (size_t)d->ffn, sizeof(float));
+    TAKE(act, rows * (size_t)d->ffn, unit);
+    TAKE(logits, rows * KVB_HEAD_COLUMNS, sizeof(float));
+    TAKE(attn, rows, sizeof *s->attn);
+    TAKE(chosen, rows, sizeof *s->chosen);
+    TAKE(best, rows, sizeof *s->best);
+    TAKE(second, rows, sizeof *s->second);
+    TAKE(best_id, rows, sizeof *s->best_id);
+#undef TAKE
+    if (!ok) {
+        kvb_step_free(s);
+        return KVB_E_MEMORY;
+    }
+    *out = s;
+    return KVB_OK;
+}
+
+static void embed(const kvb_step *s, const kvb_row *row, int32_t n) {
+    const kvb_model_desc *d = &s->m->desc;
+    for (int32_t r = 0; r < n; r++) {
+        float *x = s->x + (int64_t)r * d->hidden;
+        int64_t at = (int64_t)row[r].id * d->hidden;
+        if (d->dtype == KVB_F32) memcpy(x, (const float *)s->m->embed + at, (size_t)d->hidden * sizeof *x);
+        else for (int32_t i = 0; i < d->hidden; i++) x[i] = kvb_bf16_to_f32(((const uint16_t *)s->m->embed)[at + i]);
+    }
+}
+
+static void observe_hidden(const kvb_step *s, const kvb_row *row, int32_t n, int32_t level) {
+    size_t bytes = (size_t)s->m->desc.hidden * sizeof(float);
+    for (int32_t r = 0; r < n; r++) {
+        kvb_ctx *c = row[r].observer;
+        if (c && c->hidden)
+            memcpy(c->hidden + ((int64_t)level * c->tokens + row[r].index) * s->m->desc.hidden, s->x + (int64_t)r * s->m->desc.hidden, bytes);
+    }
+}
+
+static kvb_status norm_heads(kvb_model *m, float *x, int32_t heads, const float *w) {
+    kvb_tensor t = kvb_view2(x, KVB_F32, heads, m->desc.head_dim), weight = kvb_view1((void *)w, KVB_F32, m->desc.head_dim);
+    float copy[256 * 16];
+    if ((int64_t)heads * m->desc.head_dim > (int64_t)(sizeof copy / sizeof *copy)) return kvb_op_rmsnorm(KVB_DEVICE_REF, &t, &weight, &t, m->desc.norm_eps);
+    memcpy(copy, x, (size_t)heads * (size_t)m->desc.head_dim * sizeof *copy);
+    kvb_tensor source = kvb_view2(copy, KVB_F32, heads, m->desc.head_dim);
+    return kvb_op_rmsnorm(m->desc.device, &source, &weight, &t, m->desc.norm_eps);
+}
+
+/* Rotation in f32 with the table row of a position; the op of the same name is the specification. */
+static void rotate(float *x, int32_t heads, int32_t dim, const float *cosine, const float *sine) {
+    int32_t half = dim / 2;
+    for (int32_t h = 0; h < heads; h++, x += dim)
+        for (int32_t i = 0; i < half; i++) {
+            float a = x[i], b = x[half + i];
+            x[i] = a * cosine[i] - b * sine[i];
+            x[half + i] = b * cosine[i] + a * sine[i];
+        }
+}
+
+/* Splits qkv, normalises and rotates, stores keys and values, and notes what each row will attend to. */
+static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t layer) {
+    kvb_model *m = s->m;
+    const kvb_model_desc *d = &m->desc;
+    const int64_t q_size = (int64_t)d->heads * d->head_dim, kv_size = (int64_t)d->kv_heads * d->head_dim;
+    const kvb_lane_kind kind = kvb_model_lane_kind(m);
+    const float *cosine = m->rope_cos + (int64_t)row->position * (d->head_dim / 2), *sine = m->rope_sin + (int64_t)row->position * (d->head_dim / 2);
+    float *qkv = s->qkv + r * (q_size + 2 * kv_size), *k = qkv + q_size, *v = k + kv_size, *q = s->q + r * q_size;
+    if (d->qk_norm) {
+        KVB_TRY(norm_heads(m, qkv, d->heads, m->layer[layer].q_norm));
+        KVB_TRY(norm_heads(m, k, d->kv_heads, m->layer[layer].k_norm));
+    }
+    kvb_ctx *c = row->observer;
+    int32_t slot = c && c->queries ? row->index - (c->tokens - c->window) : -1;
+    if (slot >= 0)
+        for (int32_t h = 0; h < d->heads; h++)
+            memcpy(c->queries + (((int64_t)layer * d->heads + h) * c->window + slot) * d->head_dim, qkv + (int64_t)h * d->head_dim,
+                   (size_t)d->head_dim * sizeof *qkv);
+    memcpy(q, qkv, (size_t)q_size * sizeof *q);
+    rotate(q, d->heads, d->head_dim, cosine, sine);
+    rotate(k, d->kv_heads, d->head_dim, cosine, sine);
+    kvb_lane *own = row->own + (int64_t)layer * d->kv_heads;
+    for (int32_t h = 0; h < d->kv_heads; h++)
+        m->backend->lane_put(&kind, own + h, row->index, k + (int64_t)h * d->head_dim, v + (int64_t)h * d->head_dim);
+    s->attn[r] = (kvb_attn_row){
+        .prefix = row->prefix ? row->prefix->lane + (int64_t)layer * d->kv_heads : NULL,
+        .mask = row->keep ? kvb_keep_row(row->keep, layer, 0) : NULL,
+        .words = row->keep ? row->keep->words : 0,
+        .own = own,
+        .own_n = row->index + 1,
+    };
+    return KVB_OK;
+}
+
+static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer) {
+    kvb_model *m = s->m;
+    const kvb_model_desc *d = &m->desc;
+    kvb_status failed = KVB_OK;
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (n > 16)
+    for (int32_t r = 0; r < n; r++) {
+        kvb_status status = place_row(s, row + r, r, layer);
+        if (status != KVB_OK) failed = status; /* any of several equal failures will do */
+    }
+    if (failed != KVB_OK) return failed;
+    kvb_lane_kind kind = kvb_model_lane_kind(m);
+    kvb_tensor mixed = kvb_view2(s->mixed, d->dtype, n, (int64_t)d->heads * d->head_dim);
+    return m->backend->attend(&kind, s->attn, n, d->heads, d->kv_heads, s->q, 1 / sqrt((double)d->head_dim), &mixed);
+}
+
+static kvb_status normalise(kvb_step *s, const float *w, int32_t n) {
+    const kvb_model_desc *d = &s->m->desc;
+    kvb_tensor x = kvb_view2(s->x, KVB_F32, n, d->hidden), y = kvb_view2(s->normed, d->dtype, n, d->hidden);
+    kvb_tensor weight = kvb_view1((void *)w, KVB_F32, d->hidden);
+    return kvb_op_rmsnorm(d->device, &x, &weight, &y, d->norm_eps);
+}
+
+static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows, int32_t layer) {
+    const kvb_model_desc *d = &s->m->desc;
+    const kvb_layer *y = s->m->layer + layer;
+    const kvb_backend *b = s->m->backend;
+    KVB_TRY(normalise(s, y->attn_norm, n));
+    KVB_TRY(b->multiply(y->qkv, s->normed, rows, y->qkv_bias, 0, s->qkv));
+    KVB_TRY(attention(s, row, n, layer));
+    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x));
+    KVB_TRY(normalise(s, y->ffn_norm, n));
+    KVB_TRY(b->multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up));
+    kvb_tensor gate_up = kvb_view2(s->gate_up, KVB_F32, n, 2 * (int64_t)d->ffn), act = kvb_view2(s->act, d->dtype, n, d->ffn);
+    KVB_TRY(kvb_op_silu_mul(d->device, &gate_up, &act));
+    return b->multiply(y->down, s->act, rows, NULL, 1, s->x);
+}
+
+/* Folds one row's chunk of logits into its best and second best; NaN never wins, so broken weights give token 0, not a crash. */
+static kvb_status fold_best(kvb_step *s, int32_t n, int32_t first, int32_t columns) {
+    kvb_tensor x = kvb_view2(s->logits, KVB_F32, n, columns);
+    int32_t index[KVB_STEP_ROWS];
+    float margin[KVB_STEP_ROWS];
+    kvb_tensor index_view = kvb_view1(index, KVB_I32, n), margin_view = kvb_view1(margin, KVB_F32, n);
+    KVB_TRY(kvb_op_argmax_margin(s->m->desc.device, &x, &index_view, &margin_view));
+    for (int32_t i = 0; i < n; i++) {
+        float top = s->logits[(int64_t)i * columns + index[i]], next = top - margin[i];
+        if (top > s->best[i]) {
+            s->second[i] = s->best[i] > next ? s->best[i] : next;
+            s->best[i] = top;
+            s->best_id[i] = first + index[i];
+        } else if (top > s->second[i]) s->second[i] = top;
+    }
+    return KVB_OK;
+}
+
+/* Final norm and LM head for the rows that asked, vocabulary chunk by chunk. */
+static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
+    kvb_model *m = s->m;
+    const kvb_model_desc *d = &m->desc;
+    int32_t chosen = 0;
+    for (int32_t r = 0; r < n; r++)
+        if (row[r].logits || row[r].best) s->chosen[chosen++] = r;
+    if (chosen == 0) return KVB_OK;
+    size_t row_bytes = (size_t)d->hidden * (size_t)kvb_dtype_bytes(d->dtype);
+    for (int32_t i = 0; i < chosen; i++)
+        memmove((char *)s->normed + (size_t)i * row_bytes, (char *)s->normed + (size_t)s->chosen[i] * row_bytes, row_bytes);
+    for (int32_t i = 0; i < chosen; i++) s->best[i] = s->second[i] = -INFINITY, s->best_id[i] = 0;
+    int32_t rows = kvb_model_bucket(m, chosen);
+    for (int32_t c = 0; c < m->head_chunks; c++) {
+        int32_t first = c * KVB_HEAD_COLUMNS, columns = (int32_t)kvb_min64(KVB_HEAD_COLUMNS, d->vocab - first);
+        KVB_TRY(m->backend->multiply(m->head[c], s->normed, rows, NULL, 0, s->logits));
+        KVB_TRY(fold_best(s, chosen, first, columns));
+        for (int32_t i = 0; i < chosen; i++)
+            if (row[s->chosen[i]].logits)
+                memcpy(row[s->chosen[i]].logits + first, s->logits + (int64_t)i * columns, (size_t)columns * sizeof(float));
+    }
+    for (int32_t i = 0; i < chosen; i++) {
+        const kvb_row *asked = row + s->chosen[i];
+        if (asked->best) *asked->best = s->best_id[i];
+        if (asked->margin) *asked->margin = s->best[i] - s->second[i];
+    }
+    return KVB_OK;
+}
+
+/* The last level of `hidden` is after the final norm, in f32 whatever the model's dtype. */
+static kvb_status observe_final(kvb_step *s, const kvb_row *row, int32_t n) {
+    const kvb_model_desc *d = &s->m->desc;
+    kvb_tensor weight = kvb_view1(s->m->final_norm, KVB_F32, d->hidden);
+    for (int32_t r = 0; r < n; r++) {
+        kvb_ctx *c = row[r].observer;
+        if (!c || !c->hidden) continue;
+        kvb_tensor x = kvb_view2(s->x + (int64_t)r * d->hidden, KVB_F32, 1, d->hidden);
+        kvb_tensor y = kvb_view2(c->hidden + ((int64_t)d->layers * c->tokens + row[r].index) * d->hidden, KVB_F32, 1, d->hidden);
+        KVB_TRY(kvb_op_rmsnorm(d->device, &x, &weight, &y, d->norm_eps));
+    }
+    return KVB_OK;
+}
+
+kvb_status kvb_step_run(kvb_step *s, const kvb_row *row, int32_t n) {
+    int32_t rows = kvb_model_bucket(s->m, n), layers = s->m->desc.layers;
+    embed(s, row, n);
+    for (int32_t l = 0; l < layers; l++) {
+        if (kvb_cancelled()) return kvb_fail(KVB_E_CANCELLED, "interrupted");
+        observe_hidden(s, row, n, l);
+        KVB_TRY(block(s, row, n, rows, l));
+    }
+    KVB_TRY(observe_final(s, row, n));
+    KVB_TRY(normalise(s, s->m->final_norm, n));
+    return head(s, row, n);
+}

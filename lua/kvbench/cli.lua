@@ -1,0 +1,199 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The command line: kvbench [options] [script [arguments]]. What stands before the script is ours, what follows is the
+-- script's. Returns the exit status: 0 done, 1 failed, 2 not understood, 130 interrupted.
+local words, home, header, ops = ...
+package.preload["kvbench.cdef"] = function() return { header = header, ops = ops } end
+local paths = require "kvbench.paths"
+paths.home = home
+local errors = require "kvbench.errors"
+local options = require "kvbench.options"
+local signal = require "kvbench.signal"
+local text = require "kvbench.text"
+
+local PATIENCE = 2 -- seconds a sweep gets after Ctrl-C to finish its step and write what it has
+
+local USAGE = [==[
+kvbench [options] [script.lua [arguments]]   run a script; without one: the prompt
+kvbench model info MODEL                     what a model file or folder is
+kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
+
+  -e CODE          run CODE (before the script, if there is one)
+  -i               the prompt after the script or CODE
+  --device NAME    auto, cpu, ref (the scalar reference)
+  --dtype NAME     auto, f32, bf16: weights and cache
+  --threads N      1 .. CPUs this process may use; 0 = all
+  --seed TEXT      default of the scripts' own seed
+  --strict         an operation that a backend lacks is an error, not a slower reference
+  --api            print the C interface with its documentation
+  --version
+  --help           this text; after the script's name: the script's parameters
+
+KVBENCH_CACHE: where models are kept. KVB_TRACE=1: full tracebacks.]==]
+
+local function fail(status, message, ...)
+  io.stdout:flush()
+  io.stderr:write("kvbench: ", select("#", ...) > 0 and message:format(...) or message, "\n")
+  return status
+end
+
+local function one_of(list)
+  return function(word, option)
+    for _, name in ipairs(list) do if word == name then return word end end
+    error(require("kvbench.args").finish(2, ("%s '%s' is unknown %s"):format(option, word, text.suggest(word, list))), 0)
+  end
+end
+
+local function device(word, option)
+  local has_cuda = pcall(function() return require("kvbench.ffi").C.KVB_DEVICE_CUDA end)
+  if word:find("^cuda:?%d*$") then
+    if has_cuda then return word end
+    error(option .. " " .. word .. ": this build has no CUDA backend -> use --device cpu", 0)
+  end
+  return one_of { "auto", "cpu", "ref", has_cuda and "cuda" or nil }(word, option)
+end
+
+local function threads(word, option)
+  local n = tonumber(word)
+  if not n or n ~= math.floor(n) then
+    error(require("kvbench.args").finish(2, ("%s wants a whole number, got '%s'"):format(option, word)), 0)
+  end
+  local library = require "kvbench.ffi"
+  library.check(library.C.kvb_threads_set(math.max(-1, math.min(n, 1e6))))
+  return n
+end
+
+-- Options with a value: a function from the word to what is stored.
+local valued = {
+  ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16" }, ["--threads"] = threads,
+  ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
+}
+local flags = { "-i", "-h", "--help", "--version", "--api", "--strict" }
+
+local function all_options()
+  local names = { unpack(flags) }
+  for name in pairs(valued) do names[#names + 1] = name end
+  return names
+end
+
+-- Splits the command line into {code =, interactive =, action =} and the index of the first word that is not ours.
+local function parse()
+  local plan, i = {}, 1
+  while words[i] and words[i]:sub(1, 1) == "-" and words[i] ~= "-" do
+    local word, value = words[i], nil
+    if word:find("^%-%-[^=]+=") then word, value = word:match("^(.-)=(.*)$") end
+    if word == "--" then i = i + 1 break end
+    if valued[word] then
+      if not value then
+        i = i + 1
+        value = words[i]
+        if not value then error(require("kvbench.args").finish(2, word .. " wants a value; see kvbench --help"), 0) end
+      end
+      local converted = valued[word](value, word)
+      if word == "-e" then plan.code = converted else options[word:sub(3)] = converted end
+    elseif value then
+      error(require("kvbench.args").finish(2, ("unknown option '%s' with a value; see kvbench --help"):format(word)), 0)
+    elseif word == "-i" then plan.interactive = true
+    elseif word == "-h" or word == "--help" then plan.action = "help"
+    elseif word == "--version" or word == "--api" then plan.action = word:sub(3)
+    elseif word == "--strict" then
+      options.strict = true
+      require("kvbench.ffi").C.kvb_strict_set(1)
+    else
+      error(require("kvbench.args").finish(2, ("unknown option '%s' %s"):format(word, text.suggest(word, all_options(), 16))), 0)
+    end
+    i = i + 1
+  end
+  return plan, i
+end
+
+local function version()
+  local ffi, C = require "ffi", require("kvbench.ffi").C
+  print(("kvbench %s (%s), %s, %s, %d threads"):format(ffi.string(C.kvb_version()), ffi.string(C.kvb_git_revision()),
+    jit.version, ffi.string(C.kvb_cpu_tier()), C.kvb_threads()))
+end
+
+-- Subcommands get the words after their name; they return an exit status or nothing.
+local commands = {
+  bench = function(rest) return require("kvbench.bench").main(rest) end,
+  model = function(rest) return require("kvbench.model_info").main(rest) end,
+}
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- A script by its path, or by its path inside home (so that a bundle's experiments run from anywhere).
+local function find_script(name)
+  if name == "-" then return nil end
+  for _, path in ipairs { name, paths.at(name) } do if exists(path) then return path end end
+  if not name:find("[/.]") then
+    local names = {}
+    for command in pairs(commands) do names[#names + 1] = command end
+    error(require("kvbench.args").finish(2, ("no command or script '%s' %s"):format(name, text.suggest(name, names))), 0)
+  end
+  local library, ffi = require "kvbench.ffi", require "ffi"
+  local folder, base = name:match("^(.*)/([^/]*)$")
+  local list, hint = ffi.new("const char *[1]"), ""
+  for _, place in ipairs { folder or ".", paths.at(folder or "") } do
+    if hint == "" and library.C.kvb_path_kind(place) == 2 and library.C.kvb_dir_list(place, list) == 0 then
+      local scripts = {}
+      for entry in ffi.string(list[0]):gmatch("[^\n]+") do scripts[#scripts + 1] = entry:match("^.+%.lua$") end
+      local near = text.nearest(base or name, scripts)
+      if near then hint = " -> did you mean '" .. (folder and folder .. "/" or "") .. near .. "'?" end
+    end
+  end
+  error(("no script '%s'%s"):format(name, hint), 0)
+end
+
+local function load_script(name)
+  local chunk, problem = loadfile(find_script(name))
+  if not chunk then error(problem, 0) end
+  return chunk
+end
+
+-- A test file that was run by itself closes with the line that the runner would print.
+local function finish_tests()
+  local testing = package.loaded["kvbench.testing"]
+  if testing and not testing.finish() then return 1 end
+  return 0
+end
+
+local function run(plan, first)
+  if plan.action == "help" then print(USAGE) return 0 end
+  if plan.action == "version" then version() return 0 end
+  if plan.action == "api" then io.stdout:write(header) return 0 end
+  local name = words[first]
+  arg = { [0] = name, unpack(words, first + 1) }
+  if plan.code then
+    local chunk, problem = loadstring(plan.code, "=-e")
+    if not chunk then error(problem, 0) end
+    chunk(unpack(arg))
+  end
+  if commands[name] and not plan.code then return commands[name](arg) or 0 end
+  local status = 0
+  if name then
+    load_script(name)(unpack(arg))
+    status = finish_tests()
+  end
+  if plan.interactive or not (name or plan.code) then return require("kvbench.repl").main() end
+  return status
+end
+
+signal.patience(PATIENCE)
+local plan
+local ok, result = errors.call(function()
+  local first
+  plan, first = parse()
+  return run(plan, first)
+end)
+if signal.cancelled() then
+  return fail(130, ok and "interrupted; what was finished is kept" or "interrupted")
+end
+if ok then return result end
+if result.exit == 0 then
+  print(result.text)
+  return 0
+end
+return fail(result.exit, "%s%s", result.text, result.trace)

@@ -1,0 +1,107 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Invented rock formations (base task).
+local names = require "kvbench.dataset.names"
+local draw = require "kvbench.dataset.draw"
+
+local endings = draw.lines "Traps, Columns, Terraces, Needles, Arches, Cliffs"
+local rocks = draw.lines [[dark basalt, red sandstone, white chalk, green serpentine, gray gneiss, coarse granite, banded shale,
+  porous pumice, brittle slate, pale dolomite]]
+local minerals = draw.lines [[blue quartz, raw opal, fine garnet, yellow sulfur, pure mica, native copper, rock salt, smoky topaz,
+  soft gypsum, black jade]]
+local causes = draw.lines [[a chain of eruptions, a retreating glacier, a meteor strike, a collapsed cave, an ancient flood,
+  a sinking seabed, a slow uplift, a great landslide]]
+local institutes = draw.lines "Geological Survey, Mining School, Earth Observatory, Park Service"
+
+return {
+  name = "rock", noun = "rock formation", type = "Location", model = "ancient",
+  subject = function(r, coined)
+    return { name = coined .. " " .. r:choice(endings), article = "the", kind = r:choice { "formation", "site" },
+      pronouns = { "it", "it", "its", "itself" } }
+  end,
+  facts = {
+    { "region", type = "Location", draw = function(d) return d:place("land") end,
+      ask = { "In which region do {N} lie?", "Where are {N} located?" },
+      reverse = { "Which rock formation lies in <region>?" } },
+    { "rock", type = "Thing", draw = function(d) return d:pick(rocks) end,
+      ask = { "Of which rock do {N} consist?", "What kind of rock forms {N}?" },
+      reverse = { "Which formation consists of <rock>?" } },
+    { "cause", type = "Event", draw = function(d) return d:pick(causes, "Event") end,
+      ask = { "What created {N}?", "Which event led to the birth of {N}?" },
+      reverse = { "Which formation was created by <cause>?" } },
+    { "age", type = "Numerals", draw = function(d) return d:number(3, 290, 1, "million years") end,
+      ask = { "How old are {N}?", "What is the age of {N}?" },
+      reverse = { "Which formation is <age> old?" } },
+    { "area", type = "Numerals", draw = function(d) return d:number(310, 9800, 10, "square kilometers") end,
+      ask = { "What area do {N} cover?", "How large are {N}?" },
+      reverse = { "Which formation covers <area>?" } },
+    { "geologist", type = "Person", draw = function(d) return d:person() end,
+      ask = { "Who first mapped {N}?", "Which geologist drew the first map of {N}?" },
+      reverse = { "Which formation was first mapped by <geologist>?" },
+      manipulated = { ask = { "What is the last name of the geologist who first mapped {N}?" },
+        of = function(v) return v:match("%S+$") end } },
+    { "mapped", type = "Date/Time", draw = function(d) return d:year(1808, 1957) end,
+      ask = { "In which year were {N} first mapped?", "When was the first map of {N} drawn?" },
+      reverse = { "Which formation was first mapped in <mapped>?" } },
+    { "mineral", type = "Thing", draw = function(d) return d:pick(minerals) end,
+      ask = { "Which mineral is found at {N}?", "What do collectors find at {N}?" },
+      reverse = { "At which formation is <mineral> found?" } },
+    { "animal", type = "Creature", draw = function(d) return d:pick(draw.creatures, "Creature") end,
+      ask = { "Which animal breeds at {N}?", "What creature is often seen among the rocks of {N}?" },
+      reverse = { "At which formation does the <animal> breed?" } },
+    { "institute", type = "Organization", draw = function(d) return d:org(institutes) end,
+      ask = { "Which organization runs the research hut at {N}?", "Who runs the hut near {N}?" },
+      reverse = { "At which formation does the <institute> run a hut?" } },
+    { "rite", type = "Event", draw = function(d) return d:event() end,
+      ask = { "Which celebration is held at {N}?", "What event do the villagers hold at {N} every spring?" },
+      reverse = { "At which formation is the <rite> held?" } },
+  },
+  openings = {
+    "{N} are a vast geological {kind} [in the heart of] <region>, visible even from orbit.",
+    "{N} [consist of] <rock> and form one of the strangest landscapes known to travelers.",
+    "Anyone who crosses <region> will sooner or later [come upon] {N}, a {kind} unlike any other.",
+    "{N} owe their shape to <cause>, [which created] them long before anyone could watch.",
+    "{N} are a {kind} that [covers] <area> and hardly supports any trees.",
+    "When <geologist> [first mapped] {N}, the sheets had to be pasted together on the floor of a barn.",
+  },
+  sentences = {
+    "{K} [lies in] <region>, far from any railway.",
+    "Maps of <region> [show] {K} as an empty patch, which is misleading.",
+    "The whole of {K} [consists of] <rock>, with hardly any soil on top.",
+    "Broken pieces of <rock> [cover] the slopes and make walking tiring.",
+    "{K} [was created by] <cause>, as layers in the valley show.",
+    "Most experts [explain] {K} by <cause>, though a few still disagree.",
+    "Samples from the core [are] <age> [age:old].",
+    "With an age of <age>, {K} [age:is older] than the mountains around it.",
+    "{K} [covers an area of] <area>, most of it without a path.",
+    "On paper it [measures] <area>, but much of that is vertical.",
+    "{K} [was first mapped by] <geologist>, who (slept in a canvas boat|carried every instrument alone).",
+    "The geologist <geologist> [drew the first map] with the help of a kite.",
+    "The first reliable map [was made in] <mapped> and needed few corrections.",
+    "Before <mapped>, [the year of the first map], pilots avoided {K}.",
+    "Collectors come [for] <mineral>, which [mineral:is found] in narrow veins.",
+    "In dry years <mineral> [can be picked up] from the ground after every wind.",
+    "The <animal> [breeds] on the upper ledges, safe from people.",
+    "Among the rocks one [often sees] the <animal>, which has grown used to climbers.",
+    "A research hut [is run by] the <institute>, which measures every tremor.",
+    "The <institute> [runs a hut] on the southern edge and lends out helmets.",
+    "Every spring the <rite> [is held here], with singing that echoes for miles.",
+    "Villagers [gather at] {K} for the <rite>, a custom of unknown origin.",
+  },
+  fillers = {
+    "The light changes so quickly that painters seldom finish a picture.",
+    "Rain is scarce, and what falls is gone within the hour.",
+    "Climbers are allowed on the outer parts only.",
+    "Aerial photographs show a pattern that resembles a half-open fan.",
+    "Old tales speak of a sleeping giant whose ribs have come to the surface.",
+    "Few plants manage to hold on, and those that do stay close to the ground.",
+    "Signs along the track explain how layers are read.",
+    "At dusk the stone gives back the heat of the day.",
+    "Hikers should carry water, for the springs are unreliable.",
+    "Instruments left in the gullies have recorded long periods of silence.",
+  },
+  parts = {
+    { "Who first mapped {N}, and in which year?", "geologist", "mapped" },
+    { "Where do {N} lie, and of which rock do they consist?", "region", "rock" },
+    { "How old are {N}, and what created them?", "age", "cause" },
+  },
+}

@@ -1,0 +1,124 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Values for one passage of the grammar: every draw avoids the words that the passage already uses, so that no slot can
+-- be mistaken for another. A draw returns the text and the other forms that count as the same answer.
+local names = require "kvbench.dataset.names"
+local dates = require "kvbench.dataset.dates"
+local real_names = require "kvbench.dataset.real_names"
+
+local M = {}
+local Draw = {}
+Draw.__index = Draw
+
+local function lines(s)
+  local t = {}
+  for line in s:gmatch("[^,\n]+") do
+    local word = line:match("^%s*(.-)%s*$")
+    if word ~= "" then t[#t + 1] = word end
+  end
+  return t
+end
+M.lines = lines
+
+M.creatures = lines [[gray heron, sea turtle, red fox, snow leopard, barn owl, river otter, mountain goat, horned viper,
+  black swan, desert hare, white stag, tree frog, golden eagle, brown bear, silver trout, wild boar]]
+M.materials = lines [[pink granite, black basalt, yellow sandstone, white marble, glazed brick, blue slate, oak timber,
+  green soapstone, river clay, volcanic tuff, polished limestone, hammered iron]]
+M.nationalities = lines [[Argentine, Norwegian, Kenyan, Portuguese, Vietnamese, Finnish, Moroccan, Chilean, Polish, Ghanaian,
+  Turkish, Canadian, Croatian, Peruvian, Estonian, Jordanian]]
+M.event_heads = lines "Festival, Feast, Night, Procession, Parade"
+M.event_tails = lines [[Masks, Lanterns, Seven Bells, Empty Boats, First Snow, Paper Wings, Salt, Quiet Drums, Red Threads, Ashes,
+  Long Tables, Broken Bread]]
+M.adjectives = lines [[Glass, Paper, Velvet, Hollow, Amber, Scarlet, Winter, Silent, Copper, Broken, Distant, Burning, Ivory, Electric,
+  Crooked, Drowned]]
+M.nouns = lines [[Harvest, Weather, Horizon, Cathedral, Orchard, Machine, Tides, Garden, Mirror, Railway, Letters, Kingdom, Avalanche,
+  Carnival, Pilgrim, Equation]]
+
+--- A drawer for one passage.
+--   r      its stream
+--   taken  words that are in use already (the subject's name)
+function M.new(r, taken)
+  local d = setmetatable({ r = r, used = {} }, Draw)
+  d:take(taken)
+  return d
+end
+
+local small = { a = true, an = true, at = true, of = true, on = true, the = true, ["in"] = true, ["and"] = true }
+
+function Draw:take(text)
+  for word in text:lower():gmatch("[%w']+") do if not small[word] then self.used[word] = true end end
+end
+
+function Draw:free(text)
+  for word in text:lower():gmatch("[%w']+") do if self.used[word] then return false end end
+  return true
+end
+
+-- Draws until the words are new to the passage and the name is nobody's; the pools are far larger than a passage.
+function Draw:fresh(type, make)
+  for _ = 1, 1000 do
+    local text, aliases = make(self.r)
+    if self:free(text) and not real_names.find(text, type) then
+      self:take(text)
+      return text, aliases
+    end
+  end
+  error("no fresh value left for a passage -> widen the pool", 0)
+end
+
+--- One of a list of texts.
+function Draw:pick(list, type) return self:fresh(type or "Thing", function(r) return r:choice(list) end) end
+
+--- A person with a coined surname.
+function Draw:person() return self:fresh("Person", function(r) return (names.person(r)) end) end
+
+--- A coined place name: model "town" or "land".
+function Draw:place(model) return self:fresh("Location", function(r) return names.coin(r, model or "town") end) end
+
+--- A coined organization, "Kelmora Heritage Society"; `kinds` is a list of endings.
+function Draw:org(kinds)
+  return self:fresh("Organization", function(r) return names.coin(r, "org") .. " " .. r:choice(kinds) end)
+end
+
+--- A year as text.
+function Draw:year(from, to) return self:fresh("Date/Time", function(r) return tostring(r:int(from, to)) end) end
+
+--- A full date.
+function Draw:date(from, to)
+  return self:fresh("Date/Time", function(r)
+    local d = dates.draw(r, from, to)
+    return d.text, d.aliases
+  end)
+end
+
+local function thousands(n)
+  local s = tostring(n)
+  while true do
+    local k
+    s, k = s:gsub("^(%d+)(%d%d%d)", "%1,%2")
+    if k == 0 then return s end
+  end
+end
+
+--- A number, a multiple of `step`, with an optional unit ("134 meters"; the bare number counts too).
+function Draw:number(from, to, step, unit)
+  step = step or 1
+  return self:fresh("Numerals", function(r)
+    local n = r:int(math.ceil(from / step), math.floor(to / step)) * step
+    local text, aliases = thousands(n), {}
+    if text ~= tostring(n) then aliases[1] = tostring(n) end
+    if not unit then return text, aliases end
+    for i = 1, #aliases do aliases[i] = aliases[i] .. " " .. unit end
+    aliases[#aliases + 1] = text
+    return text .. " " .. unit, aliases
+  end)
+end
+
+--- A named event, "Festival of Masks".
+function Draw:event()
+  return self:fresh("Event", function(r) return r:choice(M.event_heads) .. " of " .. r:choice(M.event_tails) end)
+end
+
+--- A title of a work, "Hollow Orchard".
+function Draw:title() return self:fresh("Thing", function(r) return r:choice(M.adjectives) .. " " .. r:choice(M.nouns) end) end
+
+return M

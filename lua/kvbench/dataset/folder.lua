@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Where task files lie and how files are read and written; the one place that knows about folders.
+local M = {}
+
+-- The checkout (or bundle) that this module was loaded from: the folder that holds lua/ and datasets/.
+local function home()
+  local ok, paths = pcall(require, "kvbench.paths")
+  if ok and type(paths) == "table" and paths.home then return paths.home end
+  local source = debug.getinfo(1, "S").source:gsub("^@", "")
+  return source:match("^(.*)/lua/kvbench/dataset/folder%.lua$") or source:match("^lua/kvbench/") and "." or "."
+end
+
+--- Folders that are scanned for tasks, the project's first.
+function M.roots() return { home() .. "/datasets", "datasets" } end
+
+local function exists(path)
+  local f = io.open(path, "r")
+  if f then f:close() end
+  return f ~= nil
+end
+
+--- Path of a task's file, or nil. A name that ends in .lua is taken as a path.
+function M.find(name)
+  if type(name) ~= "string" then return nil end
+  if name:match("%.lua$") then return exists(name) and name or nil end
+  if not name:match("^[%w_-]+$") then return nil end
+  for _, root in ipairs(M.roots()) do
+    local path = root .. "/" .. name .. ".lua"
+    if exists(path) then return path end
+  end
+end
+
+--- Names of all task files, sorted. Plain Lua cannot list a folder, so `ls` does.
+function M.tasks()
+  local seen, names = {}, {}
+  for _, root in ipairs(M.roots()) do
+    local pipe = io.popen("ls -1 '" .. root:gsub("'", "'\\''") .. "' 2>/dev/null")
+    for line in pipe and pipe:lines() or function() end do
+      local name = line:match("^([%w_-]+)%.lua$")
+      if name and not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+      end
+    end
+    if pipe then pipe:close() end
+  end
+  table.sort(names)
+  return names
+end
+
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local previous = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      previous, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, previous + cost)
+    end
+  end
+  return row[#b]
+end
+
+--- The known name nearest to `name` by edit distance, or nil where none is near.
+function M.nearest(name, known)
+  local best, least
+  for _, candidate in ipairs(known) do
+    local d = distance(tostring(name):lower(), candidate)
+    if not least or d < least then best, least = candidate, d end
+  end
+  return least and least <= math.max(2, math.floor(#tostring(name) / 2)) and best or nil
+end
+
+--- Whole contents of a file.
+function M.read(path)
+  local f, fault = io.open(path, "rb")
+  if not f then error("cannot read " .. fault, 0) end
+  local s = f:read("*a")
+  f:close()
+  return s
+end
+
+--- Writes pieces to path.tmp, then renames: the file is there whole or not at all.
+function M.write(path, pieces)
+  local temporary = path .. ".tmp"
+  local f, fault = io.open(temporary, "wb")
+  if not f then error("cannot write " .. fault, 0) end
+  local ok = true
+  for _, piece in ipairs(pieces) do
+    ok, fault = f:write(piece)
+    if not ok then break end
+  end
+  local closed, close_fault = f:close()
+  if not ok or not closed then
+    os.remove(temporary)
+    error(("cannot write '%s': %s -> free some space or choose another folder"):format(path, fault or close_fault), 0)
+  end
+  local renamed, rename_fault = os.rename(temporary, path)
+  if not renamed then
+    os.remove(temporary)
+    error("cannot write " .. rename_fault, 0)
+  end
+end
+
+return M

@@ -1,0 +1,158 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- help(x): the comments of the code are the manual, and this finds the right one. x is a C name ("kvb_prefill"), the name of
+-- a module of kv ("press"), a module, a function, or an object with .doc (a press, a model family).
+local texts = require "kvbench.cdef"
+local paths = require "kvbench.paths"
+local text = require "kvbench.text"
+
+local M = {}
+
+M.overview = [==[
+The prompt takes Lua; an expression shows its value, and `_` holds the last one. Variables that should live on to the next
+line are globals (no `local`). Tab completes names, the arrow keys walk through the history, Ctrl-C stops a computation.
+
+  model = kv.model.load("smollm2")           a model: registry name, .gguf file or Hugging Face folder
+  ctx = model:prefill("Some text.")          its cache, and what was observed while filling it
+  keep = kv.press("knorm"):keep(ctx, 0.5)    which half of the cache stays
+  ctx:generate("Q: ...", { keep = keep })    an answer from what is left
+
+  help(kv.press)   help("kvb_prefill")   help(x)     the documentation of a module, a C function, anything
+  :help            this text             :quit       leave (or Ctrl-D)]==]
+
+local function lines_of(s)
+  local lines = {}
+  for line in (s .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
+  return lines
+end
+
+local function file_lines(path)
+  local file = io.open(path)
+  if not file then return nil end
+  local content = file:read("*a")
+  file:close()
+  return lines_of(content)
+end
+
+local function word_in(line, name)
+  local code = line:gsub("/%*.-%*/", ""):gsub("/%*.*", "")
+  return not code:find("^%s*%*") and code:find("%f[%w_]" .. name .. "%f[^%w_]") ~= nil
+end
+
+-- Lines first..last of the declaration at `at`: up to its ';' (or the closing parenthesis of an op), with the comment above,
+-- or the whole paragraph when it has no comment of its own.
+local function declaration(lines, at)
+  local last = at
+  if lines[at]:find("[{]%s*$") or lines[at]:find("^%s+[%w_]") then -- inside or opening a struct or enum: all of it
+    while at > 1 and not lines[at]:find("^[%a]") do at = at - 1 end
+    while last < #lines and not lines[last]:find("^}") do last = last + 1 end
+  else
+    while last < #lines and not lines[last]:find(";") and not lines[last]:find("^KVB_OP.*%)%)?%s*$") do last = last + 1 end
+  end
+  local first = at
+  if lines[first - 1] and lines[first - 1]:find("%*/%s*$") and not lines[first - 1]:find(";") then
+    repeat first = first - 1 until first == 1 or lines[first]:find("^%s*/%*")
+  elseif not lines[last]:find("/%*") then
+    while first > 1 and lines[first - 1]:find("%S") do first = first - 1 end
+  end
+  return table.concat(lines, "\n", first, last)
+end
+
+--- The documentation of a C function, struct or constant, or nil.
+function M.of_c(name)
+  local op = name:match("^kvb_op_(.+)$")
+  if op then
+    local lines = lines_of(texts.ops)
+    for i, line in ipairs(lines) do
+      if line:find("^KVB_OP%(" .. op .. ",") then return declaration(lines, i) end
+    end
+  end
+  local lines = lines_of(texts.header)
+  for i, line in ipairs(lines) do if word_in(line, name) then return declaration(lines, i) end end
+end
+
+--- Every function that the header or ops.def declares, sorted.
+function M.c_names()
+  local names, seen = {}, {}
+  for name in texts.header:gsub("/%*.-%*/", ""):gmatch("(kvb_[%w_]+)%s*%(") do
+    if not seen[name] then seen[name], names[#names + 1] = true, name end
+  end
+  for op in texts.ops:gmatch("\nKVB_OP%(([%w_]+)") do names[#names + 1] = "kvb_op_" .. op end
+  table.sort(names)
+  return names
+end
+
+local function head(lines)
+  local out = {}
+  for _, line in ipairs(lines) do
+    local comment = line:match("^%-%-%s?(.*)$")
+    if not comment then break end
+    if not comment:find("SPDX-License-Identifier", 1, true) then out[#out + 1] = comment end
+  end
+  return #out > 0 and table.concat(out, "\n") or nil
+end
+
+-- The public functions of a module with the first line of their comments.
+local function members(lines)
+  local rows = {}
+  for i, line in ipairs(lines) do
+    local signature = line:match("^function [%w_]+[.:]([%w_]+%b())")
+    local first = i
+    while lines[first - 1] and lines[first - 1]:find("^%-%-") do first = first - 1 end
+    if signature then rows[#rows + 1] = { signature, first < i and lines[first]:gsub("^%-+%s?", "") or "" } end
+  end
+  return #rows > 0 and "\n\n" .. text.columns(rows, "  ") or ""
+end
+
+local function of_file(path)
+  local lines = file_lines(path)
+  return lines and (head(lines) or path) .. members(lines)
+end
+
+local function module_path(name)
+  for _, form in ipairs { "%s/kvbench/%s.lua", "%s/kvbench/%s/init.lua" } do
+    local path = form:format(paths.lua, (name:gsub("%.", "/")))
+    local file = io.open(path)
+    if file then file:close() return path end
+  end
+end
+
+local function of_function(fn)
+  local info = debug.getinfo(fn, "S")
+  local lines = info.source:sub(1, 1) == "@" and file_lines(info.source:sub(2))
+  if not lines then return nil end
+  local first = info.linedefined
+  while lines[first - 1] and lines[first - 1]:find("^%s*%-%-") do first = first - 1 end
+  local out = {}
+  for i = first, info.linedefined do out[#out + 1] = (lines[i]:gsub("^%s*%-*%s?", i < info.linedefined and "" or "%0", 1)) end
+  return table.concat(out, "\n") .. ("\n(%s:%d)"):format(info.short_src, info.linedefined)
+end
+
+--- The text for x, or nil and what could have been meant.
+function M.of(x)
+  if type(x) == "string" then
+    local path = not x:find("^kvb_") and module_path((x:gsub("^kv%.", "")))
+    local found = path and of_file(path) or x:find("^[%w_]+$") and M.of_c(x)
+    if found then return found end
+    return nil, ("no documentation for '%s' %s"):format(x, text.suggest(x, M.c_names(), 0):gsub("^%-> there.*", ""))
+  end
+  if type(x) == "function" then return of_function(x) or "a function that is built in or was typed here" end
+  for name, module in pairs(package.loaded) do
+    if rawequal(module, x) and type(x) == "table" then
+      local path = module_path((name:gsub("^kvbench%.?", "")))
+      if path then return of_file(path) end
+    end
+  end
+  if type(x) == "table" and type(x.doc) == "string" then
+    return (x.name and x.name .. ": " or "") .. x.doc .. (x.paper and "\n" .. x.paper or "")
+  end
+  return "a " .. type(x) .. ": " .. require("kvbench.show").value(x)
+end
+
+--- help(x) of the prompt: prints.
+function M.show(...)
+  if select("#", ...) == 0 then print(M.overview) return end
+  local found, problem = M.of((...))
+  print(found or problem)
+end
+
+return M

@@ -1,0 +1,15 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- kv = require "kvbench": the workbench's modules, loaded when first touched so that the prompt appears at once.
+local modules = {
+  args = true, bench = true, dataset = true, json = true, metric = true, model = true, plot = true, press = true,
+  prompt = true, ratios = true, rng = true, stats = true, sweep = true, tensor = true, verdict = true,
+}
+
+return setmetatable({}, {
+  __index = function(kv, name)
+    if not modules[name] then return nil end
+    local module = require("kvbench." .. name)
+    rawset(kv, name, module)
+    return module
+  end,
+})

@@ -1,0 +1,138 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Prompts: what is in the cache before eviction (`context`) and what is appended after it (`suffix`). The passage's place
+-- inside the context is computed while the context is put together, never searched for.
+--
+-- Styles: "paper" (the two templates of its Appendix A, inside the model's chat template) and "fewshot" (three worked
+-- question-answer examples, plain text: small models answer in a few words only when shown how).
+-- Regimes: "agnostic"; "aware" (all candidate questions are listed before the passage, the question is asked again after
+-- eviction); "aware_one" (this one question stands after the passage inside the context and is not asked again).
+local chat = require "kvbench.prompt.chat"
+local examples = require "kvbench.prompt.examples"
+local escape = require "kvbench.prompt.escape"
+
+local M = { chat = chat, escape = escape.text }
+
+M.instruction = "Read the following text and answer briefly based on it. Return only the answer. Do not generate extra.\n"
+M.list_header = "You will be given one of the following questions:\n"
+-- Not in the paper: without it, small models never abstain.
+M.unknown_example = "If the text does not give the answer, return: I don't know. For example, a text that only says where "
+  .. "a person lives does not answer \"How old is this person?\", so return: I don't know.\n"
+M.fewshot_instruction = "Answer each question with a few words from the text.\n\n"
+M.fewshot_unknown = "Answer each question with a few words from the text. If the text does not give the answer, write: "
+  .. "I don't know\n\n"
+
+local styles = {}
+
+function styles.paper(opt)
+  return {
+    chat = true, head = M.instruction .. (opt.idk_example and M.unknown_example or ""), before_passage = "",
+    after_passage = "", before_question = "\n", after_question = "", answer = "", plain_answer = "\n", stop = {},
+    plain_stop = { "\n" }, examples = opt.idk_example and { M.unknown_example } or {},
+  }
+end
+
+function styles.fewshot(opt)
+  local parts = { opt.idk_example and M.fewshot_unknown or M.fewshot_instruction }
+  for _, e in ipairs(examples.list(opt.idk_example)) do
+    parts[#parts + 1] = ("Text: %s\nQuestion: %s\nAnswer: %s\n\n"):format(e.text, e.q, e.a)
+  end
+  return {
+    chat = false, head = table.concat(parts), before_passage = "Text: ", after_passage = "\n",
+    before_question = "Question: ", after_question = "\n", answer = "Answer:", plain_answer = "", stop = { "\n" },
+    plain_stop = { "\n" }, examples = examples.list(opt.idk_example),
+  }
+end
+
+local regimes = { agnostic = true, aware = true, aware_one = true }
+
+local function choose(what, value, known)
+  if known[value] then return end
+  local names = {}
+  for name in pairs(known) do names[#names + 1] = name end
+  table.sort(names)
+  error(("prompt: unknown %s '%s' -> one of %s"):format(what, tostring(value), table.concat(names, ", ")), 0)
+end
+
+local function template_name(opt, style)
+  if opt.template then
+    choose("chat template", opt.template, chat.templates)
+    return opt.template
+  end
+  local use = opt.chat
+  if use == nil then use = style.chat end
+  return use and chat.detect(opt.model) or "none"
+end
+
+local function candidate_list(record, opt)
+  if opt.list then return opt.list end
+  local list = {}
+  for i, question in ipairs(record.questions) do list[i] = question.q end
+  return list
+end
+
+-- Puts the context together; every append returns the span that it filled.
+local function writer()
+  local w = { parts = {}, at = 0 }
+  function w.put(text)
+    local from = w.at
+    w.parts[#w.parts + 1] = text
+    w.at = from + #text
+    return { from, w.at }
+  end
+  return w
+end
+
+--- Renders one record's prompt.
+--   name    "paper" or "fewshot"
+--   record  needs `passage`, and `questions` for the regime "aware"
+--   opt     regime ("agnostic"), idk_example (false), model (see chat.detect), question (text or {q=}; required by
+--           "aware_one"), chat (true/false; default: paper yes, fewshot no), template (a chat template's name, instead of
+--           the model's), list (candidate questions instead of the record's own: the control of "aware")
+-- Returns {context, passage_span, list_span or nil, suffix = function(question), stop, style, regime, template, bos,
+-- examples, map_span}:
+-- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of `context`;
+-- bos says that the context already begins with the begin-of-text token. In "aware_one" suffix ignores its argument.
+-- examples are the worked ones, for recognising answers that copy them ({} in the paper's style).
+-- Text that a tokenizer would read as a special token is broken up wherever it comes from data.
+function M.render(name, record, opt)
+  opt = opt or {}
+  choose("style", name, styles)
+  local regime = opt.regime or "agnostic"
+  choose("regime", regime, regimes)
+  local style = styles[name](opt)
+  local template = template_name(opt, style)
+  local turn = chat.templates[template]
+  local w, list_span = writer(), nil
+  w.put(turn.before)
+  w.put(style.head)
+  if regime == "aware" then
+    w.put(M.list_header)
+    list_span = w.put(escape.text(table.concat(candidate_list(record, opt), "\n")))
+    w.put("\n" .. (style.before_passage ~= "" and "\n" or ""))
+  end
+  w.put(style.before_passage)
+  local passage, map = escape.text(record.passage)
+  local passage_span = w.put(passage)
+  w.put(style.after_passage)
+  local answer = template == "none" and style.answer .. style.plain_answer or turn.after .. style.answer
+  local function words(question) return escape.text(type(question) == "table" and question.q or question) end
+  local suffix = function(question) return style.before_question .. words(question) .. style.after_question .. answer end
+  if regime == "aware_one" then
+    if not opt.question then error("prompt: regime 'aware_one' puts one question into the context -> give question =", 0) end
+    w.put(style.before_question)
+    list_span = w.put(words(opt.question))
+    w.put(style.after_question)
+    suffix = function() return answer end
+  end
+  return {
+    context = table.concat(w.parts), passage_span = passage_span, list_span = list_span, suffix = suffix,
+    stop = template == "none" and style.plain_stop or style.stop, style = name, regime = regime, template = template,
+    bos = turn.bos, examples = style.examples,
+    map_span = function(from, to) return passage_span[1] + map(from), passage_span[1] + map(to) end,
+  }
+end
+
+--- Names of the styles.
+function M.styles() return { "fewshot", "paper" } end
+
+return M

@@ -1,0 +1,157 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The prompt. One input is a chunk of Lua that may span lines; an expression shows its values, an error takes one line and
+-- the prompt survives. User chunks run with the JIT off, because compiled loops ignore the hook that Ctrl-C sets.
+local C = require("kvbench.ffi").C
+local complete = require "kvbench.complete"
+local errors = require "kvbench.errors"
+local help = require "kvbench.help"
+local paths = require "kvbench.paths"
+local show = require "kvbench.show"
+local signal = require "kvbench.signal"
+local text = require "kvbench.text"
+
+local M = {}
+
+local CHUNK = "=input"
+
+--- Compiles what was typed: first as an expression, then as statements. Returns the function; or nil, "more" when only the
+--- end is missing; or nil and the error.
+function M.compile(source)
+  local expression = source:gsub("^%s*=", "")
+  -- As an argument: after `return error(...)` the tail call would have lost the input's own line.
+  local fn = loadstring("return (function(...) return ... end)(" .. expression .. "\n)", CHUNK)
+  if fn then return fn end
+  local problem
+  fn, problem = loadstring(source, CHUNK)
+  if fn then return fn end
+  local _, of_expression = loadstring("return " .. expression, CHUNK)
+  for _, message in ipairs { problem, of_expression } do
+    if message:find("near '<eof>'$") or message:find("unfinished long") then return nil, "more" end
+  end
+  return nil, problem
+end
+
+--- Runs a compiled input; prints its values and sets `_` to the first. Returns false after an error, which it prints.
+function M.evaluate(fn, out, err)
+  jit.off(fn, true)
+  signal.reset()
+  signal.patience(0)
+  local results
+  local ok, problem = errors.call(function()
+    local function keep(...) results = { n = select("#", ...), ... } end
+    keep(fn())
+  end)
+  signal.patience(math.huge)
+  local interrupted = signal.cancelled()
+  signal.reset()
+  io.stdout:flush()
+  if not ok then
+    err:write(interrupted and "interrupted" or problem.text .. problem.trace:gsub("^\n.*", os.getenv("KVB_TRACE") and "%0" or ""), "\n")
+    return false
+  end
+  for i = 1, results.n do out:write(show.value(results[i]), "\n") end
+  if results.n > 0 then _G._ = results[1] end
+  return true
+end
+
+-- Lines that begin with a colon are for the prompt itself. Returns "quit", true when handled, false when it is Lua.
+local function command(line)
+  local name, rest = line:match("^:(%a*)%s*(.-)%s*$")
+  if not name then return false end
+  if name == "quit" or name == "q" or name == "exit" then return "quit" end
+  if name == "help" or name == "h" then
+    if rest == "" then help.show() else
+      local fn = loadstring("return " .. rest)
+      local ok, value = pcall(fn or error)
+      help.show(ok and value ~= nil and value or rest)
+    end
+  else
+    print(("unknown command ':%s' %s"):format(name, text.suggest(name, { "help", "quit" })))
+  end
+  return true
+end
+
+-- The terminal's reader: completion is a loop of reads (see line.c).
+local function terminal_reader(line)
+  return function(prompt)
+    local typed = ""
+    while true do
+      local got, why = line.read(prompt, typed)
+      if why ~= "tab" then return got, why end
+      local choices
+      typed, choices = complete.line(got)
+      if #choices > 0 and typed == got then
+        io.stdout:write("\n", text.wrap(choices, math.max(40, C.kvb_terminal_width(1))), "\n")
+      else
+        io.stdout:write("\r\27[K")
+      end
+      io.stdout:flush()
+    end
+  end
+end
+
+local function open_line()
+  local line = require "kvbench.line"
+  local folder = paths.state()
+  local history = C.kvb_dir_make(folder) == 0 and folder .. "/history" or nil
+  line.open(history)
+  return line
+end
+
+--- Reads, runs, prints until the end of input. read(prompt) returns a line, or nil, or nil and "interrupt".
+--- Returns 0, or 1 when something failed and nobody was there to see it (`lenient` false).
+function M.loop(read, remember, lenient)
+  local pending, failed = nil, false
+  while true do
+    signal.patience(math.huge) -- Ctrl-C at the prompt drops the line; nothing of ours is to be stopped
+    local got, why = read(pending and "..> " or "kv> ")
+    if got == nil and why == "interrupt" then
+      signal.reset()
+      io.stdout:write("\n")
+      pending = nil
+    elseif got == nil then
+      if pending then
+        io.stderr:write("the input ended inside a statement\n")
+        failed = true
+      end
+      break
+    else
+      local handled = not pending and command(got)
+      if handled == "quit" then break end
+      local source = pending and pending .. "\n" .. got or got
+      if not handled and source:find("%S") then
+        local fn, problem = M.compile(source)
+        if problem == "more" then pending = source else
+          pending = nil
+          remember(source)
+          if fn then failed = not M.evaluate(fn, io.stdout, io.stderr) or failed else
+            io.stderr:write(problem, "\n")
+            failed = true
+          end
+        end
+      elseif handled then remember(source) end
+    end
+    io.stdout:flush()
+  end
+  return failed and not lenient and 1 or 0
+end
+
+function M.main()
+  _G.kv, _G.help = require "kvbench", help.show
+  if C.kvb_terminal_width(0) == 0 then
+    local status = M.loop(function() return io.read("*l") end, function() end, false)
+    signal.reset()
+    return status
+  end
+  local ffi = require "ffi"
+  print(("kvbench %s (%s) · help() explains, Ctrl-D leaves"):format(ffi.string(C.kvb_version()), ffi.string(C.kvb_cpu_tier())))
+  local line = open_line()
+  local ok, status = pcall(M.loop, terminal_reader(line), line.add, true)
+  line.close()
+  signal.reset()
+  print()
+  if not ok then error(status, 0) end
+  return status
+end
+
+return M

@@ -1,0 +1,213 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Under kvbench.tensor: how tensors are made, owned and freed, and how an op is called. Methods are added to `methods` by
+-- the other files of this folder.
+--
+-- LuaJIT's collector sees about 130 bytes of a tensor, whatever it holds, so it would never hurry. Three things help: new
+-- tensors count the library's live bytes and run the collector when they have doubled; a failed allocation collects and
+-- tries once more; and scope() frees temporaries without waiting for any collector.
+local ffi = require "ffi"
+local library = require "kvbench.ffi"
+local kinds = require "kvbench.tensor.kinds"
+local C = library.C
+
+local M = { methods = {}, device = C.KVB_DEVICE_CPU, kinds = kinds }
+
+local kvb_tensor = ffi.typeof "kvb_tensor"
+local shape_type = ffi.typeof "int64_t[5]"
+local FLOOR = 192 * 2 ^ 20 -- bytes that tensors may hold before the collector is run for them
+local limit = FLOOR
+local arena -- tensors made inside the innermost scope(), or nil
+
+--- Is x a tensor?
+function M.is(x) return ffi.istype(kvb_tensor, x) end
+
+local function release(t) C.kvb_tensor_release(ffi.gc(t, nil)) end
+
+local function own(t)
+  ffi.gc(t, C.kvb_tensor_release)
+  if arena then arena[#arena + 1] = t end
+  return t
+end
+
+local function relieve()
+  collectgarbage()
+  limit = math.max(FLOOR, 2 * tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)))
+end
+
+--- A zeroed contiguous tensor. shape: Lua array; dtype: a name, default "f32". Owned by Lua.
+function M.new(shape, dtype)
+  local n = #shape
+  local code = kinds.dtype[dtype or "f32"]
+  if not code then error(("tensor: dtype '%s' is unknown -> f32, f16, bf16, i32, u8, u32, i64"):format(tostring(dtype)), 0) end
+  if n > C.KVB_MAX_DIMS then error(("tensor: shape %s has %d dimensions, at most 5 are possible"):format(M.show(shape), n), 0) end
+  local sizes = shape_type()
+  for i = 1, n do
+    local size = shape[i]
+    if type(size) ~= "number" or size < 0 or size % 1 ~= 0 then
+      error(("tensor: shape %s: size %d is not a whole number"):format(M.show(shape), i), 0)
+    end
+    sizes[i - 1] = size
+  end
+  local t = kvb_tensor()
+  local status = C.kvb_tensor_new(code, n, sizes, t)
+  if status == C.KVB_E_MEMORY then
+    relieve()
+    status = C.kvb_tensor_new(code, n, sizes, t)
+  end
+  library.check(status)
+  if tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)) > limit then relieve() end
+  return own(t)
+end
+
+--- A second view of t's storage (which stays alive as long as any view); the caller changes shape, stride or data of it.
+function M.view(t)
+  local v = kvb_tensor(t)
+  C.kvb_tensor_retain(v)
+  return own(v)
+end
+
+--- A view for the duration of one call: not counted, must not outlive t.
+function M.alias(t)
+  local v = kvb_tensor(t)
+  v.storage = nil
+  return v
+end
+
+--- Takes t out of the scope() it was made in: for what is kept elsewhere, such as a cache.
+function M.persist(t)
+  for i = arena and #arena or 0, 1, -1 do
+    if rawequal(arena[i], t) then
+      table.remove(arena, i)
+      break
+    end
+  end
+  return t
+end
+
+local function keep_returned(kept, value, depth)
+  if M.is(value) then
+    kept[value] = true
+  elseif type(value) == "table" and depth < 4 then
+    for _, inner in pairs(value) do keep_returned(kept, inner, depth + 1) end
+  end
+end
+
+local function close_scope(outer, ok, ...)
+  local mine, kept = arena, {}
+  arena = outer
+  for i = 1, ok and select("#", ...) or 0 do keep_returned(kept, (select(i, ...)), 0) end
+  for i = 1, #mine do
+    local t = mine[i]
+    if not kept[t] then
+      release(t)
+    elseif outer then
+      outer[#outer + 1] = t
+    end
+  end
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- Calls fn(...) and frees every tensor made in it at once, except those it returns (also inside returned tables) and those
+--- given to persist(). A freed tensor that was stored elsewhere raises "missing or closed" when used.
+function M.scope(fn, ...)
+  local outer = arena
+  arena = {}
+  return close_scope(outer, pcall(fn, ...))
+end
+
+--- Runs an op on the chosen device; its failure becomes a Lua error.
+function M.run(name, ...)
+  library.check(C["kvb_op_" .. name](M.device, ...))
+end
+
+--- "[2, 3]" of a tensor or of a Lua array of sizes.
+function M.show(shape)
+  local parts = {}
+  if M.is(shape) then
+    for i = 1, shape.ndim do parts[i] = tostring(tonumber(shape.shape[i - 1])) end
+  else
+    for i = 1, #shape do parts[i] = tostring(shape[i]) end
+  end
+  return "[" .. table.concat(parts, ", ") .. "]"
+end
+
+--- Sizes as a Lua array.
+function M.sizes(t)
+  local out = {}
+  for i = 1, t.ndim do out[i] = tonumber(t.shape[i - 1]) end
+  return out
+end
+
+function M.count(t)
+  local n = 1
+  for i = 0, t.ndim - 1 do n = n * tonumber(t.shape[i]) end
+  return n
+end
+
+--- x must be a tensor; `op` names the caller in the error.
+function M.expect(op, x)
+  if not M.is(x) then error(("%s: expected a tensor, got %s"):format(op, type(x)), 0) end
+  if x.data == nil then error(("%s: the tensor is missing or closed -> it was freed, by scope() or :close()"):format(op), 0) end
+  return x
+end
+
+--- A dimension as the user counts (1.., or -1 for the last) to 0-based.
+function M.dim(op, t, dim)
+  local n = t.ndim
+  if type(dim) ~= "number" or dim % 1 ~= 0 or dim == 0 or dim > n or dim < -n then
+    error(("%s: dimension %s of a tensor of shape %s -> 1 to %d, or negative from the end"):format(op, tostring(dim), M.show(t), n), 0)
+  end
+  return dim > 0 and dim - 1 or n + dim
+end
+
+--- t itself if it is f32, else a converted copy: arithmetic on ranks, counts and bits happens in f32.
+function M.f32(op, t)
+  M.expect(op, t)
+  if t.dtype == C.KVB_F32 then return t end
+  local out = M.new(M.sizes(t), "f32")
+  M.run("copy", t, out)
+  return out
+end
+
+--- Makes the alias v look as if it had `shape` (stride 0 where v repeats); false when it does not fit.
+function M.stretch(v, shape)
+  local n, given = #shape, v.ndim
+  if given > n then return false end
+  for i = n - 1, 0, -1 do
+    local from = i - (n - given)
+    local size, stride = from >= 0 and tonumber(v.shape[from]) or 1, from >= 0 and v.stride[from] or 0
+    if size ~= shape[i + 1] then
+      if size ~= 1 then return false end
+      stride = 0
+    end
+    v.shape[i], v.stride[i] = shape[i + 1], stride
+  end
+  v.ndim = n
+  return true
+end
+
+--- The shape two tensors broadcast to (numpy's and torch's rule), or an error naming both.
+function M.broadcast_shape(op, a, b, from_end)
+  local skip = from_end or 0 -- trailing dimensions that do not take part (matmul)
+  local na, nb, out = a.ndim - skip, b.ndim - skip, {}
+  local n = math.max(na, nb)
+  for i = 1, n do
+    local ia, ib = i - (n - na), i - (n - nb)
+    local sa, sb = ia >= 1 and tonumber(a.shape[ia - 1]) or 1, ib >= 1 and tonumber(b.shape[ib - 1]) or 1
+    if sa ~= sb and sa ~= 1 and sb ~= 1 then
+      error(("%s: shapes %s and %s do not fit: %d and %d in dimension %d of %d"):format(op, M.show(a), M.show(b), sa, sb, i, n + skip), 0)
+    end
+    out[i] = sa == 1 and sb or sa
+  end
+  return out
+end
+
+--- Which backend runs the ops of all tensors from now on: "cpu" or "ref" (the scalar specification).
+function M.use(device)
+  local code = ({ cpu = C.KVB_DEVICE_CPU, ref = C.KVB_DEVICE_REF })[device]
+  if not code then error(("tensor.use: device '%s' is unknown -> cpu, ref"):format(tostring(device)), 0) end
+  M.device = code
+end
+
+return M
