@@ -30,6 +30,10 @@ kvb_status tok_bytes_add(tok_bytes *b, const void *data, size_t n);
 /* Makes room for `more` elements of `size` bytes behind the first n of *data. */
 kvb_status tok_grow(void **data, size_t *room, size_t n, size_t more, size_t size);
 
+/* Text for an error line: at most 60 bytes, control characters and broken UTF-8 as '?'. Returns out. */
+enum { TOK_SHOWN = 68 };
+const char *tok_shown(char *out, const char *text, size_t n);
+
 /* ---- Unicode --------------------------------------------------------------------------------------------------------- */
 
 /* Bytes of the character at s (n > 0), 0 when it is not valid UTF-8; *code is the code point. */

@@ -160,8 +160,9 @@ kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, s
     if (both >= 0) tok_bpe_merge(b, a, c, both, rank);
     else {
         const char *what = a < 0 ? "its left side is no token" : c < 0 ? "its right side is no token" : "its result is no token";
-        status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %u joins '%.*s' and '%.*s', but %s", where, rank,
-                          (int)kvb_min64((int64_t)left_n, 60), left, (int)kvb_min64((int64_t)right_n, 60), right, what);
+        char l[TOK_SHOWN], r[TOK_SHOWN];
+        status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %u joins '%s' and '%s', but %s", where, rank,
+                          tok_shown(l, left, left_n), tok_shown(r, right, right_n), what);
     }
     kvb_free(joined.data);
     return status;
@@ -342,8 +343,8 @@ kvb_status tok_bpe_encode(kvb_tokenizer *t, const char *word, size_t n, int64_t 
         tok_cached *c = cache_slot(b, word, n, hash);
         if (c->n) return emit_exact(t, b->cache_ids + c->ids, c->n, origin, floor);
     }
-    int32_t count;
-    bool exact;
+    int32_t count = 0;
+    bool exact = false;
     KVB_TRY(load_symbols(b, word, n, &count, &exact));
     if (count <= SCAN_SYMBOLS) merge_by_scan(b, count);
     else KVB_TRY(merge_by_heap(b, count));

@@ -48,6 +48,26 @@ size_t tok_utf8_valid_prefix(const char *s, size_t n) {
     return i;
 }
 
+const char *tok_shown(char *out, const char *text, size_t n) {
+    size_t used = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t code = 0;
+        size_t bytes = tok_utf8_read(text + i, n - i, &code);
+        bool plain = bytes && code >= 0x20 && (code < 0x7f || code > 0x9f);
+        if (used + (plain ? bytes : 1) > 60) {
+            memcpy(out + used, "...", 3);
+            used += 3;
+            break;
+        }
+        if (plain) memcpy(out + used, text + i, bytes);
+        else out[used] = '?';
+        used += plain ? bytes : 1;
+        i += bytes ? bytes : 1;
+    }
+    out[used] = 0;
+    return out;
+}
+
 bool tok_is_space(uint32_t c) {
     return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
            c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;

@@ -25,8 +25,10 @@ typedef struct translation {
 static kvb_status put(translation *t, const char *text) { return tok_bytes_add(t->out, text, strlen(text)); }
 
 static kvb_status refuse(const translation *t, const char *what) {
-    kvb_fail(KVB_E_UNSUPPORTED, "tokenizer '%s': the split pattern uses %s at byte %zu: %.*s", t->where, what, t->i,
-             (int)kvb_min64((int64_t)t->n, 200), t->pattern);
+    char shown[TOK_SHOWN];
+    size_t from = t->i < 20 ? 0 : t->i - 20;
+    kvb_fail(KVB_E_UNSUPPORTED, "tokenizer '%s': the split pattern uses %s at byte %zu, near '%s'", t->where, what, t->i,
+             tok_shown(shown, t->pattern + from, t->n - from));
     kvb_hint("-> this construct means something else in PCRE2; such a tokenizer cannot be opened");
     return KVB_E_UNSUPPORTED;
 }

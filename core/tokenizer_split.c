@@ -45,10 +45,11 @@ static kvb_status compile(tok_splitter *s, tok_stage *stage, const char *where, 
                                     PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &at, s->compile);
         if (!stage->code && error == PCRE2_ERROR_HEAP_FAILED) status = kvb_fail(KVB_E_MEMORY, "out of memory for a split pattern");
         else if (!stage->code) {
-            char reason[128] = "";
+            char reason[128] = "", shown[TOK_SHOWN];
+            size_t from = at < 20 ? 0 : at - 20;
             pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': split pattern: %s at byte %zu of %.*s", where, reason, (size_t)at,
-                              (int)kvb_min64((int64_t)pattern.n, 200), pattern.data);
+            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': split pattern: %s at byte %zu, near '%s'", where, reason, (size_t)at,
+                              tok_shown(shown, pattern.data + from, pattern.n - from));
         }
     }
     kvb_free(pattern.data);

@@ -5,6 +5,7 @@ local checker = require "kvbench.dataset.check"
 local folder = require "kvbench.dataset.folder"
 local encode = require("kvbench.json_encode").encode
 local sha256 = require "kvbench.dataset.sha256"
+local text = require "kvbench.text"
 
 local M = {}
 
@@ -28,8 +29,8 @@ function M.task(name)
   local path = folder.find(name)
   if not path then
     local known = folder.tasks()
-    local near = folder.nearest(name, known)
-    error(("no dataset '%s'%s -> known: %s"):format(tostring(name), near and (", did you mean '" .. near .. "'?") or "",
+    local near = text.nearest(tostring(name), known)
+    error(("no dataset '%s' -> %sknown: %s"):format(tostring(name), near and "did you mean '" .. near .. "'? " or "",
       table.concat(known, ", ")), 0)
   end
   if loaded[path] then return loaded[path] end
@@ -111,6 +112,43 @@ function M.save(ds, path)
   local manifest = { task = ds.task, seed = ds.seed, passages = #ds.records, questions = ds.questions, hash = ds.hash,
     generator_hash = ds.generator_hash }
   folder.write(path .. ".manifest.json", { encode(manifest, { "task", "seed", "passages", "questions", "hash" }), "\n" })
+end
+
+-- One line of a user's file as a record: what may be left out is filled in, what may not is an error.
+local function imported(value, where)
+  if type(value) ~= "table" or type(value.passage) ~= "string" or type(value.questions) ~= "table" then
+    error(where .. ": not a record with a passage and questions -> see docs/dataset.md", 0)
+  end
+  value.id, value.task, value.facts = value.id or where, value.task or "imported", value.facts or {}
+  for i, q in ipairs(value.questions) do
+    if type(q) ~= "table" or type(q.q) ~= "string" or type(q.a) ~= "string" then
+      error(("%s: question %d lacks q or a -> see docs/dataset.md"):format(where, i), 0)
+    end
+    q.aliases, q.fact_ids, q.cue_ids = q.aliases or {}, q.fact_ids or {}, q.cue_ids or {}
+    if q.answerable == nil then q.answerable = not checker.abstains(q.a) end
+  end
+  return value
+end
+
+--- Reads JSON lines, such as M.save writes or a user brings (least: {"passage", "questions": [{"q", "a"}]} a line).
+-- Records of a known task are checked by its rules; others are taken as they are. Returns a dataset as M.load does.
+function M.read(path)
+  local json = require "kvbench.json"
+  local records, hash, questions, number = {}, sha256.new(), 0, 0
+  for line in folder.read(path):gmatch("[^\n]+") do
+    number = number + 1
+    local where = ("%s:%d"):format(path, number)
+    local record = imported(json.decode(line, where), where)
+    if folder.find(record.task) then
+      local ok, reason = M.check(record)
+      if not ok then error(where .. ": " .. reason, 0) end
+    end
+    records[number] = record
+    questions = questions + #record.questions
+    hash:update(M.serialise(record)):update("\n")
+  end
+  if number == 0 then error("'" .. path .. "' holds no records", 0) end
+  return { task = records[1].task, size = number, records = records, questions = questions, hash = hash:hex() }
 end
 
 return setmetatable(M, { __call = function(_, name, opt) return M.load(name, opt) end })

@@ -114,19 +114,21 @@ function M.render(name, record, opt)
   local passage, map = escape.text(record.passage)
   local passage_span = w.put(passage)
   w.put(style.after_passage)
-  local answer = template == "none" and style.answer .. style.plain_answer or turn.after .. style.answer
+  local plain = template == "none"
+  local answer = plain and style.answer .. style.plain_answer or turn.after .. style.answer
+  local after_question = plain and style.after_question or "" -- a user's turn ends with the question itself
   local function words(question) return escape.text(type(question) == "table" and question.q or question) end
-  local suffix = function(question) return style.before_question .. words(question) .. style.after_question .. answer end
+  local suffix = function(question) return style.before_question .. words(question) .. after_question .. answer end
   if regime == "aware_one" then
     if not opt.question then error("prompt: regime 'aware_one' puts one question into the context -> give question =", 0) end
     w.put(style.before_question)
     list_span = w.put(words(opt.question))
-    w.put(style.after_question)
+    w.put(after_question)
     suffix = function() return answer end
   end
   return {
     context = table.concat(w.parts), passage_span = passage_span, list_span = list_span, suffix = suffix,
-    stop = template == "none" and style.plain_stop or style.stop, style = name, regime = regime, template = template,
+    stop = plain and style.plain_stop or style.stop, style = name, regime = regime, template = template,
     bos = turn.bos, examples = style.examples,
     map_span = function(from, to) return passage_span[1] + map(from), passage_span[1] + map(to) end,
   }

@@ -19,7 +19,8 @@ local CHUNK = "=input"
 function M.compile(source)
   local expression = source:gsub("^%s*=", "")
   -- As an argument: after `return error(...)` the tail call would have lost the input's own line.
-  local fn = loadstring("return (function(...) return ... end)(" .. expression .. "\n)", CHUNK)
+  local close = expression:find("--", 1, true) and "\n)" or ")"
+  local fn = loadstring("return (function(...) return ... end)(" .. expression .. close, CHUNK)
   if fn then return fn end
   local problem
   fn, problem = loadstring(source, CHUNK)

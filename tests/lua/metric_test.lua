@@ -90,8 +90,8 @@ local record = {
   id = "r1", task = "base",
   passage = "The Mirath Bridge is a celebrated landmark in the coastal town of Kelmoraton. It was designed by the "
     .. "engineer Xena Elwood and opened in 1850. The Salt Gate was designed by Nyla Soren and opened in 1903. The "
-    .. "Itzaca built a sacred city aligned with celestial cycles. Bell Tower stands there; a bell hangs in the Tower of Ilse. "
-    .. "Its keeper is José Ibarra.",
+    .. "Itzaca built a sacred city aligned with celestial cycles. Bell Tower stands there; a bell hangs in the Tower "
+    .. "of Ilse. Its keeper is José Ibarra.",
   facts = {
     { id = "f1", subject = "Mirath Bridge", relation = "designer", value = "Xena Elwood" },
     { id = "f2", subject = "Salt Gate", relation = "designer", value = "Nyla Soren" },
@@ -134,6 +134,9 @@ local cases = {
   { who, "The text does not mention who designed it.", "abstain" }, { who, "The passage doesn't say.", "abstain" },
   { who, "I do not know, maybe Xena Elwood.", "abstain" }, { who, "Sorry. I do not know.", "abstain" },
   { who, "The designer cannot be determined.", "abstain" }, { who, "The Unknown Soldier", "ungrounded" },
+  { who, "The passage does not contain this.", "abstain" }, { who, "It can not be determined", "abstain" },
+  { who, "It does not contain windows", "ungrounded" }, { who, "He was unable to swim", "ungrounded" },
+  { who, "A wall that cannot be climbed", "ungrounded" }, { who, "It was impossible to tell.", "abstain" },
   { none, "None", "correct", "equal" }, { who, "None", "abstain" },
   -- correct
   { who, "Xena Elwood", "correct", "equal" }, { who, "xena elwood.", "correct", "equal" },
@@ -238,6 +241,16 @@ t.case("class: one class from the list for arbitrary answers", function()
       { examples = examples })
     t.ok(known[class], "class " .. tostring(class) .. " for " .. detail.text)
   end
+end)
+
+t.case("class: what the passage says too is no leak", function()
+  for _, e in ipairs { "1850", "The Orrin Lighthouse opened in 1850 after a long winter.",
+    "opened in 1850 the Salt" } do
+    t.eq(classify("1850", who, { examples = { e } }), "other_in_context", e)
+  end
+  t.eq(classify("was designed by the engineer", who, { examples = { "It was designed by the engineer himself." } }),
+    "other_in_context")
+  t.eq(classify("1851", who, { examples = { "The Orrin Lighthouse opened in 1851 after a long winter." } }), "leak")
 end)
 
 t.case("class: missing arguments are one clear line", function()

@@ -222,6 +222,8 @@ local function check_shape(record)
   end
   if not utf8_ok(record.passage) then return "the passage is not valid UTF-8" end
   if record.passage:find("[%z\1-\8\11-\31\127]") then return "the passage holds a control character" end
+  local mark = record.passage:match("{[%w_']*}") or record.passage:match("<[%w_]+>") or record.passage:match("a%(n%)")
+  if mark then return ("the passage holds an unfilled template slot '%s'"):format(mark) end
   if type(record.facts) ~= "table" or type(record.questions) ~= "table" then return "the record lacks facts or questions" end
 end
 

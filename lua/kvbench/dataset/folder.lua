@@ -1,17 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Where task files lie and how files are read and written; the one place that knows about folders.
+local paths = require "kvbench.paths"
+
 local M = {}
 
--- The checkout (or bundle) that this module was loaded from: the folder that holds lua/ and datasets/.
-local function home()
-  local ok, paths = pcall(require, "kvbench.paths")
-  if ok and type(paths) == "table" and paths.home then return paths.home end
-  local source = debug.getinfo(1, "S").source:gsub("^@", "")
-  return source:match("^(.*)/lua/kvbench/dataset/folder%.lua$") or source:match("^lua/kvbench/") and "." or "."
-end
-
 --- Folders that are scanned for tasks, the project's first.
-function M.roots() return { home() .. "/datasets", "datasets" } end
+function M.roots() return { paths.datasets, "datasets" } end
 
 local function exists(path)
   local f = io.open(path, "r")
@@ -46,30 +40,6 @@ function M.tasks()
   end
   table.sort(names)
   return names
-end
-
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local previous = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      previous, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, previous + cost)
-    end
-  end
-  return row[#b]
-end
-
---- The known name nearest to `name` by edit distance, or nil where none is near.
-function M.nearest(name, known)
-  local best, least
-  for _, candidate in ipairs(known) do
-    local d = distance(tostring(name):lower(), candidate)
-    if not least or d < least then best, least = candidate, d end
-  end
-  return least and least <= math.max(2, math.floor(#tostring(name) / 2)) and best or nil
 end
 
 --- Whole contents of a file.

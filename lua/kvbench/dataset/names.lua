@@ -17,9 +17,9 @@ M.list = list
 M.models = {
   town = { list "Os Mir Kel Tav Bren Dor Vel Hask Quen Orr Pell Sarn Thil Umber Vask Wex Yar Zell Corv Drel Fenn Gar Jast Lun",
     list "a e i o u ari eno ila ora umi", list "trel mond vesk lo strand brix dell rane thal quin sund vane gast more" },
-  land = { list "Aur Bel Cad Dra Ess Fal Gor Hev Ist Jor Kal Lor Mav Nor Oth Prav Rul Sev Tor Urs Vor Zan",
+  land = { list "Aur Bel Cad Dran Ess Fal Gor Hev Ist Jor Kal Lor Mav Nor Oth Prav Rul Sev Tor Urs Vor Zan",
     list "a e i o u ava eri ola ume", list "dria ssia ntis lund vara shire moor llan queth ria stan via" },
-  ancient = { list "Teo Itz Qal Uxm Sar Nin Ash Tel Kah Bab Eri Lag Mor Nip Our Pal Qua Ras Tik Zab",
+  ancient = { list "Teo Itz Qal Ulk Sar Nin Ash Tel Kah Bab Eri Lag Mor Nip Our Pal Qua Ras Tik Zab",
     list "ti la ru ka mo sha ze nu pa hi", list "lac qatl duun bash meth ruk stai vesh tun goth zar" },
   beast = { list "Thran Sker Mol Grav Vex Dusk Brakk Cinder Fern Glim Hollow Karst Loam Murk Ripple Sable Thorn Umbra Whisp",
     list "a o i u e", list "saur don raptor gill back mantis fang strider wing tail crest jaw" },

@@ -143,7 +143,7 @@ function Builder:pick_form(first)
   if not self.antecedent then return "name" end
   local u, s = self.r:uniform(), self.subject
   if first and self.subject_last and self.pronoun_run < 2 and u < 0.5 then return "pronoun" end
-  if u < 0.75 then return s.short and (u < 0.6 or not s.kind) and "short" or "kind" end
+  if u < 0.75 or self.last_form == "name" then return s.short and u < 0.6 and "short" or "kind" end
   return "name"
 end
 
@@ -224,7 +224,7 @@ function Builder:sentence(template, values, fill, id)
   end
   sentence[2] = self.bytes
   if #subject_spans == 0 and self.antecedent then subject_spans[1] = { self.antecedent[1], self.antecedent[2] } end
-  self.subject_last = subject_first
+  self.subject_last, self.last_form = subject_first, used_form
   self.pronoun_run = used_form == "pronoun" and self.pronoun_run + 1 or 0
   for _, v in ipairs(found) do self:note(v, sentence, subject_spans, relation_spans, id) end
   return sentence

@@ -17,22 +17,35 @@ M.whole = {
 }
 
 M.inside = {
-  "i dont know", "i do not know", "i dont have", "i do not have", "im not sure", "i am not sure",
-  "im unsure", "i am unsure", "i have no idea", "i cannot", "i cant", "i can not", "im unable", "i am unable",
-  "unable to [adfps]%w+",
+  "i dont know", "i do not know", "i dont have", "i do not have", "im not sure", "i am not sure", "im unsure",
+  "i am unsure", "i have no idea", "i cannot", "i cant", "i can not", "im unable", "i am unable",
   "not enough information", "insufficient information", "no information", "no mention of", "it is unknown",
-  "can ?not be %w+ed", "cant be %w+ed", "could not be %w+ed", "impossible to %w+", "is not clear", "is unclear",
+  "is not clear", "is unclear",
 }
-for _, verb in ipairs { "is", "are", "was", "were" } do
-  for _, said in ipairs { "mentioned", "stated", "specified", "provided", "given", "disclosed" } do
+
+local function each(list, visit) for word in list:gmatch("%S+") do visit(word) end end
+
+each("is are was were", function(verb)
+  each("mentioned stated specified provided given disclosed", function(said)
     table.insert(M.inside, verb .. " not " .. said)
-  end
-end
-for _, source in ipairs { "passage", "text", "context", "article", "paragraph", "document", "story", "it" } do
-  for verb in ("mention state say specify provide contain indicate give tell include"):gmatch("%S+") do
+  end)
+end)
+each("passage text context article paragraph document story", function(source)
+  each("mention state say specify provide contain indicate give tell include", function(verb)
     table.insert(M.inside, source .. " does ?no?t " .. verb)
-  end
-end
+  end)
+end)
+-- "It does not contain ..." may describe the thing asked about; "it does not say" cannot.
+each("mention state say specify", function(verb) table.insert(M.inside, "it does ?no?t " .. verb) end)
+each("answer determine find say tell", function(verb)
+  table.insert(M.inside, "unable to " .. verb)
+  table.insert(M.inside, "impossible to " .. verb)
+end)
+each("answered determined found inferred identified", function(done)
+  table.insert(M.inside, "can ?not be " .. done)
+  table.insert(M.inside, "cant be " .. done)
+  table.insert(M.inside, "could not be " .. done)
+end)
 
 local function matches(n)
   if n == "" then return nil end

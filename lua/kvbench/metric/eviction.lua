@@ -28,6 +28,9 @@ function M.view(keep, opt)
     error("eviction.view: no (layer, head) cell is left -> the cells filter refuses all of them", 0)
   end
   local total, count = ffi.new("int32_t[?]", T), ffi.new("int32_t[?]", #layers * T)
+  if type(keep:kept(0, 0, 0)) ~= "boolean" then
+    error("eviction.view: keep:kept(l, h, t) must answer true or false (0 is true in Lua)", 0)
+  end
   local given = keep:layer_counts()
   for i, layer in ipairs(layers) do
     local row, from = (i - 1) * T, layer.l * T

@@ -181,8 +181,8 @@ function M.conflict(cleaned, norm, s, question)
 end
 
 --- other_in_context, ungrounded or mixed, by the answer's content words (no function words, none of the question's):
---- all, none or some of them stand in the passage. An answer without any is other_in_context when the passage has a word
---- of it, else ungrounded. Returns class, reason, matched; reason is "partial_gold", "verbatim", "recombined",
+--- all, none or some of them stand in the passage. An answer without any is other_in_context when the passage has a
+--- word of it, else ungrounded. Returns class, reason, matched; reason is "partial_gold", "verbatim", "recombined",
 --- "question_words" or nil.
 function M.grounding(norm, record, question, s)
   local r = M.of_record(record)

@@ -2,6 +2,7 @@
 -- The frame around the data: ticks, axis labels, titles. Every function either says how much room a thing needs or draws it
 -- into that room, with the same numbers, so that nothing is ever cut off.
 local canvas = require "kvbench.plot.canvas"
+local labels = require "kvbench.plot.labels"
 local style = require "kvbench.plot.style"
 local text = require "kvbench.plot.text"
 
@@ -107,15 +108,27 @@ function M.draw_title(c, title, x, y, width, size)
   end
 end
 
---- Puts short labels centred over positions on rows, so that none overlap: items {x =, label =} gain .row (0 = lowest) and
---- .left; returns the number of rows. Labels stay inside [from, to].
+local NUDGE = 14 -- points a label may stand beside its mark before it moves to a row of its own
+
+--- Puts short labels over positions so that none overlap: items {x =, label =} sorted by x gain .row (0 = lowest) and .left;
+--- returns the number of rows. Labels stay inside [from, to] if they fit there.
 function M.stack(items, from, to)
+  local widths, wanted, far = {}, {}, 0
+  for i, item in ipairs(items) do widths[i], wanted[i] = canvas.measure(item.label, style.tick) + 5, item.x end
+  local centres = labels.spread(wanted, widths, from - 2.5, to + 2.5)
+  for i, x in ipairs(centres) do
+    local edge = math.max(from + widths[i] / 2 - 2.5, math.min(wanted[i], to - widths[i] / 2 + 2.5))
+    far = math.max(far, math.abs(x - edge))
+  end
   local ends, rows = {}, 0
-  for _, item in ipairs(items) do
-    local width = canvas.measure(item.label, style.tick)
+  for i, item in ipairs(items) do
+    local width, row = widths[i] - 5, 0
     item.left = math.max(from, math.min(item.x - width / 2, to - width))
-    local row = 0
-    while ends[row] and item.left < ends[row] + 4 do row = row + 1 end
+    if far <= NUDGE then
+      item.left = centres[i] - width / 2
+    else
+      while ends[row] and item.left < ends[row] + 4 do row = row + 1 end
+    end
     ends[row] = item.left + width
     item.row, rows = row, math.max(rows, row + 1)
   end

@@ -57,7 +57,7 @@ local function arrange(f, width, height)
   local w, h = 0.75 * width / f.columns, 0.7 * height / f.rows
   local left, right, top, bottom, marks
   for _ = 1, 3 do
-    left, right, top, bottom = zeros(f.columns), zeros(f.columns), zeros(f.rows), zeros(f.rows)
+    left, right, top, bottom, marks = zeros(f.columns), zeros(f.columns), zeros(f.rows), zeros(f.rows), zeros(f.rows)
     for i, panel in ipairs(f.panels) do
       local show = shown(f, i)
       local room = kinds[panel.kind].measure(panel, w, h, show)
@@ -65,7 +65,9 @@ local function arrange(f, width, height)
       right[show.column] = math.max(right[show.column], room.right)
       top[show.row] = math.max(top[show.row], room.top)
       bottom[show.row] = math.max(bottom[show.row], room.bottom)
+      marks[show.row] = math.max(marks[show.row], room.marks)
     end
+    for row = 1, f.rows do top[row] = top[row] + marks[row] end
     w = (width - sum(left) - sum(right) - (f.columns - 1) * GUTTER) / f.columns
     h = (height - sum(top) - sum(bottom) - (f.rows - 1) * GUTTER) / f.rows
     if w < 20 or h < 20 then
@@ -121,7 +123,7 @@ function Figure:draw()
       local panel = self.panels[i]
       if panel then
         local show = shown(self, i)
-        show.left = x
+        show.left, show.marks = x, plan.marks[row]
         kinds[panel.kind].draw(panel, c, { x = x + plan.left[column], y = y, width = plan.w, height = plan.h }, show)
       end
       x = x + plan.left[column] + plan.w + plan.right[column] + GUTTER

@@ -146,7 +146,7 @@ function M.measure(panel, width, height, show)
   end
   local _, rows = span_marks(panel, width)
   room.marks = #panel.spans > 0 and rows * axes.ROW + 4 or 0
-  room.top = room.top + room.marks + axes.title_space(panel.title, width, style.label)
+  room.top = room.top + axes.title_space(panel.title, width, style.label)
   return room
 end
 
@@ -161,18 +161,32 @@ local function is_dark(rgba)
   return 0.2126 * (r / 255) ^ 2.2 + 0.7152 * (g / 255) ^ 2.2 + 0.0722 * (b / 255) ^ 2.2 < 0.3
 end
 
+-- The values' texts, or nil when one does not fit its cell: a table with holes would mislead. Tight cells drop leading zeros.
+local function value_texts(panel, width)
+  local show = type(panel.annotate) == "string" and panel.annotate or "%.2g"
+  for _, tight in ipairs { false, true } do
+    local out, fits = {}, true
+    for r, row in ipairs(panel.values) do
+      out[r] = {}
+      for k, v in ipairs(row) do
+        local label = v == v and show:format(v):gsub("^-", "−") or ""
+        if tight then label = label:gsub("^(−?)0%.", "%1.") end
+        out[r][k] = label
+        fits = fits and canvas.measure(label, style.tick) <= width - 3
+      end
+    end
+    if fits then return out end
+  end
+end
+
 local function draw_values(panel, c, box, colors)
   local w, h = box.width / panel.columns, box.height / panel.rows
-  local show = type(panel.annotate) == "string" and panel.annotate or "%.2g"
-  if h < style.tick then return end
-  for r, row in ipairs(panel.values) do
+  local texts = h >= style.tick and panel.columns * panel.rows <= 2500 and value_texts(panel, w) or {}
+  for r, row in ipairs(texts) do
     local at = panel.y.origin == "bottom" and panel.rows - r + 1 or r
-    for k, v in ipairs(row) do
-      local label = v == v and show:format(v):gsub("^-", "−") or ""
-      if canvas.measure(label, style.tick) <= w - 2 then
-        c:text(label, box.x + (k - 0.5) * w, box.y + (at - 0.5) * h,
-          { size = style.tick, ax = 0.5, ay = 0.5, color = is_dark(colors[at][k]) and "#ffffff" or style.ink })
-      end
+    for k, label in ipairs(row) do
+      c:text(label, box.x + (k - 0.5) * w, box.y + (at - 0.5) * h,
+        { size = style.tick, ax = 0.5, ay = 0.5, color = is_dark(colors[at][k]) and "#ffffff" or style.ink })
     end
   end
 end
@@ -212,13 +226,11 @@ function M.draw(panel, c, box, show)
   for _, t in ipairs(yt) do t.pos = t.pos + box.y end
   axes.draw_x(c, box, show.x_ticks and xt or {}, show.x_label and panel.x.label, turned)
   axes.draw_y(c, box, show.y_ticks and yt or {}, show.y_label and panel.y.label, show.left)
-  local items, rows = span_marks(panel, box.width)
-  for _, s in ipairs(items) do
+  for _, s in ipairs((span_marks(panel, box.width))) do
     c:rect(box.x + s.from, box.y - 4, s.to - s.from, 2.4, { color = style.palette[2] })
     c:text(s.label, box.x + s.left, box.y - 8 - s.row * axes.ROW, { size = style.tick, color = style.for_text(style.palette[2]) })
   end
-  local marks = #items > 0 and rows * axes.ROW + 4 or 0
-  axes.draw_title(c, panel.title, box.x, box.y - 2 - marks, box.width, style.label)
+  axes.draw_title(c, panel.title, box.x, box.y - 2 - show.marks, box.width, style.label)
   if show.bar then draw_bar(panel, c, box) end
 end
 

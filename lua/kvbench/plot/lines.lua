@@ -35,7 +35,7 @@ function M.names(panel)
   for i, h in ipairs(panel.hlines) do
     if h.label then
       out[#out + 1] = { label = h.label, color = style.muted, hline = h, order = #panel.series + i,
-        draw = function(c, x0, x1, y) marker.rule(c, x0, y, x1, y) end }
+        draw = function(c, x0, x1, y) marker.level(c, x0, x1, y) end }
     end
   end
   return out
@@ -50,7 +50,7 @@ end
 local function fit(panel, width, height)
   panel.xs:place(0, width)
   panel.ys:place(height, 0)
-  return panel.xs:ticks(axes.x_fits(panel.xs, 7)), panel.ys:ticks(axes.y_fits(panel.ys, 19))
+  return panel.xs:ticks(axes.x_fits(panel.xs, 4.5)), panel.ys:ticks(axes.y_fits(panel.ys, 15))
 end
 
 -- Labels of vertical lines, over the plot.
@@ -78,7 +78,7 @@ function M.measure(panel, width, height, show)
   if first then room.left = math.max(room.left, axes.widest { first } / 2 - panel.xs:map(first.at) + 1) end
   local _, rows = marks(panel, width)
   room.marks = rows * axes.ROW
-  room.top = room.top + room.marks + axes.title_space(panel.title, width, style.label)
+  room.top = room.top + axes.title_space(panel.title, width, style.label)
   return room
 end
 
@@ -119,17 +119,19 @@ local function draw_line(c, panel, s, box)
 end
 
 local function draw_markers(c, panel, s, box)
-  local last_x, last_y
+  local places = {}
   for i = 1, s.n do
-    local inside = series_of.finite(s, i) and panel.xs:contains(s.x[i]) and panel.ys:contains(s.y[i])
-    if inside then
-      local x, y = box.x + panel.xs:map(s.x[i]), box.y + panel.ys:map(s.y[i])
-      -- Dense lines keep a marker every few points of ink, so that markers identify without hiding the line.
-      local apart = not last_x or s.style == "points" or (x - last_x) ^ 2 + (y - last_y) ^ 2 >= 36
-      if apart then
-        marker.draw(c, s.look.marker, x, y, s.look.color)
-        last_x, last_y = x, y
-      end
+    if series_of.finite(s, i) and panel.xs:contains(s.x[i]) and panel.ys:contains(s.y[i]) then
+      places[#places + 1] = { box.x + panel.xs:map(s.x[i]), box.y + panel.ys:map(s.y[i]) }
+    end
+  end
+  -- Dense lines keep a marker every few points of ink and at both ends: markers identify, they must not hide the line.
+  local function near(a, b) return (a[1] - b[1]) ^ 2 + (a[2] - b[2]) ^ 2 < 3.5 ^ 2 end
+  local last, final = nil, places[#places]
+  for i, p in ipairs(places) do
+    if s.style == "points" or i == #places or not ((last and near(p, last)) or (i > 1 and near(p, final))) then
+      marker.draw(c, s.look.marker, p[1], p[2], s.look.color)
+      last = p
     end
   end
 end
@@ -170,7 +172,7 @@ function M.draw(panel, c, box, show)
       end
     end
     for _, h in ipairs(panel.hlines) do
-      if panel.ys:contains(h.y) then marker.rule(c, box.x, box.y + panel.ys:map(h.y), right, box.y + panel.ys:map(h.y)) end
+      if panel.ys:contains(h.y) then marker.level(c, box.x, right, box.y + panel.ys:map(h.y)) end
     end
     for _, s in ipairs(panel.series) do if s.style ~= "points" then draw_line(c, panel, s, box) end end
   end)
@@ -178,12 +180,12 @@ function M.draw(panel, c, box, show)
   for _, s in ipairs(panel.series) do if s.look.marker then draw_markers(c, panel, s, box) end end
   axes.draw_x(c, box, show.x_ticks and xt or {}, show.x_label and axis_label(panel.x, panel.xs))
   axes.draw_y(c, box, show.y_ticks and yt or {}, show.y_label and axis_label(panel.y, panel.ys), show.left)
-  local items, rows = marks(panel, box.width)
+  local items = marks(panel, box.width)
   for _, item in ipairs(items) do
     c:text(item.label, box.x + item.left, box.y - 4 - item.row * axes.ROW, { size = style.tick, color = style.muted })
   end
-  axes.draw_title(c, panel.title, box.x, box.y - 2 - rows * axes.ROW, box.width, style.label)
-  if panel.direct then labels.draw_direct(c, ends(panel, box), box) end
+  axes.draw_title(c, panel.title, box.x, box.y - 2 - show.marks, box.width, style.label)
+  if panel.direct then labels.draw_direct(c, ends(panel, box), box, show.figure_width) end
 end
 
 M.columns = { "series", "x", "y", "lo", "hi" }

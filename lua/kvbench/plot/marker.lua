@@ -40,7 +40,10 @@ function M.draw(c, kind, x, y, color)
   end
 end
 
---- A reference line.
+--- A level to compare with, such as the full cache: horizontal, thin, unbroken.
+function M.level(c, x0, x1, y) c:polyline({ x0, y, x1, y }, { color = style.muted, width = 0.8 }) end
+
+--- A vertical reference line.
 function M.rule(c, x0, y0, x1, y1)
   c:polyline({ x0, y0, x1, y1 }, { color = style.muted, width = 0.8, dash = { 3, 2 } })
 end

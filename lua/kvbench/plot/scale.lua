@@ -8,10 +8,10 @@ Scale.__index = Scale
 
 local function log2(x) return math.log(x) / math.log(2) end
 
--- The smallest of 1, 2, 5 times a power of ten that is at least x.
-local function nice_step(x)
+-- The smallest of 1, 2, 5 times a power of ten that is at least x; quarters too where they read well, as percentages do.
+local function nice_step(x, quarters)
   local power = 10 ^ math.floor(math.log10(x))
-  for _, factor in ipairs { 1, 2, 5, 10 } do
+  for _, factor in ipairs(quarters and { 1, 2, 2.5, 5, 10 } or { 1, 2, 5, 10 }) do
     if factor * power >= x * (1 - 1e-9) then return factor * power end
   end
 end
@@ -146,11 +146,12 @@ function Scale:ticks(fits)
     end
     if last then return last end
   end
-  local step = nice_step((self.hi - self.lo) / 12)
+  local quarters = self.axis.format == "percent" and self.hi - self.lo > 0.3
+  local step = nice_step((self.hi - self.lo) / 12, quarters)
   for _ = 1, 12 do
     local ticks = self:steps(step)
     if fits(ticks) then return ticks end
-    step = nice_step(step * 1.5)
+    step = nice_step(step * 1.2, quarters)
   end
   return self:steps(step)
 end

@@ -3,7 +3,6 @@
 -- Jinja interpreter: one user turn is all that a question about a passage needs, and each string can be checked by eye.
 --   before, after   text around the user's message (after = up to where the model answers)
 --   bos             whether `before` begins with the model's begin-of-text token, so that none is added again
---   trim            the model's own template strips the message
 local M = {}
 
 local function chatml(system)
@@ -25,17 +24,17 @@ M.templates = {
   },
   ["llama-3"] = {
     before = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n",
-    after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true, trim = true,
+    after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true,
   },
   -- 3.1 and 3.2 put a dated system turn first; the date is the template's own fallback, so that prompts never change
   ["llama-3.2"] = {
     before = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
       .. "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
       .. "<|start_header_id|>user<|end_header_id|>\n\n",
-    after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true, trim = true,
+    after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true,
   },
   mistral = { before = "<s>[INST] ", after = "[/INST]", bos = true },
-  gemma = { before = "<bos><start_of_turn>user\n", after = "<end_of_turn>\n<start_of_turn>model\n", bos = true, trim = true },
+  gemma = { before = "<bos><start_of_turn>user\n", after = "<end_of_turn>\n<start_of_turn>model\n", bos = true },
 }
 M.templates["llama-3.1"] = M.templates["llama-3.2"]
 

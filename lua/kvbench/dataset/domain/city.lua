@@ -55,7 +55,7 @@ return {
       ask = { "Which animal was sacred in {N}?", "What creature was worshipped in {N}?" },
       reverse = { "In which city was the <god> sacred?" } },
     { "feast", type = "Event", draw = function(d) return d:event() end,
-      ask = { "What was the greatest celebration of {N} called?", "Which celebration drew crowds to {N}?" },
+      ask = { "Which great celebration was held in {N}?", "Which celebration drew crowds to {N}?" },
       reverse = { "Which city celebrated the <feast>?" } },
     { "keeper", type = "Organization", draw = function(d) return d:org(institutes) end,
       ask = { "Which organization excavates {N} today?", "Who leads the excavations at {N} today?" },

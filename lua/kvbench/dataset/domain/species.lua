@@ -3,12 +3,14 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local forms = draw.lines "giant lizard, diving bird, burrowing mammal, armored fish, night moth, marsh snake, tree rodent, cave spider"
+local forms = draw.lines [[giant lizard, flightless bird, burrowing mammal, armored fish, river seal, woolly deer,
+  horned tortoise, plated ox, webbed antelope, crested crocodile]]
 local foods = draw.lines [[river mussels, pine bark, fallen figs, water beetles, reed roots, wild honey, mountain lichen, small crabs,
   sour berries, carpenter ants, soft ferns, frog eggs]]
 local organs = draw.lines [[serrated beak, forked tail, folded crest, hollow horn, striped throat pouch, double eyelid, ribbed shell,
   barbed tongue, curved front claw, silver belly]]
-local enemies = draw.creatures
+local enemies = draw.lines [[gray wolf, snow leopard, golden eagle, striped hyena, black panther, plains lion, red jackal, spotted lynx,
+  sand tiger, river shark]]
 local institutes = draw.lines "Natural History Museum, Field Station, Zoological Society, Wildlife Trust"
 local terrains = draw.lines "marshes, highlands, caves, forests, lagoons, cliffs"
 

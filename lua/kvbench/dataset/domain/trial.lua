@@ -76,7 +76,7 @@ return {
     "In the end <convicted> people [were convicted], most of them on the word of one witness.",
     "The court [found] <convicted> people [convicted:guilty] before public anger turned against it.",
     "The main [piece of evidence] was <evidence>, which had lain in a drawer for months.",
-    "Much [was made of] <evidence>, [evidence:shown to the court] on the very first morning.",
+    "The court [relied above all on] <evidence>, shown on the very first morning.",
     "Most of the guilty [were sentenced to] <punishment>, a mild outcome by the standards of the age.",
     "The usual [punishment] was <punishment>, which spared lives but ruined households.",
     "{S} [followed] <cause>, for which somebody had to be blamed.",

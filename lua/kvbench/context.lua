@@ -1,0 +1,319 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Context: the cache of one passage and what prefill observed; Batch: many continuations in flight.
+--
+-- A context never changes: every press, ratio and question reads the same one. Tensors are copied out of the cache when
+-- first touched and dropped by ctx:forget(). Positions of tokens are 0-based, tensor dimensions 1-based.
+local ffi = require "ffi"
+local library = require "kvbench.ffi"
+local core = require "kvbench.tensor.core"
+require "kvbench.tensor"
+local C, check = library.C, library.check
+
+local M = {}
+
+-- ---- what to observe ----
+
+local known = { queries = true, window_queries = true, hidden = true, logits = true, last_logits = true }
+
+-- needs (a table of what presses or measures ask for) as C flags and a window.
+local function observation(needs)
+  local flags, window = 0, 0
+  for name, value in pairs(needs or {}) do
+    if not known[name] then
+      error(("prefill cannot observe '%s' -> queries, window_queries, hidden, logits, last_logits"):format(tostring(name)), 0)
+    end
+    if value and name == "window_queries" then window = value end
+  end
+  needs = needs or {}
+  if needs.queries or needs.window_queries then flags = flags + C.KVB_OBSERVE_QUERIES end
+  if needs.queries then window = 0 end
+  if needs.hidden then flags = flags + C.KVB_OBSERVE_HIDDEN end
+  if needs.logits then
+    flags = flags + C.KVB_OBSERVE_LOGITS
+  elseif needs.last_logits then
+    flags = flags + C.KVB_OBSERVE_LAST_LOGITS
+  end
+  return flags, window
+end
+
+-- ---- Context ----
+
+local Context = {}
+
+local function handle(ctx)
+  local h = rawget(ctx, "handle")
+  if h == nil then error("this context was closed -> prefill the passage again", 0) end
+  return h
+end
+
+local function read(ctx, what, shape, first, given)
+  local t = core.new(shape)
+  check(C.kvb_ctx_read(handle(ctx), what, first, given, t))
+  return core.persist(t)
+end
+
+-- Properties that cost a copy: computed when first touched.
+local lazy = {
+  keys = function(ctx) return read(ctx, C.KVB_KEYS, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers) end,
+  values = function(ctx) return read(ctx, C.KVB_VALUES, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers) end,
+  queries = function(ctx)
+    local window = C.kvb_ctx_window(handle(ctx))
+    return read(ctx, C.KVB_QUERIES, { ctx.layers, ctx.heads, window, ctx.head_dim }, 0, ctx.layers)
+  end,
+  hidden = function(ctx) return read(ctx, C.KVB_HIDDEN, { ctx.layers + 1, ctx.tokens, ctx.model.hidden }, 0, ctx.layers + 1) end,
+  prefill_logits = function(ctx)
+    local observed = C.kvb_ctx_observed(handle(ctx))
+    local rows = observed % (2 * C.KVB_OBSERVE_LOGITS) >= C.KVB_OBSERVE_LOGITS and ctx.tokens or 1
+    return read(ctx, C.KVB_LOGITS, { rows, ctx.model.vocab }, 0, 1)
+  end,
+}
+
+local context_meta = {
+  __index = function(ctx, name)
+    local method = Context[name]
+    if method then return method end
+    local compute = lazy[name]
+    if not compute then return nil end
+    local value = compute(ctx)
+    rawset(ctx, name, value)
+    return value
+  end,
+  __tostring = function(ctx)
+    return ("context of %d tokens (%d layers, %d KV heads, %.1f MiB%s)"):format(ctx.tokens, ctx.layers, ctx.kv_heads,
+      ctx:bytes() / 2 ^ 20, ctx.ragged and ", evicted" or "")
+  end,
+}
+
+local function new_context(model, pointer, extra)
+  local ctx = setmetatable(extra or {}, context_meta)
+  ctx.handle = ffi.gc(pointer, C.kvb_ctx_free)
+  ctx.model, ctx.tokens = model, C.kvb_ctx_tokens(pointer)
+  ctx.layers, ctx.layer_first, ctx.heads, ctx.kv_heads = model.layers, 0, model.heads, model.kv_heads
+  ctx.head_dim, ctx.group_size = model.head_dim, model.heads / model.kv_heads
+  ctx.ragged = C.kvb_ctx_is_ragged(pointer) == 1
+  return ctx
+end
+
+--- Bytes of keys and values this context really holds.
+function Context:bytes() return tonumber(C.kvb_ctx_bytes(handle(self))) end
+
+--- Drops observations and the tensors copied out of the cache; the cache stays.
+function Context:forget()
+  for name in pairs(lazy) do self[name] = nil end
+  C.kvb_ctx_forget(handle(self))
+end
+
+--- Frees the cache now instead of when the collector comes by. Continuations in flight keep it until they end.
+function Context:close()
+  if rawget(self, "handle") == nil then return end
+  for name in pairs(lazy) do self[name] = nil end
+  C.kvb_ctx_free(ffi.gc(self.handle, nil))
+  self.handle = nil
+end
+
+--- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout.
+function Context:rope(first, n)
+  local cos, sin = core.new { n, self.head_dim }, core.new { n, self.head_dim }
+  check(C.kvb_model_rope(self.model:pointer(), first, n, cos, sin))
+  return cos, sin
+end
+
+--- Keys [n, head_dim], values [n, head_dim] and positions (Lua array) of one head (0-based layer and head); works for
+--- evicted contexts too, whose heads keep different numbers of tokens.
+function Context:head(layer, head)
+  local n = C.kvb_ctx_head_tokens(handle(self), layer, head)
+  if n < 0 then
+    error(("no layer %s, KV head %s in a model of %d and %d (counted from 0)"):format(tostring(layer), tostring(head), self.layers, self.kv_heads), 0)
+  end
+  local keys, values = core.new { n, self.head_dim }, core.new { n, self.head_dim }
+  local positions = ffi.new("int32_t[?]", math.max(n, 1))
+  check(C.kvb_ctx_head(handle(self), layer, head, keys, values, positions))
+  local list = {}
+  for i = 1, n do list[i] = positions[i - 1] end
+  return keys, values, list
+end
+
+--- The observations of tokens [from, to) as if they were the context (Chunk and Block score so). Shares storage.
+function Context:select(from, to)
+  if from < 0 or to > self.tokens or from >= to then
+    error(("ctx:select(%d, %d): the context has tokens 0 to %d"):format(from, to, self.tokens), 0)
+  end
+  local part = {
+    model = self.model, layers = self.layers, layer_first = self.layer_first, heads = self.heads, kv_heads = self.kv_heads,
+    head_dim = self.head_dim, group_size = self.group_size, tokens = to - from, parent_tokens = self.parent_tokens or self.tokens,
+    seed = self.seed, rope = self.rope, select = self.select,
+  }
+  local source = self
+  return setmetatable(part, { __index = function(t, name)
+    if not lazy[name] then return nil end
+    local whole = source[name]
+    local rows = whole:size(3)
+    if rows ~= source.tokens then
+      error(("ctx:select needs the %s of all tokens, prefill kept %d of %d -> needs = {queries = true}"):format(name, rows, source.tokens), 0)
+    end
+    local value = core.persist(whole:narrow(3, from + 1, to - from))
+    rawset(t, name, value)
+    return value
+  end })
+end
+
+--- A new context that physically holds only what `keep` keeps; its bytes are :bytes().
+function Context:evict(keep)
+  local out = ffi.new "kvb_ctx *[1]"
+  check(C.kvb_ctx_evict(handle(self), keep:pointer(), out))
+  return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans })
+end
+
+--- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first appended
+--- token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
+function Context:generate(text, opts)
+  opts = opts or {}
+  local batch = self.model:batch()
+  batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
+    max_new_tokens = opts.max_new_tokens or 24, ignore_stop = opts.ignore_stop }
+  local result = batch:run()[1]
+  batch:close()
+  if self.model.tokenizer then result.text = self.model.tokenizer:decode(result.ids, { skip_special = true }) end
+  return result
+end
+
+--- Logits [n, vocab] of n appended tokens (teacher forcing). opts: keep, position.
+function Context:logits(text, opts)
+  opts = opts or {}
+  local batch = self.model:batch()
+  batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position, max_new_tokens = 0, logits = true }
+  local result = batch:run()[1]
+  batch:close()
+  return result.logits
+end
+
+-- ---- Batch ----
+
+local Batch = {}
+Batch.__index = Batch
+
+--- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, tag = any value}.
+function Batch:add(request)
+  local n = #request.ids
+  local ids = ffi.new("int32_t[?]", math.max(n, 1), request.ids)
+  local r = self.request
+  r.ctx, r.keep = handle(request.ctx), request.keep and request.keep:pointer() or nil
+  r.ids, r.n, r.position, r.max_new = ids, n, request.position or -1, request.max_new_tokens or 24
+  r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
+  self.last_tag = self.last_tag + 1
+  r.tag = self.last_tag
+  check(C.kvb_batch_add(self:pointer(), r))
+  self.tags[self.last_tag] = request.tag == nil and self.last_tag or request.tag
+end
+
+function Batch:pointer()
+  if self.handle == nil then error("this batch was closed", 0) end
+  return self.handle
+end
+
+--- One packed step; returns how many continuations are still queued or in flight.
+function Batch:step()
+  check(C.kvb_batch_step(self:pointer(), self.pending))
+  return self.pending[0]
+end
+
+--- Continuations waiting for admission.
+function Batch:queued() return C.kvb_batch_queued(self:pointer()) end
+
+--- Rows pushed through the model so far, rows with padding, steps.
+function Batch:rows()
+  local b = self:pointer()
+  return tonumber(C.kvb_batch_rows(b)), tonumber(C.kvb_batch_padded_rows(b)), tonumber(C.kvb_batch_steps(b))
+end
+
+--- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [n, vocab] or nil}.
+function Batch:next()
+  local r = self.result
+  if C.kvb_batch_next(self:pointer(), r) == 0 then return nil end
+  local tag = tonumber(r.tag)
+  local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length" }
+  self.tags[tag] = nil
+  for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end
+  if r.n_logits > 0 then
+    out.logits = core.new { r.n_logits, self.model.vocab }
+    ffi.copy(out.logits.data, r.logits, r.n_logits * self.model.vocab * 4)
+  end
+  return out
+end
+
+--- Runs until nothing is pending; returns the results in order of completion.
+function Batch:run()
+  local results = {}
+  repeat
+    local pending = self:step()
+    for result in function() return self:next() end do results[#results + 1] = result end
+  until pending == 0
+  return results
+end
+
+function Batch:close()
+  if self.handle == nil then return end
+  C.kvb_batch_free(ffi.gc(self.handle, nil))
+  self.handle = nil
+end
+
+-- ---- what a model gains ----
+
+--- Adds ids, prefill, prefill_many and batch to the Model class.
+function M.extend(Model)
+  --- Token ids of a text (special tokens written out become their ids), or the ids themselves. No BOS is added.
+  function Model:ids(text)
+    if type(text) == "table" then return text end
+    if type(text) ~= "string" then error("expected a text or an array of token ids, got " .. type(text), 0) end
+    if not self.tokenizer then error("model '" .. self.name .. "' has no tokenizer -> give token ids instead of text", 0) end
+    return (self.tokenizer:encode(text))
+  end
+
+  -- ids and byte spans of a whole context: BOS in front where the tokenizer's own configuration adds one.
+  local function context_ids(model, text)
+    if type(text) == "table" then return text end
+    model:ids ""
+    local ids, spans = model.tokenizer:encode(text)
+    local bos = model.tokenizer.add_bos and model.tokenizer.bos_id
+    if bos and ids[1] ~= bos then
+      table.insert(ids, 1, bos)
+      table.insert(spans, 1, { 0, 0 })
+    end
+    return ids, spans
+  end
+
+  --- Contexts of many passages (texts or id arrays), prefilled in packed steps. needs: what to observe
+  --- ({queries = true}, {window_queries = n}, {hidden = true}, {logits = true}, {last_logits = true}).
+  function Model:prefill_many(texts, needs)
+    local flags, window = observation(needs)
+    local all, lengths, kept = {}, ffi.new("int32_t[?]", math.max(#texts, 1)), {}
+    for i, text in ipairs(texts) do
+      local ids, spans = context_ids(self, text)
+      kept[i] = { ids = ids, spans = spans, text = type(text) == "string" and text or nil }
+      lengths[i - 1] = #ids
+      for j = 1, #ids do all[#all + 1] = ids[j] end
+    end
+    local out = ffi.new("kvb_ctx *[?]", math.max(#texts, 1))
+    check(C.kvb_prefill(self:pointer(), ffi.new("int32_t[?]", math.max(#all, 1), all), lengths, #texts, flags, window, out))
+    local contexts = {}
+    for i = 1, #texts do contexts[i] = new_context(self, out[i - 1], kept[i]) end
+    return contexts
+  end
+
+  --- The context of one passage; see prefill_many.
+  function Model:prefill(text, needs) return self:prefill_many({ text }, needs)[1] end
+
+  --- A Batch. opts: stop_ids (default: the model's), max_bytes of keys and values in flight.
+  function Model:batch(opts)
+    opts = opts or {}
+    local stop = opts.stop_ids or self.stop_ids or {}
+    local out = ffi.new "kvb_batch *[1]"
+    check(C.kvb_batch_new(self:pointer(), ffi.new("int32_t[?]", math.max(#stop, 1), stop), #stop, opts.max_bytes or 0, out))
+    return setmetatable({
+      handle = ffi.gc(out[0], C.kvb_batch_free), model = self, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
+      result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
+    }, Batch)
+  end
+end
+
+return M

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# scripts/bundle.sh BUILD-FOLDER TARGET: kvbench as a folder that runs on another x86-64 Linux with the same or a newer glibc.
+#
+# Carries every shared library but glibc's own, found through old-style rpaths (DT_RPATH, which libraries loaded by libraries
+# inherit; the newer DT_RUNPATH is not inherited). LuaJIT is inside the binary. The result is checked before it counts.
+set -euo pipefail
+build=$(cd "$1" && pwd)
+target=$2
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$target.tmp-$$
+trap 'rm -rf "$work"' EXIT
+command -v patchelf >/dev/null || { echo "kvbench: the bundle needs patchelf -> apt-get install patchelf" >&2; exit 1; }
+
+mkdir -p "$work/lib" "$work/fonts" "$work/licenses" "$work/tests"
+cp "$build/kvbench" "$work/kvbench"
+cp -r "$root/lua" "$root/datasets" "$root/experiments" "$root/LICENSE" "$work/"
+for part in run.lua golden.lua golden_tokenizer.lua golden_answers.lua lua ops golden press; do
+    if [[ -e $root/tests/$part ]]; then cp -r "$root/tests/$part" "$work/tests/"; fi
+done
+
+glibc='^(linux-vdso|ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libnsl)\.so'
+ldd "$build/kvbench" | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | while read -r name path; do
+    [[ $name =~ $glibc ]] && continue
+    cp -L "$path" "$work/lib/$name"
+    package=$(dpkg-query -S "$(realpath "$path")" 2>/dev/null | head -n 1 | cut -d: -f1 || true)
+    if [[ -n $package && -f /usr/share/doc/$package/copyright ]]; then
+        cp "/usr/share/doc/$package/copyright" "$work/licenses/$package"
+    fi
+done
+for font in DejaVuSans.ttf DejaVuSans-Bold.ttf; do cp "/usr/share/fonts/truetype/dejavu/$font" "$work/fonts/"; done
+cp /usr/share/doc/fonts-dejavu-core/copyright "$work/licenses/fonts-dejavu-core"
+cp "/usr/share/doc/$(dpkg-query -S "$(ldconfig -p | awk '/libluajit-5.1.so.2 /{print $NF; exit}')" 2>/dev/null |
+    cut -d: -f1 || echo libluajit-5.1-2)/copyright" "$work/licenses/luajit" 2>/dev/null ||
+    cp /usr/share/doc/libluajit-5.1-dev/copyright "$work/licenses/luajit"
+
+strip --strip-debug "$work/kvbench"
+chmod u+w "$work"/lib/*
+for library in "$work"/lib/*; do patchelf --force-rpath --set-rpath '$ORIGIN' "$library"; done
+patchelf --force-rpath --set-rpath '$ORIGIN/lib' "$work/kvbench"
+
+# -- checks: nothing but glibc comes from outside; the old-style rpath is there; it runs without any environment ----------
+outside=$(cd / && env -i LD_DEBUG=libs "$(realpath "$work")/kvbench" --version 2>&1 >/dev/null | sed -nE 's/.*calling init: (.*)/\1/p' |
+    grep -vF "$(realpath "$work")/" | xargs -rn1 basename | sort -u | grep -vE "$glibc" || true)
+if [[ -n $outside ]]; then
+    echo "kvbench: the bundle would load these from the machine it runs on:" $outside >&2
+    exit 1
+fi
+for file in "$work/kvbench" "$work"/lib/*; do
+    if ! readelf -d "$file" | grep -q '(RPATH)'; then echo "kvbench: $file has no DT_RPATH" >&2; exit 1; fi
+done
+answer=$(cd / && env -i "$(realpath "$work")/kvbench" -e 'print(require("kvbench.paths").home)')
+if [[ $answer != "$(realpath "$work")" ]]; then
+    echo "kvbench: the bundled binary takes its Lua files from '$answer'" >&2
+    exit 1
+fi
+
+needs=$(cat "$work/kvbench" "$work"/lib/* | strings -a | grep -oE '^GLIBC_2\.[0-9]+(\.[0-9]+)?$' | sort -Vu | tail -n 1)
+rm -rf "$target"
+mv "$work" "$target"
+echo "$target: $(du -sh "$target" | cut -f1), needs ${needs/_/ } or newer"
