@@ -2,12 +2,12 @@
 /*
  * canvas.c - figures: a small drawing vocabulary over Cairo.
  *
- * Commands go into a recording surface and are replayed into the file at the end, so PNG, PDF and SVG show the same drawing.
- * Invariant: same commands, same font file -> same bytes; therefore hinting is off, the PDF's date is fixed and the running
- * surface numbers that Cairo puts into SVG ids are renumbered.
- * PNG goes through stb_image_write with zlib as its compressor: stb's own asserts when memory runs out, and packs worse.
- * Rejected: Cairo's font selection (a bare machine has no fonts; a file beside the binary must do, and the bytes of a figure
- * should not depend on what fontconfig finds first); one surface per format fed in parallel (three times the errors).
+ * Commands go into a recording surface and are replayed into the file at the end, so PNG, PDF and SVG show the same
+ * drawing. Invariant: same commands, same font file -> same bytes; therefore hinting is off, the PDF's date is fixed
+ * and the running surface numbers that Cairo puts into SVG ids are renumbered. PNG goes through stb_image_write with
+ * zlib as its compressor: stb's own asserts when memory runs out, and packs worse. Rejected: Cairo's font selection (a
+ * bare machine has no fonts; a file beside the binary must do, and the bytes of a figure should not depend on what
+ * fontconfig finds first); one surface per format fed in parallel (three times the errors).
  */
 #include "internal.h"
 #include <cairo-ft.h>
@@ -27,10 +27,10 @@
 
 static unsigned char *png_deflate(unsigned char *data, int bytes, int *out_bytes, int quality);
 
-#define STBIW_MALLOC(bytes) kvb_alloc_raw(bytes, KVB_MEM_OTHER)
+#define STBIW_MALLOC(bytes)     kvb_alloc_raw(bytes, KVB_MEM_OTHER)
 #define STBIW_REALLOC(p, bytes) kvb_realloc(p, bytes, KVB_MEM_OTHER)
-#define STBIW_FREE(p) kvb_free(p)
-#define STBIW_ZLIB_COMPRESS png_deflate
+#define STBIW_FREE(p)           kvb_free(p)
+#define STBIW_ZLIB_COMPRESS     png_deflate
 #define STBI_WRITE_NO_STDIO
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb_image_write.h>
@@ -44,7 +44,7 @@ struct kvb_canvas {
     double width, height;
 };
 
-/* ---- fonts -------------------------------------------------------------------------------------------------------- */
+/* ---- fonts ------------------------------------------------------------------------------------------------ */
 
 /* Loaded at first use and kept; loaded again when $KVBENCH_FONT has changed since. */
 static struct {
@@ -133,7 +133,8 @@ static kvb_status need_fonts(void) {
     const char *setting = getenv("KVBENCH_FONT");
     if (!setting) setting = "";
     if (fonts.face[0] && strcmp(setting, fonts.chosen_by) == 0) return KVB_OK;
-    if (strlen(setting) >= sizeof fonts.chosen_by) return kvb_fail(KVB_E_ARG, "KVBENCH_FONT has %zu bytes", strlen(setting));
+    if (strlen(setting) >= sizeof fonts.chosen_by)
+        return kvb_fail(KVB_E_ARG, "KVBENCH_FONT has %zu bytes", strlen(setting));
     if (!fonts.library && FT_Init_FreeType(&fonts.library) != 0) return kvb_fail(KVB_E_MEMORY, "FreeType cannot start");
     char path[PATH_MAX + 64], bold[PATH_MAX + 80];
     KVB_TRY(find_font(setting, path, sizeof path));
@@ -190,7 +191,7 @@ static char *clean_text(const char *text, int64_t bytes) {
     return out;
 }
 
-/* ---- commands ----------------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------------------ */
 
 static kvb_status cairo_failed(const char *doing, cairo_status_t status) {
     return kvb_fail(status == CAIRO_STATUS_NO_MEMORY ? KVB_E_MEMORY : KVB_E_INTERNAL, "cairo while %s: %s", doing,
@@ -202,7 +203,7 @@ kvb_status kvb_canvas_new(double width, double height, kvb_canvas **out) {
     if (!(width >= 1 && width <= MAX_POINTS && height >= 1 && height <= MAX_POINTS)) {
         kvb_fail(KVB_E_ARG, "a figure of %g x %g points (%g x %g in); each side must be 1 to %d points", width, height,
                  width / 72, height / 72, MAX_POINTS);
-        kvb_hint("-> width and height are points, 72 to the inch; fewer rows of panels or a shorter caption make it lower");
+        kvb_hint("-> sizes are points, 72 to the inch; fewer rows of panels or a shorter caption make it lower");
         return KVB_E_ARG;
     }
     kvb_canvas *c = kvb_alloc(sizeof *c, KVB_MEM_OTHER);
@@ -230,7 +231,8 @@ void kvb_canvas_free(kvb_canvas *c) {
 }
 
 static void set_colour(cairo_t *cr, uint32_t rgba) {
-    cairo_set_source_rgba(cr, (rgba >> 24) / 255.0, (rgba >> 16 & 255) / 255.0, (rgba >> 8 & 255) / 255.0, (rgba & 255) / 255.0);
+    cairo_set_source_rgba(cr, (rgba >> 24) / 255.0, (rgba >> 16 & 255) / 255.0, (rgba >> 8 & 255) / 255.0,
+                          (rgba & 255) / 255.0);
 }
 
 void kvb_canvas_move(kvb_canvas *c, double x, double y) { cairo_move_to(c->cr, x, y); }
@@ -283,8 +285,8 @@ static void measure(cairo_t *cr, const char *text, double *out) {
     out[2] = font.descent;
 }
 
-kvb_status kvb_canvas_text(kvb_canvas *c, const char *text, int64_t bytes, double x, double y, double size, int32_t bold,
-                           uint32_t rgba, double anchor_x, double anchor_y, double degrees) {
+kvb_status kvb_canvas_text(kvb_canvas *c, const char *text, int64_t bytes, double x, double y, double size,
+                           int32_t bold, uint32_t rgba, double anchor_x, double anchor_y, double degrees) {
     KVB_TRY(need_fonts());
     char *clean = clean_text(text, bytes);
     if (!clean) return kvb_diag_code();
@@ -320,15 +322,15 @@ kvb_status kvb_text_measure(const char *text, int64_t bytes, double size, int32_
     return status == CAIRO_STATUS_SUCCESS ? KVB_OK : cairo_failed("measuring a text", status);
 }
 
-/* Cells are pixels of a small image. Viewers of PDF and SVG may smooth an image that is enlarged much, whatever the file asks
- * for, so cells are repeated until smoothing would only touch their edges. */
+/* Cells are pixels of a small image. Viewers of PDF and SVG may smooth an image that is enlarged much, whatever the
+ * file asks for, so cells are repeated until smoothing would only touch their edges. */
 static int32_t repeats(int32_t cells, double points) {
     double want = ceil(points * 2 / cells);
     return want < 1 ? 1 : want > 64 ? 64 : (int32_t)want;
 }
 
-kvb_status kvb_canvas_cells(kvb_canvas *c, double x, double y, double width, double height, int32_t rows, int32_t columns,
-                            const uint32_t *rgba) {
+kvb_status kvb_canvas_cells(kvb_canvas *c, double x, double y, double width, double height, int32_t rows,
+                            int32_t columns, const uint32_t *rgba) {
     if (rows < 1 || columns < 1 || !(width > 0) || !(height > 0))
         return kvb_fail(KVB_E_ARG, "a grid of %d x %d cells on %g x %g points", rows, columns, width, height);
     int32_t up = repeats(rows, height), across = repeats(columns, width);
@@ -357,16 +359,14 @@ kvb_status kvb_canvas_cells(kvb_canvas *c, double x, double y, double width, dou
     cairo_scale(c->cr, width / (columns * across), height / (rows * up));
     cairo_set_source_surface(c->cr, image, 0, 0);
     cairo_pattern_set_filter(cairo_get_source(c->cr), fine ? CAIRO_FILTER_GOOD : CAIRO_FILTER_NEAREST);
-    cairo_pattern_set_extend(cairo_get_source(c->cr), CAIRO_EXTEND_PAD);
     cairo_new_path(c->cr);
-    cairo_rectangle(c->cr, 0, 0, columns * across, rows * up);
-    cairo_fill(c->cr);
+    cairo_paint(c->cr); /* a fill would become a pattern in SVG, which some viewers do not draw */
     cairo_restore(c->cr);
     cairo_surface_destroy(image);
     return KVB_OK;
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------------------- */
+/* ---- saving ------------------------------------------------------------------------------------------------ */
 
 typedef struct buffer {
     char *data;
@@ -430,10 +430,12 @@ static kvb_status renumber_ids(const buffer *in, buffer *out) {
         if (in->data[i] != '#' && in->data[i] != '"') continue;
         size_t at = i + 1, length = 0;
         for (size_t k = 0; k < sizeof names / sizeof *names && !length; k++)
-            if (in->n - at > strlen(names[k]) && memcmp(in->data + at, names[k], strlen(names[k])) == 0) length = strlen(names[k]);
+            if (in->n - at > strlen(names[k]) && memcmp(in->data + at, names[k], strlen(names[k])) == 0)
+                length = strlen(names[k]);
         size_t digit = at + length, end = digit;
         uint64_t number = 0;
-        while (end < in->n && in->data[end] >= '0' && in->data[end] <= '9') number = number * 10 + (uint64_t)(in->data[end++] - '0');
+        while (end < in->n && in->data[end] >= '0' && in->data[end] <= '9')
+            number = number * 10 + (uint64_t)(in->data[end++] - '0');
         if (!length || end == digit) continue;
         int index = 0;
         while (index < n_seen && seen[index] != number) index++;
@@ -441,7 +443,8 @@ static kvb_status renumber_ids(const buffer *in, buffer *out) {
         if (index == n_seen) seen[n_seen++] = number;
         char text[16];
         int bytes = snprintf(text, sizeof text, "%d", index + 1);
-        if (!buffer_append(out, in->data + done, digit - done) || !buffer_append(out, text, (size_t)bytes)) return KVB_E_MEMORY;
+        if (!buffer_append(out, in->data + done, digit - done) || !buffer_append(out, text, (size_t)bytes))
+            return KVB_E_MEMORY;
         done = end;
         i = end - 1;
     }
@@ -488,7 +491,8 @@ static kvb_status encode_png(cairo_surface_t *image, int width, int height, buff
     }
     int done = stbi_write_png_to_func(stb_stream, out, width, height, 3, rgb, width * 3);
     kvb_free(rgb);
-    if (!done || out->n == 0) return kvb_fail(KVB_E_MEMORY, "no memory to compress a PNG of %d x %d pixels", width, height);
+    if (!done || out->n == 0)
+        return kvb_fail(KVB_E_MEMORY, "no memory to compress a PNG of %d x %d pixels", width, height);
     return KVB_OK;
 }
 
@@ -497,16 +501,16 @@ static kvb_status write_png(const kvb_canvas *c, double dpi, buffer *out) {
     if (width < 1) width = 1;
     if (height < 1) height = 1;
     if (width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS) {
-        kvb_fail(KVB_E_ARG, "a PNG of %.0f x %.0f pixels; the limit is %d million pixels and %d on a side", width, height,
-                 MAX_PIXELS / 1000000, MAX_SIDE);
+        kvb_fail(KVB_E_ARG, "a PNG of %.0f x %.0f pixels; the limit is %d million pixels and %d on a side", width,
+                 height, MAX_PIXELS / 1000000, MAX_SIDE);
         kvb_hint("-> lower dpi (it is %g), or save as PDF or SVG", dpi);
         return KVB_E_ARG;
     }
     cairo_surface_t *image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
     cairo_status_t drawn = replay(c, image, dpi / 72);
     cairo_surface_flush(image);
-    kvb_status status =
-        drawn == CAIRO_STATUS_SUCCESS ? encode_png(image, (int)width, (int)height, out) : cairo_failed("drawing", drawn);
+    kvb_status status = drawn == CAIRO_STATUS_SUCCESS ? encode_png(image, (int)width, (int)height, out)
+                                                      : cairo_failed("drawing", drawn);
     cairo_surface_destroy(image);
     return status;
 }

@@ -2,10 +2,10 @@
 /*
  * tokenizer.c - the tokenizer object and its calls.
  *
- * Encoding walks the text once and keeps, for the segment at hand, how its normalised bytes lead back to the original; every
- * token is emitted with that range, so that an answer's tokens can be found by byte offsets. Invalid UTF-8 is not an error:
- * each invalid byte is a word of its own (patterns and normalisation never see it).
- * The object holds the scratch and the result of its last call: one thread at a time.
+ * Encoding walks the text once and keeps, for the segment at hand, how its normalised bytes lead back to the original;
+ * every token is emitted with that range, so that an answer's tokens can be found by byte offsets. Invalid UTF-8 is not
+ * an error: each invalid byte is a word of its own (patterns and normalisation never see it). The object holds the
+ * scratch and the result of its last call: one thread at a time.
  */
 #include "tokenizer.h"
 
@@ -29,8 +29,8 @@ void kvb_tokenizer_free(kvb_tokenizer *t) {
     tok_bpe_clear(&t->bpe);
     tok_splitter_clear(&t->splitter);
     tok_normalized_clear(&t->segment);
-    void *const parts[] = {t->raw.nodes, t->normalized.nodes, t->added_flags, t->where, t->kind, t->ids, t->spans,
-                           t->decoded.data, t};
+    void *const parts[] = {
+        t->raw.nodes, t->normalized.nodes, t->added_flags, t->where, t->kind, t->ids, t->spans, t->decoded.data, t};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) kvb_free(parts[i]);
 }
 
@@ -51,10 +51,12 @@ int32_t kvb_tokenizer_id(const kvb_tokenizer *t, const char *token, int64_t byte
     return id;
 }
 
-/* ---- building, shared by both kinds of file -------------------------------------------------------------------------- */
+/* ---- building, shared by both kinds of file
+ * -------------------------------------------------------------------------- */
 
 kvb_status tok_added(kvb_tokenizer *t, int32_t id, const char *content, size_t n, bool special, uint8_t flags) {
-    if (!t->added_flags && !(t->added_flags = kvb_alloc_array((size_t)t->bpe.size, 1, KVB_MEM_OTHER))) return KVB_E_MEMORY;
+    if (!t->added_flags && !(t->added_flags = kvb_alloc_array((size_t)t->bpe.size, 1, KVB_MEM_OTHER)))
+        return KVB_E_MEMORY;
     t->added_flags[id] = flags;
     t->bpe.flags[id] |= (uint8_t)(TOKEN_ADDED | (special ? TOKEN_SPECIAL : 0));
     if (!(flags & ADDED_NORMALIZED)) return tok_trie_add(&t->raw, content, n, id);
@@ -73,7 +75,8 @@ kvb_status tok_check_holes(const kvb_tokenizer *t) {
     return KVB_OK;
 }
 
-/* ---- encoding -------------------------------------------------------------------------------------------------------- */
+/* ---- encoding
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* Normalised [from, to) of the current segment to original bytes. Calls come in order of `from`. */
 static void to_original(kvb_tokenizer *t, int64_t from, int64_t to, int64_t *orig_from, int64_t *orig_to) {
@@ -83,13 +86,16 @@ static void to_original(kvb_tokenizer *t, int64_t from, int64_t to, int64_t *ori
     int64_t shift = i ? (int64_t)e[i - 1].orig_to - (int64_t)e[i - 1].norm_to : 0;
     *orig_from = i < t->n_edits && (int64_t)e[i].norm_from < from ? (int64_t)e[i].orig_from : from + shift;
     while (i < t->n_edits && (int64_t)e[i].norm_to <= to) i++;
-    if (i < t->n_edits && (int64_t)e[i].norm_from < to) *orig_to = (int64_t)e[i].orig_to;
-    else *orig_to = to + (i ? (int64_t)e[i - 1].orig_to - (int64_t)e[i - 1].norm_to : 0);
+    if (i < t->n_edits && (int64_t)e[i].norm_from < to)
+        *orig_to = (int64_t)e[i].orig_to;
+    else
+        *orig_to = to + (i ? (int64_t)e[i - 1].orig_to - (int64_t)e[i - 1].norm_to : 0);
 }
 
 kvb_status tok_emit(kvb_tokenizer *t, int32_t id, int64_t from, int64_t to) {
     if (t->n == t->ids_room) KVB_TRY(tok_grow((void **)&t->ids, &t->ids_room, t->n, 1, sizeof *t->ids));
-    if (2 * t->n + 2 > t->spans_room) KVB_TRY(tok_grow((void **)&t->spans, &t->spans_room, 2 * t->n, 2, sizeof *t->spans));
+    if (2 * t->n + 2 > t->spans_room)
+        KVB_TRY(tok_grow((void **)&t->spans, &t->spans_room, 2 * t->n, 2, sizeof *t->spans));
     if (t->n_edits) to_original(t, from, to, &from, &to);
     t->ids[t->n] = id;
     t->spans[2 * t->n] = (int32_t)(from + t->segment_from);
@@ -160,15 +166,17 @@ kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t byte
     return KVB_OK;
 }
 
-/* ---- decoding -------------------------------------------------------------------------------------------------------- */
+/* ---- decoding
+ * -------------------------------------------------------------------------------------------------------- */
 
-kvb_status kvb_tokenizer_decode(kvb_tokenizer *t, const int32_t *ids, int32_t n, int32_t skip_special, const char **text,
-                                int64_t *bytes) {
+kvb_status kvb_tokenizer_decode(kvb_tokenizer *t, const int32_t *ids, int32_t n, int32_t skip_special,
+                                const char **text, int64_t *bytes) {
     const tok_bpe *b = &t->bpe;
     t->decoded.n = 0;
     for (int32_t i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= b->size)
-            return kvb_fail(KVB_E_ARG, "cannot decode: id %d at place %d, the tokenizer has ids 0 to %d", ids[i], i, b->size - 1);
+            return kvb_fail(KVB_E_ARG, "cannot decode: id %d at place %d, the tokenizer has ids 0 to %d", ids[i], i,
+                            b->size - 1);
         if (skip_special && (b->flags[ids[i]] & TOKEN_SPECIAL)) continue;
         KVB_TRY(tok_bytes_add(&t->decoded, b->text.data + b->start[ids[i]], b->length[ids[i]]));
     }

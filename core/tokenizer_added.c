@@ -2,8 +2,8 @@
 /*
  * tokenizer_added.c - added tokens: finding them in a text before anything else looks at it.
  *
- * Leftmost first, the longest of those: the rule of the reference. A trie walked from every position that can start a token
- * needs no automaton: added tokens are short, and almost no byte of a text starts one.
+ * Leftmost first, the longest of those: the rule of the reference. A trie walked from every position that can start a
+ * token needs no automaton: added tokens are short, and almost no byte of a text starts one.
  */
 #include "tokenizer.h"
 
@@ -19,11 +19,14 @@ kvb_status tok_trie_add(tok_trie *trie, const char *bytes, size_t n, int32_t id)
         int32_t child = i == 0 ? trie->first[byte] : trie->nodes[at].child;
         while (child >= 0 && trie->nodes[child].byte != byte) child = trie->nodes[child].sibling;
         if (child < 0) {
-            if (trie->n == INT32_MAX) return kvb_fail(KVB_E_UNSUPPORTED, "the added tokens have more than 2 GiB of text");
+            if (trie->n == INT32_MAX)
+                return kvb_fail(KVB_E_UNSUPPORTED, "the added tokens have more than 2 GiB of text");
             child = (int32_t)trie->n++;
             trie->nodes[child] = (tok_node){-1, i == 0 ? -1 : trie->nodes[at].child, -1, byte};
-            if (i == 0) trie->first[byte] = child;
-            else trie->nodes[at].child = child;
+            if (i == 0)
+                trie->first[byte] = child;
+            else
+                trie->nodes[at].child = child;
         }
         at = child;
     }
@@ -81,7 +84,8 @@ bool tok_added_next(const kvb_tokenizer *t, const tok_trie *trie, const char *te
             while (from > done && tok_is_space(code_before(text, from, &start))) from = start;
         if (flags & ADDED_RSTRIP) {
             uint32_t code = 0;
-            for (size_t bytes; to < n && (bytes = tok_utf8_read(text + to, n - to, &code)) && tok_is_space(code);) to += bytes;
+            for (size_t bytes; to < n && (bytes = tok_utf8_read(text + to, n - to, &code)) && tok_is_space(code);)
+                to += bytes;
         }
         *out = (tok_match){from < done ? done : from, to < done ? done : to, id};
         *at = end; /* not `to`: the reference searches on behind the token itself */

@@ -3,20 +3,21 @@
  * tokenizer_bpe.c - byte-pair encoding: the vocabulary, the merges, and a word's bytes to ids.
  *
  * The pair of lowest rank merges first, the leftmost of equals; short words scan for it, long ones keep candidates in a
- * heap, so that a word of 100,000 bytes costs n log n. Both give the same ids. Words repeat, so a bounded table remembers
- * up to 64-byte words; it is emptied when full, which keeps results and memory independent of history.
+ * heap, so that a word of 100,000 bytes costs n log n. Both give the same ids. Words repeat, so a bounded table
+ * remembers up to 64-byte words; it is emptied when full, which keeps results and memory independent of history.
  * Rejected: merging on strings (the reference's map of pairs of ids is the same rule and needs no allocation per step).
  */
 #include "tokenizer.h"
 
 enum {
-    SCAN_SYMBOLS = 24,          /* at most this many: scanning beats the heap */
-    CACHED_BYTES = 64,          /* longer words are not remembered */
-    CACHE_SLOTS = 1 << 16,      /* power of two */
+    SCAN_SYMBOLS = 24,     /* at most this many: scanning beats the heap */
+    CACHED_BYTES = 64,     /* longer words are not remembered */
+    CACHE_SLOTS = 1 << 16, /* power of two */
     CACHE_WORDS = CACHE_SLOTS / 2
 };
 
-/* ---- growing arrays -------------------------------------------------------------------------------------------------- */
+/* ---- growing arrays
+ * -------------------------------------------------------------------------------------------------- */
 
 kvb_status tok_grow(void **data, size_t *room, size_t n, size_t more, size_t size) {
     if (more <= *room - n) return KVB_OK;
@@ -41,14 +42,16 @@ kvb_status tok_bytes_add(tok_bytes *b, const void *data, size_t n) {
     return KVB_OK;
 }
 
-/* ---- the printable alphabet ------------------------------------------------------------------------------------------ */
+/* ---- the printable alphabet
+ * ------------------------------------------------------------------------------------------ */
 
 /* GPT-2's table: printable Latin-1 stands for itself, the other 68 bytes for U+0100.. in order. */
 static int32_t byte_of_code(uint32_t code) {
-    if ((code >= 0x21 && code <= 0x7e) || (code >= 0xa1 && code <= 0xac) || (code >= 0xae && code <= 0xff)) return (int32_t)code;
+    if ((code >= 0x21 && code <= 0x7e) || (code >= 0xa1 && code <= 0xac) || (code >= 0xae && code <= 0xff))
+        return (int32_t)code;
     if (code < 0x100 || code >= 0x100 + 68) return -1;
     uint32_t k = code - 0x100;
-    if (k < 33) return (int32_t)k;                  /* 0x00 .. 0x20 */
+    if (k < 33) return (int32_t)k;                    /* 0x00 .. 0x20 */
     if (k < 33 + 34) return (int32_t)(k - 33 + 0x7f); /* 0x7f .. 0xa0 */
     return 0xad;
 }
@@ -66,7 +69,8 @@ bool tok_bpe_unmap(const char *mapped, size_t n, char *out, size_t *out_n) {
     return true;
 }
 
-/* ---- building -------------------------------------------------------------------------------------------------------- */
+/* ---- building
+ * -------------------------------------------------------------------------------------------------------- */
 
 static size_t power_of_two_above(size_t n) {
     size_t p = 16;
@@ -114,7 +118,8 @@ kvb_status tok_bpe_index(tok_bpe *b, const char *where) {
         const char *bytes = b->text.data + b->start[id];
         size_t slot = word_slot(b, bytes, b->length[id]);
         if (b->words[slot] >= 0)
-            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': tokens %d and %d are the same bytes", where, b->words[slot], id);
+            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': tokens %d and %d are the same bytes", where, b->words[slot],
+                            id);
         b->words[slot] = id;
         if (b->length[id] == 1) b->byte_id[(unsigned char)*bytes] = id;
     }
@@ -155,11 +160,15 @@ kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, s
     if (status != KVB_OK) return status;
     int32_t a = -1, c = -1, both = -1;
     if (tok_bpe_unmap(left, left_n, joined.data, &n[0])) a = tok_bpe_find(b, joined.data, n[0]);
-    if (a >= 0 && tok_bpe_unmap(right, right_n, joined.data + n[0], &n[1])) c = tok_bpe_find(b, joined.data + n[0], n[1]);
+    if (a >= 0 && tok_bpe_unmap(right, right_n, joined.data + n[0], &n[1]))
+        c = tok_bpe_find(b, joined.data + n[0], n[1]);
     if (c >= 0) both = tok_bpe_find(b, joined.data, n[0] + n[1]);
-    if (both >= 0) tok_bpe_merge(b, a, c, both, rank);
+    if (both >= 0)
+        tok_bpe_merge(b, a, c, both, rank);
     else {
-        const char *what = a < 0 ? "its left side is no token" : c < 0 ? "its right side is no token" : "its result is no token";
+        const char *what = a < 0   ? "its left side is no token"
+                           : c < 0 ? "its right side is no token"
+                                   : "its result is no token";
         char l[TOK_SHOWN], r[TOK_SHOWN];
         status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %u joins '%s' and '%s', but %s", where, rank,
                           tok_shown(l, left, left_n), tok_shown(r, right, right_n), what);
@@ -169,13 +178,14 @@ kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, s
 }
 
 void tok_bpe_clear(tok_bpe *b) {
-    void *const parts[] = {b->start, b->length, b->flags, b->text.data, b->words, b->merges, b->symbols, b->heap,
-                           b->cache, b->cache_text.data, b->cache_ids};
+    void *const parts[] = {b->start,   b->length, b->flags, b->text.data,       b->words,    b->merges,
+                           b->symbols, b->heap,   b->cache, b->cache_text.data, b->cache_ids};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) kvb_free(parts[i]);
     memset(b, 0, sizeof *b);
 }
 
-/* ---- merging --------------------------------------------------------------------------------------------------------- */
+/* ---- merging
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* The word's bytes as symbols. Bytes without a token become the unknown token or vanish; *exact tells that none did. */
 static kvb_status load_symbols(tok_bpe *b, const char *word, size_t n, int32_t *count, bool *exact) {
@@ -289,12 +299,14 @@ static kvb_status merge_by_heap(tok_bpe *b, int32_t count) {
     return KVB_OK;
 }
 
-/* ---- cache ----------------------------------------------------------------------------------------------------------- */
+/* ---- cache
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static tok_cached *cache_slot(tok_bpe *b, const char *word, size_t n, uint64_t hash) {
     for (size_t slot = (size_t)hash & (CACHE_SLOTS - 1);; slot = (slot + 1) & (CACHE_SLOTS - 1)) {
         tok_cached *c = &b->cache[slot];
-        if (c->n == 0 || (c->hash == hash && c->bytes == n && memcmp(b->cache_text.data + c->text, word, n) == 0)) return c;
+        if (c->n == 0 || (c->hash == hash && c->bytes == n && memcmp(b->cache_text.data + c->text, word, n) == 0))
+            return c;
     }
 }
 
@@ -313,7 +325,8 @@ static kvb_status cache_store(tok_bpe *b, const char *word, size_t n, uint64_t h
     return KVB_OK;
 }
 
-/* ---- a word ---------------------------------------------------------------------------------------------------------- */
+/* ---- a word
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static kvb_status emit(kvb_tokenizer *t, int32_t id, int64_t from, int64_t to, int64_t floor) {
     return tok_emit(t, id, from > floor ? from : floor, to > floor ? to : floor);
@@ -338,7 +351,8 @@ kvb_status tok_bpe_encode(kvb_tokenizer *t, const char *word, size_t n, int64_t 
     uint64_t hash = 0;
     bool cacheable = n <= CACHED_BYTES;
     if (cacheable) {
-        if (!b->cache && !(b->cache = kvb_alloc_array(CACHE_SLOTS, sizeof *b->cache, KVB_MEM_OTHER))) return KVB_E_MEMORY;
+        if (!b->cache && !(b->cache = kvb_alloc_array(CACHE_SLOTS, sizeof *b->cache, KVB_MEM_OTHER)))
+            return KVB_E_MEMORY;
         hash = kvb_hash64(word, (int64_t)n, 1);
         tok_cached *c = cache_slot(b, word, n, hash);
         if (c->n) return emit_exact(t, b->cache_ids + c->ids, c->n, origin, floor);
@@ -346,8 +360,10 @@ kvb_status tok_bpe_encode(kvb_tokenizer *t, const char *word, size_t n, int64_t 
     int32_t count = 0;
     bool exact = false;
     KVB_TRY(load_symbols(b, word, n, &count, &exact));
-    if (count <= SCAN_SYMBOLS) merge_by_scan(b, count);
-    else KVB_TRY(merge_by_heap(b, count));
+    if (count <= SCAN_SYMBOLS)
+        merge_by_scan(b, count);
+    else
+        KVB_TRY(merge_by_heap(b, count));
     int32_t ids[CACHED_BYTES];
     size_t kept = 0;
     for (int32_t i = count ? 0 : -1; i >= 0; i = b->symbols[i].next) {

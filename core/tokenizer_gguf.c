@@ -2,18 +2,18 @@
 /*
  * tokenizer_gguf.c - the vocabulary of a GGUF file into a tokenizer.
  *
- * A GGUF names its pre-tokenizer instead of describing it; the table below says what the names mean. Where llama.cpp and the
- * model's own tokenizer.json differ (Qwen's NFC), the tokenizer.json is right: the model was trained with it.
+ * A GGUF names its pre-tokenizer instead of describing it; the table below says what the names mean. Where llama.cpp
+ * and the model's own tokenizer.json differ (Qwen's NFC), the tokenizer.json is right: the model was trained with it.
  * An unknown name is an error: a wrong split gives plausible, wrong ids.
  */
 #include "tokenizer.h"
 #include <stdio.h>
 
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define WORDS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
-#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
-#define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
+#define WORDS        "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
+#define REST         "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define UPPER        "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
+#define LOWER        "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
 
 static const char gpt2_no_rest[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
 
@@ -31,8 +31,12 @@ static const pre_tokenizer known[] = {
     {"llama-bpe,llama3,llama-v3,falcon3", {CONTRACTIONS "|" WORDS "|\\p{N}{1,3}" REST}, FORM_NONE, true, true},
     {"dbrx,smaug-bpe", {CONTRACTIONS "|" WORDS "|\\p{N}{1,3}" REST}, FORM_NONE, false, false},
     {"qwen2,deepseek-r1-qwen", {CONTRACTIONS "|" WORDS "|\\p{N}" REST}, FORM_NFC, false, false},
-    {"tekken", {"[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]*[" LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]+[" LOWER "]*|\\p{N}"
-                "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}, FORM_NONE, true, true},
+    {"tekken",
+     {"[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]*[" LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]+[" LOWER "]*|\\p{N}"
+      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+     FORM_NONE,
+     true,
+     true},
     {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2_no_rest, "\\p{N}+", "[0-9][0-9][0-9]"}, FORM_NONE, false, false},
 };
 
@@ -64,7 +68,8 @@ static kvb_status find_pre(const kvb_weights *w, const char *where, const pre_to
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? "," : "", known[i].names);
     }
     char shown[TOK_SHOWN];
-    kvb_fail(KVB_E_UNSUPPORTED, "tokenizer of '%s': unknown pre-tokenizer '%s'", where, tok_shown(shown, name, (size_t)n));
+    kvb_fail(KVB_E_UNSUPPORTED, "tokenizer of '%s': unknown pre-tokenizer '%s'", where,
+             tok_shown(shown, name, (size_t)n));
     kvb_hint("-> known: %s; or use the model's folder with its tokenizer.json", names);
     return KVB_E_UNSUPPORTED;
 }
@@ -80,7 +85,8 @@ static kvb_status check_model(const kvb_weights *w, const char *where) {
     }
     if (n == 4 && memcmp(model, "gpt2", 4) == 0) return KVB_OK;
     char shown[TOK_SHOWN];
-    kvb_fail(KVB_E_UNSUPPORTED, "tokenizer of '%s': model '%s' is not supported", where, tok_shown(shown, model, (size_t)n));
+    kvb_fail(KVB_E_UNSUPPORTED, "tokenizer of '%s': model '%s' is not supported", where,
+             tok_shown(shown, model, (size_t)n));
     kvb_hint("-> known: gpt2 (byte-level BPE); 'llama' is SentencePiece, which this version does not read");
     return KVB_E_UNSUPPORTED;
 }
@@ -107,7 +113,8 @@ static kvb_status read_tokens(kvb_tokenizer *t, const kvb_weights *w) {
     if (count < 1 || count > INT32_MAX / 2 || !kvb_weights_meta_is_string(w, "tokenizer.ggml.tokens"))
         return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': tokenizer.ggml.tokens is no list of strings", t->where);
     if (types && (types != count || kvb_weights_meta_is_string(w, "tokenizer.ggml.token_type")))
-        return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': %lld tokens have %lld types", t->where, (long long)count, (long long)types);
+        return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': %lld tokens have %lld types", t->where, (long long)count,
+                        (long long)types);
     KVB_TRY(tok_bpe_start(&t->bpe, (int32_t)count));
     tok_bytes raw = {0};
     kvb_status status = KVB_OK;
@@ -132,7 +139,8 @@ static kvb_status read_merges(kvb_tokenizer *t, const kvb_weights *w) {
         const char *text = kvb_weights_meta_string(w, key, i, &n);
         const char *space = text && n > 1 ? memchr(text + 1, ' ', (size_t)n - 1) : NULL;
         if (!space)
-            return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': merge %lld is not two tokens with a space between", t->where, (long long)i);
+            return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': merge %lld is not two tokens with a space between",
+                            t->where, (long long)i);
         size_t left = (size_t)(space - text);
         KVB_TRY(tok_bpe_merge_text(&t->bpe, t->where, text, left, space + 1, (size_t)n - left - 1, (uint32_t)i));
     }
@@ -145,7 +153,8 @@ static kvb_status read_bos(kvb_tokenizer *t, const kvb_weights *w, bool add) {
     if (!add || kvb_weights_meta_count(w, "tokenizer.ggml.bos_token_id") != 1) return KVB_OK;
     double id = kvb_weights_meta_number(w, "tokenizer.ggml.bos_token_id", 0);
     if (!(id >= 0 && id < t->bpe.size))
-        return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': bos_token_id %.0f, ids go up to %d", t->where, id, t->bpe.size - 1);
+        return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': bos_token_id %.0f, ids go up to %d", t->where, id,
+                        t->bpe.size - 1);
     t->bos = (int32_t)id;
     return KVB_OK;
 }
@@ -156,15 +165,16 @@ static kvb_status load(kvb_tokenizer *t, const kvb_weights *w) {
     KVB_TRY(find_pre(w, t->where, &pre));
     t->form = pre->form;
     for (size_t i = 0; i < sizeof pre->patterns / sizeof *pre->patterns && pre->patterns[i]; i++)
-        KVB_TRY(tok_splitter_add(&t->splitter, t->where, pre->patterns[i], strlen(pre->patterns[i]), NULL, 0, SPLIT_ISOLATED,
-                                 false, false));
+        KVB_TRY(tok_splitter_add(&t->splitter, t->where, pre->patterns[i], strlen(pre->patterns[i]), NULL, 0,
+                                 SPLIT_ISOLATED, false, false));
     KVB_TRY(read_tokens(t, w));
     KVB_TRY(read_merges(t, w));
     t->bpe.ignore_merges = pre->ignore_merges;
     KVB_TRY(read_bos(t, w, pre->add_bos));
     char kind[128];
     int first = (int)strcspn(pre->names, ",");
-    snprintf(kind, sizeof kind, "byte-level BPE, %.*s split%s", first, pre->names, pre->form == FORM_NFC ? ", NFC" : "");
+    snprintf(kind, sizeof kind, "byte-level BPE, %.*s split%s", first, pre->names,
+             pre->form == FORM_NFC ? ", NFC" : "");
     t->kind = kvb_strdup_n(kind, strlen(kind), KVB_MEM_OTHER);
     return t->kind ? KVB_OK : KVB_E_MEMORY;
 }
@@ -174,7 +184,9 @@ kvb_status kvb_tokenizer_from_gguf(const kvb_weights *gguf, const char *where, k
     *out = NULL;
     KVB_TRY(tok_new(where, &t));
     kvb_status status = load(t, gguf);
-    if (status == KVB_OK) *out = t;
-    else kvb_tokenizer_free(t);
+    if (status == KVB_OK)
+        *out = t;
+    else
+        kvb_tokenizer_free(t);
     return status;
 }

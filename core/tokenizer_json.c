@@ -2,9 +2,10 @@
 /*
  * tokenizer_json.c - a Hugging Face tokenizer.json into a tokenizer.
  *
- * Everything in the file that could change ids is either obeyed or refused by name; nothing is skipped in silence. Sizes
- * follow from what the file really holds: with N tokens every id must be below N, so a claimed id of 2^40 costs nothing.
- * Rejected: a parser of our own (jansson needs 0.4 s for LLaMA-3's 9 MB, once per run, and knows every corner of JSON).
+ * Everything in the file that could change ids is either obeyed or refused by name; nothing is skipped in silence.
+ * Sizes follow from what the file really holds: with N tokens every id must be below N, so a claimed id of 2^40 costs
+ * nothing. Rejected: a parser of our own (jansson needs 0.4 s for LLaMA-3's 9 MB, once per run, and knows every corner
+ * of JSON).
  */
 #include "tokenizer.h"
 #include <jansson.h>
@@ -43,7 +44,8 @@ static bool flag_of(const json_t *object, const char *key, bool otherwise) {
     return json_is_boolean(value) ? json_is_true(value) : otherwise;
 }
 
-/* ---- normaliser ------------------------------------------------------------------------------------------------------ */
+/* ---- normaliser
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* The forms one after the other are one form: K if any has it, and composed if the last one is. */
 static tok_form then(tok_form first, tok_form next) {
@@ -63,13 +65,16 @@ static kvb_status read_normalizer(loader *l, const json_t *spec, int depth) {
             return KVB_OK;
         }
     const json_t *parts = json_object_get(spec, "normalizers");
-    if (strcmp(type, "Sequence") != 0) return unsupported(l, "normalizer", type, "NFC, NFD, NFKC, NFKD, Sequence of these, null");
+    if (strcmp(type, "Sequence") != 0)
+        return unsupported(l, "normalizer", type, "NFC, NFD, NFKC, NFKD, Sequence of these, null");
     if (!json_is_array(parts) || depth == 4) return broken(l, "the normalizer Sequence has no list of normalizers");
-    for (size_t i = 0; i < json_array_size(parts); i++) KVB_TRY(read_normalizer(l, json_array_get(parts, i), depth + 1));
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        KVB_TRY(read_normalizer(l, json_array_get(parts, i), depth + 1));
     return KVB_OK;
 }
 
-/* ---- pre-tokenizer --------------------------------------------------------------------------------------------------- */
+/* ---- pre-tokenizer
+ * --------------------------------------------------------------------------------------------------- */
 
 static kvb_status read_behaviour(const loader *l, const json_t *spec, tok_behaviour *out) {
     static const char *const names[] = {"Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
@@ -79,7 +84,8 @@ static kvb_status read_behaviour(const loader *l, const json_t *spec, tok_behavi
             *out = (tok_behaviour)i;
             return KVB_OK;
         }
-    return unsupported(l, "split behavior", name ? name : "?", "Isolated, Removed, Contiguous, MergedWithPrevious, MergedWithNext");
+    return unsupported(l, "split behavior", name ? name : "?",
+                       "Isolated, Removed, Contiguous, MergedWithPrevious, MergedWithNext");
 }
 
 static kvb_status read_split(loader *l, const json_t *spec) {
@@ -88,14 +94,16 @@ static kvb_status read_split(loader *l, const json_t *spec) {
     const json_t *pattern = json_object_get(spec, "pattern");
     const json_t *regex = json_object_get(pattern, "Regex"), *literal = json_object_get(pattern, "String");
     if (json_is_string(pattern)) literal = pattern;
-    if (!json_is_string(regex) && !json_is_string(literal)) return broken(l, "a Split has neither a Regex nor a String pattern");
+    if (!json_is_string(regex) && !json_is_string(literal))
+        return broken(l, "a Split has neither a Regex nor a String pattern");
     return tok_splitter_add(&l->t->splitter, l->where, json_string_value(regex), json_string_length(regex),
-                            json_string_value(literal), json_string_length(literal), behaviour, flag_of(spec, "invert", false),
-                            false);
+                            json_string_value(literal), json_string_length(literal), behaviour,
+                            flag_of(spec, "invert", false), false);
 }
 
 static kvb_status add_pattern(loader *l, const char *regex, tok_behaviour behaviour, bool prefix_space) {
-    return tok_splitter_add(&l->t->splitter, l->where, regex, regex ? strlen(regex) : 0, NULL, 0, behaviour, false, prefix_space);
+    return tok_splitter_add(&l->t->splitter, l->where, regex, regex ? strlen(regex) : 0, NULL, 0, behaviour, false,
+                            prefix_space);
 }
 
 static kvb_status read_pretokenizer(loader *l, const json_t *spec, int depth, bool *byte_level) {
@@ -104,7 +112,8 @@ static kvb_status read_pretokenizer(loader *l, const json_t *spec, int depth, bo
     if (*byte_level) return unsupported(l, "behind ByteLevel the pre_tokenizer", type, "ByteLevel as the last one");
     if (strcmp(type, "Split") == 0) return read_split(l, spec);
     if (strcmp(type, "Digits") == 0)
-        return add_pattern(l, "\\p{N}", flag_of(spec, "individual_digits", false) ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false);
+        return add_pattern(l, "\\p{N}", flag_of(spec, "individual_digits", false) ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS,
+                           false);
     if (strcmp(type, "Punctuation") == 0) {
         tok_behaviour behaviour = SPLIT_ISOLATED;
         if (json_object_get(spec, "behavior")) KVB_TRY(read_behaviour(l, spec, &behaviour));
@@ -118,13 +127,15 @@ static kvb_status read_pretokenizer(loader *l, const json_t *spec, int depth, bo
     const json_t *parts = json_object_get(spec, "pretokenizers");
     if (strcmp(type, "Sequence") != 0)
         return unsupported(l, "pre_tokenizer", type, "Split, Digits, Punctuation, ByteLevel, Sequence of these");
-    if (!json_is_array(parts) || depth == 4) return broken(l, "the pre_tokenizer Sequence has no list of pretokenizers");
+    if (!json_is_array(parts) || depth == 4)
+        return broken(l, "the pre_tokenizer Sequence has no list of pretokenizers");
     for (size_t i = 0; i < json_array_size(parts); i++)
         KVB_TRY(read_pretokenizer(l, json_array_get(parts, i), depth + 1, byte_level));
     return KVB_OK;
 }
 
-/* ---- what must be as byte-level BPE has it ---------------------------------------------------------------------------- */
+/* ---- what must be as byte-level BPE has it
+ * ---------------------------------------------------------------------------- */
 
 static kvb_status check_decoder(const loader *l, const json_t *spec, int depth) {
     if (!spec || json_is_null(spec)) return KVB_OK; /* bytes are bytes */
@@ -148,28 +159,33 @@ static kvb_status check_model(loader *l, const json_t *model) {
         const char *affix = text_of(model, affixes[i]);
         if (!affix || *affix) return unsupported(l, "a model with", affixes[i], "models without it");
     }
-    if (flag_of(model, "byte_fallback", false)) return unsupported(l, "a model with", "byte_fallback", "byte-level BPE");
     const json_t *dropout = json_object_get(model, "dropout");
     if (json_is_number(dropout) && json_number_value(dropout) != 0)
         return unsupported(l, "a model with", "dropout", "dropout null or 0");
     l->vocab = json_object_get(model, "vocab");
     l->merges = json_object_get(model, "merges");
+    /* byte_fallback needs tokens like <0xC4>; a byte-level vocabulary has none, so that the switch alone changes
+     * nothing */
+    if (flag_of(model, "byte_fallback", false) && json_object_get(l->vocab, "<0xC4>"))
+        return unsupported(l, "a model with", "byte_fallback", "byte-level BPE");
     if (!json_is_object(l->vocab) || json_object_size(l->vocab) == 0) return broken(l, "the model has no vocab");
     if (!json_is_array(l->merges)) return broken(l, "the model has no list of merges");
     return KVB_OK;
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------------- */
+/* ---- tokens
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* An id below `size` that no token has yet. */
 static kvb_status check_id(const loader *l, const json_t *id, int32_t size, const char *token, size_t n, int32_t *out) {
     char shown[TOK_SHOWN];
     tok_shown(shown, token, n);
-    if (!json_is_integer(id)) return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': the id of '%s' is not an integer", l->where, shown);
+    if (!json_is_integer(id))
+        return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': the id of '%s' is not an integer", l->where, shown);
     json_int_t value = json_integer_value(id);
     if (value < 0 || value >= size) {
-        kvb_fail(KVB_E_FORMAT, "tokenizer '%s': '%s' has id %lld, but the file has %d tokens, so ids run from 0 to %d", l->where,
-                 shown, (long long)value, size, size - 1);
+        kvb_fail(KVB_E_FORMAT, "tokenizer '%s': '%s' has id %lld, but the file has %d tokens, so ids run from 0 to %d",
+                 l->where, shown, (long long)value, size, size - 1);
         kvb_hint("-> the vocabulary has holes or the file is damaged");
         return KVB_E_FORMAT;
     }
@@ -190,7 +206,9 @@ static kvb_status add_word(loader *l, const char *name, size_t n, const json_t *
     return tok_bpe_token(&l->t->bpe, id, name, n, 0);
 }
 
-static const json_t *content_of(const loader *l, size_t i) { return json_object_get(json_array_get(l->added, i), "content"); }
+static const json_t *content_of(const loader *l, size_t i) {
+    return json_object_get(json_array_get(l->added, i), "content");
+}
 
 static const json_t *vocab_entry(const loader *l, const json_t *content) {
     return json_object_getn(l->vocab, json_string_value(content), json_string_length(content));
@@ -210,7 +228,8 @@ static kvb_status count_tokens(const loader *l, int32_t *size) {
 }
 
 static kvb_status read_added(loader *l, size_t i) {
-    const json_t *spec = json_array_get(l->added, i), *content = content_of(l, i), *id_value = json_object_get(spec, "id");
+    const json_t *spec = json_array_get(l->added, i), *content = content_of(l, i),
+                 *id_value = json_object_get(spec, "id");
     const json_t *entry = vocab_entry(l, content);
     const char *text = json_string_value(content);
     size_t n = json_string_length(content);
@@ -223,12 +242,13 @@ static kvb_status read_added(loader *l, size_t i) {
         id = (int32_t)json_integer_value(entry);
         if (!json_is_integer(id_value) || json_integer_value(id_value) != id) {
             char shown[TOK_SHOWN];
-            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': added token '%s' has another id than in the vocab (%d)", l->where,
-                            tok_shown(shown, text, n), id);
+            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': added token '%s' has another id than in the vocab (%d)",
+                            l->where, tok_shown(shown, text, n), id);
         }
     }
     bool special = flag_of(spec, "special", false);
-    uint8_t flags = (uint8_t)((flag_of(spec, "lstrip", false) ? ADDED_LSTRIP : 0) | (flag_of(spec, "rstrip", false) ? ADDED_RSTRIP : 0) |
+    uint8_t flags = (uint8_t)((flag_of(spec, "lstrip", false) ? ADDED_LSTRIP : 0) |
+                              (flag_of(spec, "rstrip", false) ? ADDED_RSTRIP : 0) |
                               (flag_of(spec, "single_word", false) ? ADDED_SINGLE_WORD : 0) |
                               (flag_of(spec, "normalized", !special) ? ADDED_NORMALIZED : 0));
     return tok_added(l->t, id, text, n, special, flags);
@@ -240,7 +260,8 @@ static kvb_status read_tokens(loader *l) {
     KVB_TRY(tok_bpe_start(&l->t->bpe, size));
     tok_bytes raw = {0};
     kvb_status status = KVB_OK;
-    for (void *it = json_object_iter((json_t *)l->vocab); it && status == KVB_OK; it = json_object_iter_next((json_t *)l->vocab, it))
+    for (void *it = json_object_iter((json_t *)l->vocab); it && status == KVB_OK;
+         it = json_object_iter_next((json_t *)l->vocab, it))
         status = add_word(l, json_object_iter_key(it), json_object_iter_key_len(it), json_object_iter_value(it), &raw);
     kvb_free(raw.data);
     KVB_TRY(status);
@@ -257,14 +278,16 @@ static kvb_status read_merge(loader *l, size_t i) {
         left = json_string_value(merge);
         const char *end = left + json_string_length(merge), *space = memchr(left, ' ', (size_t)(end - left));
         if (!space || memchr(space + 1, ' ', (size_t)(end - space - 1)))
-            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %zu is not two tokens with a space between", l->where, i);
+            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %zu is not two tokens with a space between", l->where,
+                            i);
         left_n = (size_t)(space - left);
         right = space + 1;
         right_n = (size_t)(end - right);
     } else {
         const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
         if (json_array_size(merge) != 2 || !json_is_string(a) || !json_is_string(b))
-            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %zu is neither \"a b\" nor [\"a\", \"b\"]", l->where, i);
+            return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': merge %zu is neither \"a b\" nor [\"a\", \"b\"]", l->where,
+                            i);
         left = json_string_value(a);
         left_n = json_string_length(a);
         right = json_string_value(b);
@@ -275,7 +298,8 @@ static kvb_status read_merge(loader *l, size_t i) {
 
 static kvb_status read_merges(loader *l, const json_t *model) {
     size_t count = json_array_size(l->merges);
-    if (count > INT32_MAX / 4) return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': %zu merges are too many", l->where, count);
+    if (count > INT32_MAX / 4)
+        return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': %zu merges are too many", l->where, count);
     KVB_TRY(tok_bpe_merges_start(&l->t->bpe, count));
     for (size_t i = 0; i < count; i++) KVB_TRY(read_merge(l, i));
     l->t->bpe.ignore_merges = flag_of(model, "ignore_merges", false);
@@ -287,10 +311,12 @@ static kvb_status read_merges(loader *l, const json_t *model) {
     l->t->bpe.unknown = kvb_tokenizer_id(l->t, name, (int64_t)n);
     char shown[TOK_SHOWN];
     if (l->t->bpe.unknown >= 0) return KVB_OK;
-    return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': the unk_token '%s' is no token", l->where, tok_shown(shown, name, n));
+    return kvb_fail(KVB_E_FORMAT, "tokenizer '%s': the unk_token '%s' is no token", l->where,
+                    tok_shown(shown, name, n));
 }
 
-/* ---- BOS: a TemplateProcessing that begins with a special token ------------------------------------------------------- */
+/* ---- BOS: a TemplateProcessing that begins with a special token
+ * ------------------------------------------------------- */
 
 static void read_bos(loader *l, const json_t *spec, int depth) {
     const char *type = text_of(spec, "type");
@@ -307,12 +333,14 @@ static void read_bos(loader *l, const json_t *spec, int depth) {
         l->t->bos = (int32_t)json_integer_value(id);
 }
 
-/* ---- the file -------------------------------------------------------------------------------------------------------- */
+/* ---- the file
+ * -------------------------------------------------------------------------------------------------------- */
 
 static kvb_status describe(loader *l) {
     static const char *const forms[] = {"", ", NFC", ", NFD", ", NFKC", ", NFKD"};
     char text[128];
-    snprintf(text, sizeof text, "byte-level BPE%s%s", forms[l->t->form], l->t->bpe.ignore_merges ? ", whole words first" : "");
+    snprintf(text, sizeof text, "byte-level BPE%s%s", forms[l->t->form],
+             l->t->bpe.ignore_merges ? ", whole words first" : "");
     l->t->kind = kvb_strdup_n(text, strlen(text), KVB_MEM_OTHER);
     return l->t->kind ? KVB_OK : KVB_E_MEMORY;
 }
@@ -350,8 +378,10 @@ static kvb_status from_plain(const char *text, size_t n, const char *where, kvb_
     kvb_status status = tok_new(where, &l.t);
     if (status == KVB_OK) status = load(&l, root);
     json_decref(root);
-    if (status == KVB_OK) *out = l.t;
-    else kvb_tokenizer_free(l.t);
+    if (status == KVB_OK)
+        *out = l.t;
+    else
+        kvb_tokenizer_free(l.t);
     return status;
 }
 
@@ -364,15 +394,19 @@ static kvb_status unpack(const char *data, size_t n, const char *where, tok_byte
     kvb_status status = KVB_OK;
     size_t rc = 1;
     while (status == KVB_OK && (in.pos < in.size || rc != 0)) {
-        if (out->n > MAX_UNPACKED) status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s' unpacks to more than 512 MiB", where);
-        else status = tok_bytes_reserve(out, 1 << 20);
+        if (out->n > MAX_UNPACKED)
+            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s' unpacks to more than 512 MiB", where);
+        else
+            status = tok_bytes_reserve(out, 1 << 20);
         if (status != KVB_OK) break;
         ZSTD_outBuffer to = {out->data + out->n, out->room - out->n, 0};
         size_t pos = in.pos;
         rc = ZSTD_decompressStream(z, &to, &in);
         out->n += to.pos;
-        if (ZSTD_isError(rc)) status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': zstd: %s", where, ZSTD_getErrorName(rc));
-        else if (to.pos == 0 && in.pos == pos) status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': the zstd data ends early", where);
+        if (ZSTD_isError(rc))
+            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': zstd: %s", where, ZSTD_getErrorName(rc));
+        else if (to.pos == 0 && in.pos == pos)
+            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': the zstd data ends early", where);
     }
     ZSTD_freeDStream(z);
     return status;

@@ -2,10 +2,10 @@
 /*
  * tokenizer_normalize.c - UTF-8, character classes, and Unicode normalisation that knows where each byte came from.
  *
- * A text is cut before every character that can neither combine with what stands before it nor be reordered; such chunks
- * normalise independently, so an edit of the text is a chunk whose bytes changed, and everything else maps byte by byte.
- * Marks are ordered with a counting sort: a letter under 100,000 marks is data, not an attack.
- * Rejected: normalising the whole text and aligning afterwards (ambiguous), utf8proc_map (quadratic in marks, stops at NUL).
+ * A text is cut before every character that can neither combine with what stands before it nor be reordered; such
+ * chunks normalise independently, so an edit of the text is a chunk whose bytes changed, and everything else maps byte
+ * by byte. Marks are ordered with a counting sort: a letter under 100,000 marks is data, not an attack. Rejected:
+ * normalising the whole text and aligning afterwards (ambiguous), utf8proc_map (quadratic in marks, stops at NUL).
  */
 #include "tokenizer.h"
 #include <utf8proc.h>
@@ -24,7 +24,8 @@ size_t tok_utf8_read(const char *s, size_t n, uint32_t *code) {
         if ((p[i] & 0xc0) != 0x80) return 0;
         c = c << 6 | (p[i] & 0x3fu);
     }
-    if ((bytes == 3 && (c < 0x800 || (c >= 0xd800 && c < 0xe000))) || (bytes == 4 && (c < 0x10000 || c > 0x10ffff))) return 0;
+    if ((bytes == 3 && (c < 0x800 || (c >= 0xd800 && c < 0xe000))) || (bytes == 4 && (c < 0x10000 || c > 0x10ffff)))
+        return 0;
     *code = c;
     return bytes;
 }
@@ -59,8 +60,10 @@ const char *tok_shown(char *out, const char *text, size_t n) {
             used += 3;
             break;
         }
-        if (plain) memcpy(out + used, text + i, bytes);
-        else out[used] = '?';
+        if (plain)
+            memcpy(out + used, text + i, bytes);
+        else
+            out[used] = '?';
         used += plain ? bytes : 1;
         i += bytes ? bytes : 1;
     }
@@ -75,11 +78,13 @@ bool tok_is_space(uint32_t c) {
 
 bool tok_is_word(uint32_t c) {
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) || k == UTF8PROC_CATEGORY_PC ||
-           (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f189); /* circled and squared letters are alphabetic */
+    bool joins = k == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d;
+    bool enclosed = (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f189); /* alphabetic symbols */
+    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) || joins || enclosed;
 }
 
-/* ---- normalisation --------------------------------------------------------------------------------------------------- */
+/* ---- normalisation
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool composes(tok_form form) { return form == FORM_NFC || form == FORM_NFKC; }
 
@@ -91,7 +96,8 @@ static utf8proc_option_t options_of(tok_form form) {
 /* Can this (decomposed) character join or pass what stands before it? Marks, and Hangul vowels and finals. */
 static bool clings(utf8proc_int32_t c) {
     if (c < 0x300) return false;
-    if ((c >= 0x1160 && c < 0x1200) || (c >= 0xd7b0 && c < 0xd800)) return true;
+    /* 0x11a7 is no final, but utf8proc 2.8 lets it vanish into a syllable: it must not share a chunk with one */
+    if ((c >= 0x1160 && c < 0x1200 && c != 0x11a7) || (c >= 0xd7b0 && c < 0xd800)) return true;
     utf8proc_category_t k = utf8proc_category(c);
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
 }
@@ -108,7 +114,8 @@ static kvb_status decompose(uint32_t code, utf8proc_option_t options, codes *out
     int boundary = 0;
     /* without COMPOSE: composing is a step over the whole chunk, later */
     utf8proc_option_t only = (options & ~UTF8PROC_COMPOSE) | UTF8PROC_DECOMPOSE;
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)code, out->data + out->n, MAX_DECOMPOSITION, only, &boundary);
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)code, out->data + out->n, MAX_DECOMPOSITION, only, &boundary);
     if (n < 1 || n > MAX_DECOMPOSITION) { /* a code point that this utf8proc does not know: it stands for itself */
         out->data[out->n] = (utf8proc_int32_t)code;
         n = 1;
@@ -146,8 +153,8 @@ static kvb_status order_marks(codes *chunk, codes *scratch) {
 }
 
 /* Composes and appends a chunk that stood at [orig_from, orig_to), and records an edit when its bytes changed. */
-static kvb_status finish_chunk(tok_form form, codes *chunk, codes *scratch, const char *text, size_t orig_from, size_t orig_to,
-                               tok_normalized *out) {
+static kvb_status finish_chunk(tok_form form, codes *chunk, codes *scratch, const char *text, size_t orig_from,
+                               size_t orig_to, tok_normalized *out) {
     KVB_TRY(order_marks(chunk, scratch));
     utf8proc_ssize_t n = (utf8proc_ssize_t)chunk->n;
     if (composes(form) && n > 1) n = utf8proc_normalize_utf32(chunk->data, n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
@@ -163,7 +170,8 @@ static kvb_status finish_chunk(tok_form form, codes *chunk, codes *scratch, cons
     return KVB_OK;
 }
 
-static kvb_status normalize(tok_form form, const char *text, size_t n, tok_normalized *out, codes *chunk, codes *scratch) {
+static kvb_status normalize(tok_form form, const char *text, size_t n, tok_normalized *out, codes *chunk,
+                            codes *scratch) {
     utf8proc_option_t options = options_of(form);
     uint32_t plain_below = form == FORM_NFC ? 0x300 : 0x80; /* these stay as they are when nothing clings to them */
     size_t chunk_from = 0;

@@ -2,8 +2,8 @@
 /*
  * tokenizer_split.c - the pre-tokenizer: a chain of stages, each of which cuts every piece that the one before it left.
  *
- * A stage sees a piece and nothing around it (look-ahead ends at the piece), as in the reference. All stages are the same
- * thing, a pattern and what happens to its matches; digits, punctuation and GPT-2's split are patterns too.
+ * A stage sees a piece and nothing around it (look-ahead ends at the piece), as in the reference. All stages are the
+ * same thing, a pattern and what happens to its matches; digits, punctuation and GPT-2's split are patterns too.
  * Matching is bounded by PCRE2's match limit: a pattern that explodes is an error, not a hang.
  */
 #include "tokenizer.h"
@@ -41,20 +41,23 @@ static kvb_status compile(tok_splitter *s, tok_stage *stage, const char *where, 
     PCRE2_SIZE at = 0;
     if (status == KVB_OK) {
         /* MULTILINE: $ and ^ are those of lines in Oniguruma */
-        stage->code = pcre2_compile((PCRE2_SPTR)pattern.data, pattern.n,
-                                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &at, s->compile);
-        if (!stage->code && error == PCRE2_ERROR_HEAP_FAILED) status = kvb_fail(KVB_E_MEMORY, "out of memory for a split pattern");
+        stage->code =
+            pcre2_compile((PCRE2_SPTR)pattern.data, pattern.n,
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &at, s->compile);
+        if (!stage->code && error == PCRE2_ERROR_HEAP_FAILED)
+            status = kvb_fail(KVB_E_MEMORY, "out of memory for a split pattern");
         else if (!stage->code) {
             char reason[128] = "", shown[TOK_SHOWN];
             size_t from = at < 20 ? 0 : at - 20;
             pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': split pattern: %s at byte %zu, near '%s'", where, reason, (size_t)at,
-                              tok_shown(shown, pattern.data + from, pattern.n - from));
+            status = kvb_fail(KVB_E_FORMAT, "tokenizer '%s': split pattern: %s at byte %zu, near '%s'", where, reason,
+                              (size_t)at, tok_shown(shown, pattern.data + from, pattern.n - from));
         }
     }
     kvb_free(pattern.data);
     KVB_TRY(status);
-    pcre2_jit_compile(stage->code, PCRE2_JIT_COMPLETE); /* without it (no executable memory) the interpreter runs: slower, equal */
+    pcre2_jit_compile(stage->code,
+                      PCRE2_JIT_COMPLETE); /* without it (no executable memory) the interpreter runs: slower, equal */
     stage->match = pcre2_match_data_create(1, s->general);
     return stage->match ? KVB_OK : KVB_E_MEMORY;
 }
@@ -62,7 +65,8 @@ static kvb_status compile(tok_splitter *s, tok_stage *stage, const char *where, 
 kvb_status tok_splitter_add(tok_splitter *s, const char *where, const char *regex, size_t regex_n, const char *literal,
                             size_t literal_n, tok_behaviour behaviour, bool invert, bool prefix_space) {
     if (s->n == TOK_MAX_STAGES)
-        return kvb_fail(KVB_E_UNSUPPORTED, "tokenizer '%s': more than %d pre-tokenizers in a row", where, TOK_MAX_STAGES);
+        return kvb_fail(KVB_E_UNSUPPORTED, "tokenizer '%s': more than %d pre-tokenizers in a row", where,
+                        TOK_MAX_STAGES);
     tok_stage *stage = &s->stages[s->n++]; /* counted before it can fail, so that clearing finds what it got */
     stage->behaviour = behaviour;
     stage->invert = invert;
@@ -90,11 +94,12 @@ void tok_splitter_clear(tok_splitter *s) {
     memset(s, 0, sizeof *s);
 }
 
-/* ---- cutting --------------------------------------------------------------------------------------------------------- */
+/* ---- cutting
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* *found = is there a match at or after `at`? */
-static kvb_status find(kvb_tokenizer *t, tok_stage *stage, const char *text, size_t n, size_t at, bool *found, size_t *from,
-                       size_t *to) {
+static kvb_status find(kvb_tokenizer *t, tok_stage *stage, const char *text, size_t n, size_t at, bool *found,
+                       size_t *from, size_t *to) {
     *found = false;
     if (stage->literal) {
         const char *p = memmem(text + at, n - at, stage->literal, stage->literal_n);
@@ -106,7 +111,8 @@ static kvb_status find(kvb_tokenizer *t, tok_stage *stage, const char *text, siz
     }
     int rc = pcre2_match(stage->code, (PCRE2_SPTR)text, n, at, PCRE2_NO_UTF_CHECK, stage->match, t->splitter.match);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(stage->code, (PCRE2_SPTR)text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, stage->match, t->splitter.match);
+        rc = pcre2_match(stage->code, (PCRE2_SPTR)text, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, stage->match,
+                         t->splitter.match);
     if (rc == PCRE2_ERROR_NOMATCH) return KVB_OK;
     if (rc < 0) {
         char reason[128] = "";
@@ -162,7 +168,8 @@ static void join_ranges(tok_stage *stage) {
     size_t kept = 0;
     bool last = false;
     switch (stage->behaviour) {
-    case SPLIT_ISOLATED: return;
+    case SPLIT_ISOLATED:
+        return;
     case SPLIT_REMOVED:
         for (size_t i = 0; i < stage->n; i++)
             if (!r[i].match) r[kept++] = r[i];
@@ -172,8 +179,10 @@ static void join_ranges(tok_stage *stage) {
         for (size_t i = 0; i < stage->n; i++) {
             bool match = r[i].match;
             bool joins = stage->behaviour == SPLIT_CONTIGUOUS ? match == last : match && !last;
-            if (joins && kept) r[kept - 1].to = r[i].to;
-            else r[kept++] = r[i];
+            if (joins && kept)
+                r[kept - 1].to = r[i].to;
+            else
+                r[kept++] = r[i];
             last = match;
         }
         break;
@@ -181,8 +190,10 @@ static void join_ranges(tok_stage *stage) {
         kept = stage->n;
         for (size_t i = stage->n; i-- > 0;) {
             bool match = r[i].match;
-            if (match && !last && kept < stage->n) r[kept].from = r[i].from;
-            else r[--kept] = r[i];
+            if (match && !last && kept < stage->n)
+                r[kept].from = r[i].from;
+            else
+                r[--kept] = r[i];
             last = match;
         }
         memmove(r, r + kept, (stage->n - kept) * sizeof *r);
@@ -214,4 +225,6 @@ static kvb_status split(kvb_tokenizer *t, int32_t index, const char *text, size_
     return KVB_OK;
 }
 
-kvb_status tok_split(kvb_tokenizer *t, const char *text, size_t n, int64_t origin) { return split(t, 0, text, n, origin, origin); }
+kvb_status tok_split(kvb_tokenizer *t, const char *text, size_t n, int64_t origin) {
+    return split(t, 0, text, n, origin, origin);
+}

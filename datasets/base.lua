@@ -9,7 +9,8 @@ local domain_names = {
 }
 local short_passage = 100 -- the one that has five questions
 
-local uses = { "kvbench.dataset.grammar", "kvbench.dataset.draw", "kvbench.dataset.dates", "kvbench.dataset.real_names" }
+local uses = { "kvbench.dataset.grammar", "kvbench.dataset.draw", "kvbench.dataset.dates",
+  "kvbench.dataset.real_names" }
 local domains = {}
 for i, name in ipairs(domain_names) do
   local module = "kvbench.dataset.domain." .. name

@@ -10,7 +10,8 @@ local record = require "kvbench.dataset.record"
 
 local he = { "he", "him", "his", "himself" }
 local she = { "she", "her", "her", "herself" }
-local types = { name = "Person", birth_date = "Date/Time", birth_place = "Location", gender = "Thing", university = "Organization",
+local types = { name = "Person", birth_date = "Date/Time", birth_place = "Location", gender = "Thing",
+  university = "Organization",
   study_place = "Location", occupation = "Thing", employer = "Organization", home = "Location" }
 
 local function value(key) return function(s) return s[key] end end
@@ -29,13 +30,17 @@ local forward = {
   { "Where does {he} live?", "Location", "standard", { "home" }, place "home" },
 }
 local reverse = {
-  { "If {he} studied in <university>, what is {his} full name?", "Person", "standard", { "name" }, value "name", { "university" } },
-  { "If {he} works as a(n) <occupation>, what is {his} full name?", "Person", "standard", { "name" }, value "name", { "occupation" } },
-  { "If {he} works for <employer>, what is {his} last name?", "Person", "manipulated", { "name" }, value "last", { "employer" } },
-  { "If {he} lives in <home>, what is {his} first name?", "Person", "manipulated", { "name" }, value "first", { "home" } },
+  { "If {he} studied in <university>, what is {his} full name?", "Person", "standard", { "name" }, value "name",
+    { "university" } },
+  { "If {he} works as a(n) <occupation>, what is {his} full name?", "Person", "standard", { "name" }, value "name",
+    { "occupation" } },
+  { "If {he} works for <employer>, what is {his} last name?", "Person", "manipulated", { "name" }, value "last",
+    { "employer" } },
+  { "If {he} lives in <home>, what is {his} first name?", "Person", "manipulated", { "name" }, value "first",
+    { "home" } },
 }
 
--- Every swapped question has the twin that differs in the pronoun only; nothing but pronouns decides what is answerable.
+-- Every swapped question has a twin that differs in the pronoun only: nothing else decides what is answerable.
 local function pairs_fault(rec)
   local swapped, plain = 0, {}
   local function neutral(q)
@@ -47,7 +52,8 @@ local function pairs_fault(rec)
     if q.answerable then plain[neutral(q.q)] = true else swapped = swapped + 1 end
   end
   local matched = #rec.questions - swapped
-  if math.abs(matched - swapped) ~= 1 then return ("%d matched and %d swapped questions, expected 5 and 4"):format(matched, swapped) end
+  if math.abs(matched - swapped) ~= 1 then return ("%d matched and %d swapped questions, expected 5 and "
+    .. "4"):format(matched, swapped) end
   local twins = 0
   for _, q in ipairs(rec.questions) do if not q.answerable and plain[neutral(q.q)] then twins = twins + 1 end end
   if twins ~= 4 then return ("%d he/she pairs, expected 4"):format(twins) end
@@ -85,7 +91,8 @@ local function ask(rec, s, kind, swapped, values)
   local woman = s.woman ~= swapped
   local p = woman and she or he
   local a, aliases = kind[5](s)
-  rec:ask { template = kind[1], map = { he = p[1], him = p[2], his = p[3] }, direction = kind[6] and "reverse" or "forward",
+  rec:ask { template = kind[1], map = { he = p[1], him = p[2], his = p[3] },
+    direction = kind[6] and "reverse" or "forward",
     answer_type = kind[2], question_type = kind[3], facts = kind[4], cues = kind[6], a = a, aliases = aliases,
     answerable = not swapped, values = values }
 end
@@ -97,7 +104,8 @@ function task.generate(seed, i)
   local rec = record.new(("coreference-%s-%04d"):format(seed, i), "coreference", {
     name = s.name, kind = "person", pronouns = s.woman and she or he }, types, r)
   local values = { birth_date = s.date.text, birth_place = s.birth.text, gender = s.woman and "female" or "male",
-    university = s.university, study_place = s.study.text, occupation = s.occupation, employer = s.employer, home = s.home.text }
+    university = s.university, study_place = s.study.text, occupation = s.occupation, employer = s.employer,
+      home = s.home.text }
   rec:say("{N} [birth_date:was born on] <birth_date> [birth_place:in] <birth_place>.", values, nil, "born")
   rec:say("{he} [is] <gender>.", values, nil, "gender")
   rec:say("{he} [university:studied in] <university> [study_place:in] <study_place>.", values, nil, "studied")

@@ -19,20 +19,25 @@ for part in run.lua golden.lua golden_tokenizer.lua golden_answers.lua lua ops g
     if [[ -e $root/tests/$part ]]; then cp -r "$root/tests/$part" "$work/tests/"; fi
 done
 
+# The licence of the package that a file came from. Debian's database knows files by /lib or by /usr/lib, never by both.
+keep_license() {
+    local package file
+    file=$(realpath "$1")
+    package=$(dpkg-query -S "$file" 2>/dev/null || dpkg-query -S "${file#/usr}" 2>/dev/null || dpkg-query -S "/usr$file" 2>/dev/null || true)
+    package=$(head -n 1 <<<"$package" | cut -d: -f1)
+    if [[ -z $package ]]; then echo "kvbench: no package owns $file; add its licence by hand" >&2; return; fi
+    cp "/usr/share/doc/$package/copyright" "$work/licenses/$package"
+}
+
 glibc='^(linux-vdso|ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libnsl)\.so'
 ldd "$build/kvbench" | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | while read -r name path; do
     [[ $name =~ $glibc ]] && continue
     cp -L "$path" "$work/lib/$name"
-    package=$(dpkg-query -S "$(realpath "$path")" 2>/dev/null | head -n 1 | cut -d: -f1 || true)
-    if [[ -n $package && -f /usr/share/doc/$package/copyright ]]; then
-        cp "/usr/share/doc/$package/copyright" "$work/licenses/$package"
-    fi
+    keep_license "$path"
 done
 for font in DejaVuSans.ttf DejaVuSans-Bold.ttf; do cp "/usr/share/fonts/truetype/dejavu/$font" "$work/fonts/"; done
-cp /usr/share/doc/fonts-dejavu-core/copyright "$work/licenses/fonts-dejavu-core"
-cp "/usr/share/doc/$(dpkg-query -S "$(ldconfig -p | awk '/libluajit-5.1.so.2 /{print $NF; exit}')" 2>/dev/null |
-    cut -d: -f1 || echo libluajit-5.1-2)/copyright" "$work/licenses/luajit" 2>/dev/null ||
-    cp /usr/share/doc/libluajit-5.1-dev/copyright "$work/licenses/luajit"
+keep_license /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+keep_license "$(find /usr/lib -name 'libluajit-5.1.a' | head -n 1)"
 
 strip --strip-debug "$work/kvbench"
 chmod u+w "$work"/lib/*

@@ -115,7 +115,15 @@ end
 -- Subcommands get the words after their name; they return an exit status or nothing.
 local commands = {
   bench = function(rest) return require("kvbench.bench").main(rest) end,
-  model = function(rest) return require("kvbench.model_info").main(rest) end,
+  model = function(rest)
+    local usage = require("kvbench.args").finish
+    if rest[1] ~= "info" then
+      local verb = rest[1] and ("unknown: model %s %s"):format(rest[1], text.suggest(rest[1], { "info" })) or "model what?"
+      error(usage(2, verb .. "; usage: kvbench model info MODEL"), 0)
+    end
+    if #rest ~= 2 then error(usage(2, "usage: kvbench model info MODEL (a registry name, a file or a folder)"), 0) end
+    print(require("kvbench.model.info").of(rest[2]))
+  end,
 }
 
 local function exists(path)

@@ -14,15 +14,28 @@ local function add_keys(t, found)
   end
 end
 
--- Field names of a value: its own, and those of the tables behind __index (also behind a cdata's metatype, when the type's
--- module registered its methods as `methods`).
+-- Where __index is a function, the methods are in a table that it refers to by a capitalised name (Press, Context, ...).
+local function methods_behind(index, found)
+  for i = 1, 60 do
+    local name, value = debug.getupvalue(index, i)
+    if not name then return end
+    if type(value) == "table" and name:find("^%u") then add_keys(value, found) end
+  end
+end
+
+-- Field names of a value: its own, and those of the tables behind __index.
 local function fields(value, found)
+  if type(value) == "cdata" then
+    local tensor = package.loaded["kvbench.tensor.core"]
+    if tensor and tensor.is(value) then add_keys(tensor.methods, found) end
+    return
+  end
   for _ = 1, 8 do
     if type(value) == "table" then add_keys(value, found) end
-    local mt = type(value) == "cdata" and nil or getmetatable(value)
+    local mt = getmetatable(value)
     if type(mt) ~= "table" then return end
-    if type(mt.__names) == "table" then add_keys(mt.__names, found) end
     value = mt.__index
+    if type(value) == "function" then return methods_behind(value, found) end
     if type(value) ~= "table" then return end
   end
 end
@@ -51,9 +64,9 @@ end
 local function candidates(line)
   local found = {}
   local quoted = line:match("kv%.press%s*%(?%s*[\"']([%w_]*)$")
-  if quoted then names_in("kvbench.press", found) return found, quoted end
+  if quoted then names_in("kvbench.press_find", found) return found, quoted end
   quoted = line:match("model%.load%s*%(?%s*[\"']([%w_.-]*)$")
-  if quoted then names_in("kvbench.model", found) return found, quoted end
+  if quoted then names_in("kvbench.registry", found) return found, quoted end
   local path, stem = line:match("([%a_][%w_.:]*)[.:]([%w_]*)$")
   if not path then
     stem = line:match("[%a_][%w_]*$")

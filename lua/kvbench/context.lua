@@ -160,7 +160,7 @@ end
 --- A new context that physically holds only what `keep` keeps; its bytes are :bytes().
 function Context:evict(keep)
   local out = ffi.new "kvb_ctx *[1]"
-  check(C.kvb_ctx_evict(handle(self), keep:pointer(), out))
+  check(C.kvb_ctx_evict(handle(self), keep.handle, out))
   return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans })
 end
 
@@ -197,7 +197,7 @@ function Batch:add(request)
   local n = #request.ids
   local ids = ffi.new("int32_t[?]", math.max(n, 1), request.ids)
   local r = self.request
-  r.ctx, r.keep = handle(request.ctx), request.keep and request.keep:pointer() or nil
+  r.ctx, r.keep = handle(request.ctx), request.keep and request.keep.handle or nil
   r.ids, r.n, r.position, r.max_new = ids, n, request.position or -1, request.max_new_tokens or 24
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
   self.last_tag = self.last_tag + 1

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- CSV that any reader takes back unchanged: RFC 4180 quoting, numbers in the fewest digits that restore the same double,
--- the file written whole or not at all. Lines end in "\n", as every tool on the systems we run on expects.
+-- CSV that any reader takes back unchanged: RFC 4180 quoting, numbers in the fewest digits that restore the same
+-- double, the file written whole or not at all. Lines end in "\n", as every tool on the systems we run on expects.
 local M = {}
 
 --- The shortest decimal text that reads back as the same double; "nan", "inf" and "-inf" for the rest.
@@ -15,7 +15,8 @@ function M.number(x)
   return ("%.17g"):format(x)
 end
 
---- One cell: nil is empty, numbers as above, booleans true/false, 64-bit integers without suffix, text quoted when needed.
+--- One cell: nil is empty, numbers as above, booleans true/false, 64-bit integers without suffix, text quoted when
+--- needed.
 function M.cell(v)
   local kind = type(v)
   if v == nil then return "" end
@@ -29,7 +30,8 @@ function M.cell(v)
   return text
 end
 
---- The text of a CSV: a header of `columns` (names in order), then `rows`, each a table keyed by column name or by position.
+--- The text of a CSV: a header of `columns` (names in order), then `rows`, each a table keyed by column name or by
+--- position.
 function M.text(columns, rows)
   local lines, header, cells = {}, {}, {}
   for i, name in ipairs(columns) do header[i] = M.cell(name) end

@@ -11,13 +11,15 @@ local M = {}
 
 -- Key order of the serialised form; the hash depends on it.
 M.key_order = {
-  "id", "task", "domain", "subject", "passage", "facts", "questions", "q", "a", "aliases", "fact_ids", "cue_ids", "direction",
+  "id", "task", "domain", "subject", "passage", "facts", "questions", "q", "a", "aliases", "fact_ids", "cue_ids",
+    "direction",
   "answer_type", "question_type", "hop", "depth", "answerable", "relation", "type", "value", "mentions", "sentence",
   "binding", "template",
 }
 
 -- Modules that every generator stands on; a task adds its own in `uses`.
-local shared = { "kvbench.rng", "kvbench.dataset.text", "kvbench.dataset.names", "kvbench.dataset.record" }
+local shared = { "kvbench.rng", "kvbench.dataset.text", "kvbench.dataset.template", "kvbench.dataset.names",
+  "kvbench.dataset.record" }
 
 --- One record as a line of JSON, without the newline.
 function M.serialise(record) return encode(record, M.key_order) end
@@ -79,7 +81,7 @@ end
 --   task  name of a file in datasets/, or a path to one
 --   opt   size = passages (default: the paper's; at most that), seed = any string (default "A")
 -- Returns {task, seed, size, records, questions = count, hash, generator_hash}; hash is the SHA-256 of the records as
--- JSON lines. Every record passes the validator: one that does not is an error, for it would be a fault of the generator.
+-- JSON lines. Every record passes the validator; one that does not would be a fault of the generator and is an error.
 function M.load(name, opt)
   opt = opt or {}
   local task = M.task(name)
@@ -103,15 +105,16 @@ function M.load(name, opt)
     generator_hash = generator_hash(task) }
 end
 
---- Writes a dataset as JSON lines to `path`, and counts, seed and hashes to `path`.manifest.json. Both are written under
--- a temporary name first, so that a full disk leaves nothing half-written.
+--- Writes a dataset as JSON lines to `path`, and counts, seed and hashes to `path`.manifest.json. Both are written
+-- under a temporary name first, so that a full disk leaves nothing half-written.
 function M.save(ds, path)
   local lines = {}
   for i, record in ipairs(ds.records) do lines[i] = M.serialise(record) .. "\n" end
   folder.write(path, lines)
   local manifest = { task = ds.task, seed = ds.seed, passages = #ds.records, questions = ds.questions, hash = ds.hash,
     generator_hash = ds.generator_hash }
-  folder.write(path .. ".manifest.json", { encode(manifest, { "task", "seed", "passages", "questions", "hash" }), "\n" })
+  folder.write(path .. ".manifest.json", { encode(manifest, { "task", "seed", "passages", "questions", "hash" }),
+    "\n" })
 end
 
 -- One line of a user's file as a record: what may be left out is filled in, what may not is an error.

@@ -45,6 +45,7 @@ function M.handler(raised)
   elseif type(raised) == "string" and raised_in_code(raised) then
     trace = short_trace()
   end
+  message = message:gsub("(module '[^']+' not found):\n\t.*", "%1") -- the list of places searched helps nobody
   message = message:gsub("\n%s*%->", " ->") -- a library's hint belongs to the same line
   return { text = message, trace = trace, exit = exit }
 end

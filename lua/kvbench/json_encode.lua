@@ -2,7 +2,8 @@
 -- JSON text with a stable key order, so that equal tables give equal bytes and can be hashed.
 local M = {}
 
-local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\b"] = "\\b", ["\f"] = "\\f" }
+local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\b"] = "\\b",
+  ["\f"] = "\\f" }
 local function escape(c) return escapes[c] or ("\\u%04x"):format(c:byte()) end
 
 local function quote(s)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Figures for papers: lines, heatmaps and grids of them. Each function checks its data and returns a Figure;
--- figure:save(path) writes PNG, PDF, SVG and the drawn numbers as CSV. Nothing is interpolated, smoothed or left out silently.
--- See docs/plot.md. Sizes are inches.
+-- figure:save(path) writes PNG, PDF, SVG and the drawn numbers as CSV. Nothing is interpolated, smoothed or left out
+-- silently. See docs/plot.md. Sizes are inches.
 local figure = require "kvbench.plot.figure"
 local heatmap = require "kvbench.plot.heatmap"
 local lines = require "kvbench.plot.lines"
@@ -15,6 +15,7 @@ local PANEL = { "kind", "title", "x", "y", "series", "vlines", "hlines", "matrix
 local FIGURE = { "title", "caption", "width", "height", "legend" }
 local GRID = { "columns", "panels", "share_y", "share_x", "share_color" }
 local AXIS = { "label", "scale", "ticks", "labels", "min", "max", "format", "first", "origin" }
+local COLOR = { "label", "min", "max", "map", "format", "center", "ticks" }
 local SERIES = { "label", "x", "y", "lo", "hi", "style", "color", "marker" }
 
 -- A misspelt option would be a figure that silently is not what was asked for.
@@ -39,9 +40,14 @@ local function need_table(t, where)
 end
 
 local function check_panel(spec, where)
-  for _, name in ipairs { "x", "y" } do if spec[name] then only(need_table(spec[name], where .. ": " .. name), where .. ": " .. name, AXIS) end end
-  if spec.color then only(need_table(spec.color, where .. ": color"), where .. ": color", { "label", "min", "max", "map", "format", "center", "ticks" }) end
-  for i, s in ipairs(spec.series or {}) do only(need_table(s, where .. ": series " .. i), where .. ": series " .. i, SERIES) end
+  for _, part in ipairs { { "x", AXIS }, { "y", AXIS }, { "color", COLOR } } do
+    local name, at = part[1], where .. ": " .. part[1]
+    if spec[name] ~= nil then only(need_table(spec[name], at), at, part[2]) end
+  end
+  for i, s in ipairs(need_table(spec.series or {}, where .. ": series")) do
+    local at = where .. ": series " .. i
+    only(need_table(s, at), at, SERIES)
+  end
 end
 
 local function check_size(o, where)
@@ -59,9 +65,9 @@ local function options(spec, o)
   return o
 end
 
---- A line chart: plot.lines{series = {{label=, x={}, y={}, lo={}, hi={}, style=, color=, marker=}, ...},
---- x = {label=, scale="linear"|"log2", ticks=, labels=, min=, max=, format="percent"}, y = {...}, vlines = {{x=, label=}},
---- hlines = {{y=, label=}}, title=, caption=, legend="below"|false, width=3.4, height=2.6}. Returns a Figure.
+--- A line chart: plot.lines{series = {{label=, x={}, y={}, lo={}, hi={}, style=, color=, marker=}, ...}, x = {label=,
+--- scale="linear"|"log2", ticks=, labels=, min=, max=, format="percent"}, y = {...}, vlines = {{x=, label=}}, hlines =
+--- {{y=, label=}}, title=, caption=, legend="below"|false, width=3.4, height=2.6}. Returns a Figure.
 function M.lines(spec)
   only(need_table(spec, "plot.lines"), "plot.lines", PANEL, FIGURE)
   check_panel(spec, "plot.lines")
@@ -73,10 +79,10 @@ function M.lines(spec)
   return figure.new({ panel }, o)
 end
 
---- A heatmap: plot.heatmap{matrix = rows or a 2-D tensor, x = {label=, ticks=, labels=, first=0}, y = {..., origin="top"},
---- color = {label=, min=, max=, map="viridis"|"magma"|"diverging", format=, center=0}, spans = {{from=, to=, label=}},
---- annotate = true or a format, title=, caption=, width=, height=}. Returns a Figure.
---- Short form: plot.heatmap(matrix, "x.png"[, options]) draws and saves; returns the files.
+--- A heatmap: plot.heatmap{matrix = rows or a 2-D tensor, x = {label=, ticks=, labels=, first=0}, y = {...,
+--- origin="top"}, color = {label=, min=, max=, map="viridis"|"magma"|"diverging", format=, center=0}, spans = {{from=,
+--- to=, label=}}, annotate = true or a format, title=, caption=, width=, height=}. Returns a Figure. Short form:
+--- plot.heatmap(matrix, "x.png"[, options]) draws and saves; returns the files.
 function M.heatmap(spec, path, more)
   if path ~= nil or type(spec) ~= "table" or (spec.matrix == nil and type(spec[1]) == "table") then
     local full = { matrix = spec }
@@ -128,13 +134,16 @@ end
 
 --- A grid of panels: plot.small_multiples{columns=, panels = {{kind="lines"|"heatmap", ...}, ...}, title=, caption=,
 --- share_y = true, share_x = (when all x axes have one label), share_color = (when all are heatmaps), legend=, width=,
---- height= (of all panels together)}. A label has one colour in all panels and stands once in the legend. Returns a Figure.
+--- height= (of all panels together)}. A label has one colour in all panels and stands once in the legend. Returns a
+--- Figure.
 function M.small_multiples(spec)
   local where = "plot.small_multiples"
   only(need_table(spec, where), where, GRID, FIGURE)
-  if type(spec.panels) ~= "table" or #spec.panels == 0 then fail("%s: panels is empty: there is nothing to draw", where) end
+  if type(spec.panels) ~= "table" or #spec.panels == 0 then fail("%s: panels is empty: nothing to draw", where) end
   local columns = spec.columns or math.min(3, #spec.panels)
-  if type(columns) ~= "number" or columns < 1 or columns ~= math.floor(columns) then fail("%s: columns is %s", where, tostring(columns)) end
+  if type(columns) ~= "number" or columns < 1 or columns ~= math.floor(columns) then
+    fail("%s: columns is %s, expected a whole number from 1", where, tostring(columns))
+  end
   local looks, panels, heatmaps = style.assigner(), {}, 0
   for i, p in ipairs(spec.panels) do
     local at = ("%s: panel %d%s"):format(where, i, type(p) == "table" and p.title and " ('" .. p.title .. "')" or "")

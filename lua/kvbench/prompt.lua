@@ -1,22 +1,24 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Prompts: what is in the cache before eviction (`context`) and what is appended after it (`suffix`). The passage's place
--- inside the context is computed while the context is put together, never searched for.
+-- Prompts: what is in the cache before eviction (`context`) and what is appended after it (`suffix`). The passage's
+-- place inside the context is known from putting the context together, never searched for.
 --
 -- Styles: "paper" (the two templates of its Appendix A, inside the model's chat template) and "fewshot" (three worked
 -- question-answer examples, plain text: small models answer in a few words only when shown how).
--- Regimes: "agnostic"; "aware" (all candidate questions are listed before the passage, the question is asked again after
--- eviction); "aware_one" (this one question stands after the passage inside the context and is not asked again).
+-- Regimes: "agnostic"; "aware" (all candidate questions are listed before the passage, the question is asked again
+-- after eviction); "aware_one" (this one question stands after the passage inside the context and is not asked again).
 local chat = require "kvbench.prompt.chat"
 local examples = require "kvbench.prompt.examples"
 local escape = require "kvbench.prompt.escape"
+local text = require "kvbench.text"
 
 local M = { chat = chat, escape = escape.text }
 
-M.instruction = "Read the following text and answer briefly based on it. Return only the answer. Do not generate extra.\n"
+M.instruction = "Read the following text and answer briefly based on it. Return only the answer. "
+  .. "Do not generate extra.\n"
 M.list_header = "You will be given one of the following questions:\n"
 -- Not in the paper: without it, small models never abstain.
-M.unknown_example = "If the text does not give the answer, return: I don't know. For example, a text that only says where "
-  .. "a person lives does not answer \"How old is this person?\", so return: I don't know.\n"
+M.unknown_example = "If the text does not give the answer, return: I don't know. For example, a text that only says "
+  .. "where a person lives does not answer \"How old is this person?\", so return: I don't know.\n"
 M.fewshot_instruction = "Answer each question with a few words from the text.\n\n"
 M.fewshot_unknown = "Answer each question with a few words from the text. If the text does not give the answer, write: "
   .. "I don't know\n\n"
@@ -49,8 +51,7 @@ local function choose(what, value, known)
   if known[value] then return end
   local names = {}
   for name in pairs(known) do names[#names + 1] = name end
-  table.sort(names)
-  error(("prompt: unknown %s '%s' -> one of %s"):format(what, tostring(value), table.concat(names, ", ")), 0)
+  error(("prompt: unknown %s '%s' %s"):format(what, tostring(value), text.suggest(value, names)), 0)
 end
 
 local function template_name(opt, style)
@@ -86,12 +87,12 @@ end
 --   name    "paper" or "fewshot"
 --   record  needs `passage`, and `questions` for the regime "aware"
 --   opt     regime ("agnostic"), idk_example (false), model (see chat.detect), question (text or {q=}; required by
---           "aware_one"), chat (true/false; default: paper yes, fewshot no), template (a chat template's name, instead of
---           the model's), list (candidate questions instead of the record's own: the control of "aware")
+--           "aware_one"), chat (true/false; default: paper yes, fewshot no), template (a chat template's name,
+--           instead of the model's), list (candidate questions instead of the record's own: the control of "aware")
 -- Returns {context, passage_span, list_span or nil, suffix = function(question), stop, style, regime, template, bos,
 -- examples, map_span}:
--- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of `context`;
--- bos says that the context already begins with the begin-of-text token. In "aware_one" suffix ignores its argument.
+-- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of
+-- `context`; bos says that the context already begins with the begin-of-text token. In "aware_one" suffix ignores its argument.
 -- examples are the worked ones, for recognising answers that copy them ({} in the paper's style).
 -- Text that a tokenizer would read as a special token is broken up wherever it comes from data.
 function M.render(name, record, opt)
@@ -120,7 +121,8 @@ function M.render(name, record, opt)
   local function words(question) return escape.text(type(question) == "table" and question.q or question) end
   local suffix = function(question) return style.before_question .. words(question) .. after_question .. answer end
   if regime == "aware_one" then
-    if not opt.question then error("prompt: regime 'aware_one' puts one question into the context -> give question =", 0) end
+    if not opt.question then error("prompt: regime 'aware_one' puts one question into the context -> give question =",
+      0) end
     w.put(style.before_question)
     list_span = w.put(words(opt.question))
     w.put(after_question)

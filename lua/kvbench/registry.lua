@@ -39,8 +39,9 @@ function M.resolve(name)
       :format(name, path), 0)
   end
   if C.kvb_path_kind(name) == 0 then error(missing(name), 0) end
-  local path = #name > 1 and name:gsub("/+$", "") or name
-  return path, (path:match("[^/]+$") or path):gsub("%.gguf$", "")
+  local path = name:gsub("(.)/+$", "%1")
+  local short = (path:match("[^/]+$") or path):gsub("%.gguf$", "")
+  return path, short
 end
 
 return M

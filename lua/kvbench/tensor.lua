@@ -13,7 +13,8 @@ local C = require("kvbench.ffi").C
 
 local M = {
   is = core.is, new = core.new, from = core.from, where = function(...) return (core.where(...)) end, cat = core.cat,
-  stack = core.stack, scope = core.scope, persist = core.persist, use = core.use, locate_nan = core.locate_nan, show = core.show,
+  stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside,
+  use = core.use, locate_nan = core.locate_nan, show = core.show,
 }
 
 local names

@@ -4,10 +4,10 @@
  *
  *   fuzz_x [--mutations N] [--seconds S] [--seed N] [--only K] [--dump FILE] FILE-or-FOLDER...
  *
- * Mutation K of a file depends only on the file's bytes, the seed and K, so that a failure named by its K can be repeated
- * with --only K (and written out with --dump). A crash or an input that takes longer than 10 s is reported with its K
- * and ends the run as a failure. Rejected: libFuzzer (needs clang; a test that must run on any machine should not explore
- * at random; the targets have its entry point and can be linked to it).
+ * Mutation K of a file depends only on the file's bytes, the seed and K, so that a failure named by its K can be
+ * repeated with --only K (and written out with --dump). A crash or an input that takes longer than 10 s is reported
+ * with its K and ends the run as a failure. Rejected: libFuzzer (needs clang; a test that must run on any machine
+ * should not explore at random; the targets have its entry point and can be linked to it).
  */
 #include <dirent.h>
 #include <signal.h>
@@ -36,7 +36,8 @@ static struct {
 static volatile long passed, current;
 static const char *volatile current_path = "";
 
-/* ---- reporting what ended the process; only async-signal-safe calls -------------------------------------------------- */
+/* ---- reporting what ended the process; only async-signal-safe calls
+ * -------------------------------------------------- */
 
 static void put(const char *s) {
     if (write(STDOUT_FILENO, s, strlen(s)) < 0) _exit(3);
@@ -71,7 +72,8 @@ static void on_signal(int number) {
     _exit(1);
 }
 
-/* ---- mutating -------------------------------------------------------------------------------------------------------- */
+/* ---- mutating
+ * -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x) {
     x += 0x9e3779b97f4a7c15ull;
@@ -97,8 +99,20 @@ static void truncate_input(input *in) { in->n = below(in->n + 1); }
 
 /* A number that breaks size arithmetic, written over the file as binary. */
 static void write_number(input *in) {
-    static const uint64_t numbers[] = {0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 1ull << 40,
-                                       1ull << 62, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff};
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       0x7f,
+                                       0xff,
+                                       0x7fff,
+                                       0xffff,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       1ull << 40,
+                                       1ull << 62,
+                                       0x7fffffffffffffff,
+                                       0x8000000000000000,
+                                       0xffffffffffffffff};
     uint64_t number = numbers[below(sizeof numbers / sizeof *numbers)];
     size_t width = (size_t)1 << below(4);
     if (in->n < width) return;
@@ -114,8 +128,26 @@ static void insert(input *in, size_t at, const void *bytes, size_t n) {
 
 /* Pieces that mean something in the text formats read here. */
 static void insert_text(input *in) {
-    static const char *const texts[] = {"0", "-1", "1099511627776", "9223372036854775808", "1e309", "null", "true", "[]", "{}",
-                                        "\"\"", ",", ":", "\"", "[[[[[[[[", "}", "\\u0000", "\\ud800", "\xff", "\xc0\x80", " "};
+    static const char *const texts[] = {"0",
+                                        "-1",
+                                        "1099511627776",
+                                        "9223372036854775808",
+                                        "1e309",
+                                        "null",
+                                        "true",
+                                        "[]",
+                                        "{}",
+                                        "\"\"",
+                                        ",",
+                                        ":",
+                                        "\"",
+                                        "[[[[[[[[",
+                                        "}",
+                                        "\\u0000",
+                                        "\\ud800",
+                                        "\xff",
+                                        "\xc0\x80",
+                                        " "};
     const char *text = texts[below(sizeof texts / sizeof *texts)];
     insert(in, below(in->n + 1), text, strlen(text));
 }
@@ -134,10 +166,13 @@ static void change_digits(input *in) {
 static void copy_block(input *in) {
     if (in->n < 2) return;
     uint8_t block[256];
-    size_t n = 1 + below(in->n < sizeof block ? in->n : sizeof block), from = below(in->n - n + 1), to = below(in->n - n + 1);
+    size_t n = 1 + below(in->n < sizeof block ? in->n : sizeof block), from = below(in->n - n + 1),
+           to = below(in->n - n + 1);
     memcpy(block, in->data + from, n);
-    if (next_random() & 1) memcpy(in->data + to, block, n);
-    else insert(in, to, block, n);
+    if (next_random() & 1)
+        memcpy(in->data + to, block, n);
+    else
+        insert(in, to, block, n);
 }
 
 static void remove_block(input *in) {
@@ -158,19 +193,36 @@ static void splice(input *in, const input *other) {
 static void mutate(input *in, const input *other) {
     for (size_t k = 1 + below(4); k; k--) {
         switch (below(8)) {
-        case 0: flip_bits(in); break;
-        case 1: if (below(4) == 0) truncate_input(in); break;
-        case 2: write_number(in); break;
-        case 3: insert_text(in); break;
-        case 4: change_digits(in); break;
-        case 5: copy_block(in); break;
-        case 6: remove_block(in); break;
-        default: if (below(4) == 0) splice(in, other); break;
+        case 0:
+            flip_bits(in);
+            break;
+        case 1:
+            if (below(4) == 0) truncate_input(in);
+            break;
+        case 2:
+            write_number(in);
+            break;
+        case 3:
+            insert_text(in);
+            break;
+        case 4:
+            change_digits(in);
+            break;
+        case 5:
+            copy_block(in);
+            break;
+        case 6:
+            remove_block(in);
+            break;
+        default:
+            if (below(4) == 0) splice(in, other);
+            break;
         }
     }
 }
 
-/* ---- running --------------------------------------------------------------------------------------------------------- */
+/* ---- running
+ * --------------------------------------------------------------------------------------------------------- */
 
 static double now(void) {
     struct timespec t;
@@ -224,7 +276,8 @@ static long run_file(const char *path, const input *file, const input *other, do
         if (k > 0) mutate(&work, other);
         current = k;
         if (opt.dump) write_dump(&work);
-        if (run_one(&work) == 0) passed++;
+        if (run_one(&work) == 0)
+            passed++;
         else {
             failed++;
             printf("FAIL %s: mutation %ld was refused by the target\n", path, k);
@@ -263,12 +316,18 @@ static int parse_arguments(int argc, char **argv) {
             continue;
         }
         if (!value) return fprintf(stderr, "%s needs a value\n", argv[i]), 0;
-        if (strcmp(argv[i], "--mutations") == 0) opt.mutations = atol(value);
-        else if (strcmp(argv[i], "--seconds") == 0) opt.seconds = atof(value);
-        else if (strcmp(argv[i], "--seed") == 0) opt.seed = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "--only") == 0) opt.only = atol(value);
-        else if (strcmp(argv[i], "--dump") == 0) opt.dump = value;
-        else return fprintf(stderr, "unknown option %s\n", argv[i]), 0;
+        if (strcmp(argv[i], "--mutations") == 0)
+            opt.mutations = atol(value);
+        else if (strcmp(argv[i], "--seconds") == 0)
+            opt.seconds = atof(value);
+        else if (strcmp(argv[i], "--seed") == 0)
+            opt.seed = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--only") == 0)
+            opt.only = atol(value);
+        else if (strcmp(argv[i], "--dump") == 0)
+            opt.dump = value;
+        else
+            return fprintf(stderr, "unknown option %s\n", argv[i]), 0;
         i++;
     }
     if (!opt.n_paths) fprintf(stderr, "no corpus -> name files or folders\n");
@@ -277,7 +336,8 @@ static int parse_arguments(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     if (!parse_arguments(argc, argv)) return 2;
-    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(on_sanitizer);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(on_sanitizer);
     else
         for (int i = 0; i < 5; i++) signal((int[]){SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}[i], on_signal);
     signal(SIGALRM, on_signal);

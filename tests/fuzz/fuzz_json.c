@@ -11,7 +11,8 @@ static double walk(const kvb_json *v) {
     const kvb_json *child;
     double sum = 0;
     switch (kvb_json_kind(v)) {
-    case KVB_JSON_NUMBER: return kvb_json_number(v);
+    case KVB_JSON_NUMBER:
+        return kvb_json_number(v);
     case KVB_JSON_STRING: {
         const char *s = kvb_json_string(v, &n);
         if (s[n] != 0) abort();
@@ -26,7 +27,8 @@ static double walk(const kvb_json *v) {
             sum += walk(child);
         }
         return sum;
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -34,8 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     kvb_json *v = NULL;
     kvb_diag_clear();
     kvb_status status = kvb_json_parse((const char *)data, (int64_t)bytes, "fuzz", &v);
-    if (status == KVB_OK) walk(v);
-    else if (v || kvb_diag_code() != status || strchr(kvb_diag_message(), '\n')) abort();
+    if (status == KVB_OK)
+        walk(v);
+    else if (v || kvb_diag_code() != status || strchr(kvb_diag_message(), '\n'))
+        abort();
     kvb_json_free(v);
     return 0;
 }

@@ -35,8 +35,10 @@ static inline void fuzz_read_metadata(const kvb_weights *w) {
         int64_t n = kvb_weights_meta_count(w, key), bytes;
         for (int64_t k = -1; k <= n; k++) {
             const char *s = kvb_weights_meta_string(w, key, k, &bytes);
-            if (s) sum ^= kvb_hash64(s, bytes, 0);
-            else kvb_weights_meta_number(w, key, k);
+            if (s)
+                sum ^= kvb_hash64(s, bytes, 0);
+            else
+                kvb_weights_meta_number(w, key, k);
         }
     }
     fuzz_expect(sum != 1 || w->n_meta > 0);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_json.c - the JSON verbs of the header: kinds, order, NUL, and refusals. */
 #include "internal.h"
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <cmocka.h>
 
 static kvb_json *parse(const char *text) {
     kvb_json *v = NULL;
@@ -16,8 +16,9 @@ static void kinds(void **state) {
     static const struct {
         const char *text;
         int32_t kind;
-    } cases[] = {{"null", KVB_JSON_NULL},   {"false", KVB_JSON_FALSE}, {"true", KVB_JSON_TRUE}, {"-1.5", KVB_JSON_NUMBER},
-                 {"7", KVB_JSON_NUMBER},    {"\"s\"", KVB_JSON_STRING}, {"[]", KVB_JSON_ARRAY},  {"{}", KVB_JSON_OBJECT}};
+    } cases[] = {{"null", KVB_JSON_NULL},   {"false", KVB_JSON_FALSE}, {"true", KVB_JSON_TRUE},
+                 {"-1.5", KVB_JSON_NUMBER}, {"7", KVB_JSON_NUMBER},    {"\"s\"", KVB_JSON_STRING},
+                 {"[]", KVB_JSON_ARRAY},    {"{}", KVB_JSON_OBJECT}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvb_json *v = parse(cases[i].text);
         assert_int_equal(kvb_json_kind(v), cases[i].kind);
@@ -68,8 +69,9 @@ static void strings_may_hold_nul(void **state) {
 
 static void refusals(void **state) {
     (void)state;
-    static const char *const texts[] = {"",     "{",         "[1,]",   "{\"a\":1,\"a\":2}", "\"\xff\"", "1e999", "{a:1}", "[1] 2",
-                                        "\"\n\"", "\"\\ud800\"", "{\"a\\u0000b\":1}", "'x'", "01"};
+    static const char *const texts[] = {"",      "{",     "[1,]",   "{\"a\":1,\"a\":2}", "\"\xff\"",          "1e999",
+                                        "{a:1}", "[1] 2", "\"\n\"", "\"\\ud800\"",       "{\"a\\u0000b\":1}", "'x'",
+                                        "01"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         kvb_json *v = (void *)1;
         assert_int_equal(kvb_json_parse(texts[i], (int64_t)strlen(texts[i]), "conf.json", &v), KVB_E_FORMAT);

@@ -5,6 +5,7 @@
  * compared with ldexp over all 65,536 patterns; hostile files are built here byte by byte.
  */
 #include "weights.h"
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 /* ---- building files ----------------------------------------------------------------------------------------- */
 
@@ -112,7 +112,8 @@ static void blocks_match_the_reference(void **state) {
         assert_int_equal(kvb_weights_read(w, a, got, n), KVB_OK);
         assert_int_equal(kvb_weights_read(w, b, expected, n), KVB_OK);
         for (int64_t k = 0; k < n; k++)
-            if (got[k] != expected[k]) fail_msg("%s element %lld: %g, expected %g", types[i], (long long)k, got[k], expected[k]);
+            if (got[k] != expected[k])
+                fail_msg("%s element %lld: %g, expected %g", types[i], (long long)k, got[k], expected[k]);
         free(got);
         free(expected);
     }
@@ -151,7 +152,8 @@ static void large_tensors_read_like_small_ones(void **state) {
     align(&b, 32);
     uint8_t *file = malloc((size_t)(b.n + n_bytes));
     memcpy(file, b.data, (size_t)b.n);
-    for (int64_t i = 0; i < n_bytes; i++) file[b.n + i] = (uint8_t)((i * 37 + i / 251) & (i % 20 == 1 || i % 20 == 3 ? 0x3b : 0xff));
+    for (int64_t i = 0; i < n_bytes; i++)
+        file[b.n + i] = (uint8_t)((i * 37 + i / 251) & (i % 20 == 1 || i % 20 == 3 ? 0x3b : 0xff));
     kvb_weights *w = NULL;
     assert_int_equal(kvb_weights_open_memory(file, b.n + n_bytes, "gguf", &w), KVB_OK);
     float *whole = malloc(sizeof *whole * ROWS * COLS), *row = malloc(sizeof *row * COLS);
@@ -175,9 +177,9 @@ static void metadata_of_every_type(void **state) {
     static const struct {
         const char *key;
         double value;
-    } numbers[] = {{"u8", 200},         {"i8", -100},         {"u16", 60000},   {"i16", -30000}, {"u32", 4e9},
-                   {"i32", -2e9},       {"f32", (double)0.1f}, {"yes", 1},       {"no", 0},       {"u64", 0x1p53},
-                   {"i64", -0x1p53},    {"f64", 0.1}};
+    } numbers[] = {{"u8", 200},  {"i8", -100},    {"u16", 60000},        {"i16", -30000},
+                   {"u32", 4e9}, {"i32", -2e9},   {"f32", (double)0.1f}, {"yes", 1},
+                   {"no", 0},    {"u64", 0x1p53}, {"i64", -0x1p53},      {"f64", 0.1}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         assert_int_equal(kvb_weights_meta_count(w, numbers[i].key), 1);
         assert_false(kvb_weights_meta_is_string(w, numbers[i].key));
@@ -286,7 +288,8 @@ static void hostile_gguf(void **state) {
     refused(&b, "gguf", "tensors 'a' and 'b' overlap");
     head(&b, 3, 2, 0), tensor(&b, "a", 8, 1, 0, 0), tensor(&b, "a", 8, 1, 0, 32), align(&b, 32), fill_to(&b, b.n + 64);
     refused(&b, "gguf", "tensor 'a' occurs twice");
-    head(&b, 3, 0, 2), text(&b, "k"), u32(&b, 4), u32(&b, 1), text(&b, "k"), u32(&b, 4), u32(&b, 2), fill_to(&b, b.n + 16);
+    head(&b, 3, 0, 2), text(&b, "k"), u32(&b, 4), u32(&b, 1), text(&b, "k"), u32(&b, 4), u32(&b, 2),
+        fill_to(&b, b.n + 16);
     refused(&b, "gguf", "metadata key 'k' occurs twice");
     head(&b, 3, 0, 1), text(&b, "k"), u32(&b, 13), u64(&b, 0), u64(&b, 0);
     refused(&b, "gguf", "metadata 'k' has unknown type 13");
@@ -298,9 +301,11 @@ static void hostile_gguf(void **state) {
     refused(&b, "gguf", "claims 72057594037927936 strings");
     head(&b, 3, 0, 1), text(&b, "k"), u32(&b, 8), u64(&b, UINT64_MAX), u64(&b, 1);
     refused(&b, "gguf", "truncated: a string in the metadata needs 18446744073709551615 bytes");
-    head(&b, 3, 1, 1), text(&b, "general.alignment"), u32(&b, 4), u32(&b, 0), tensor(&b, "t", 8, 1, 0, 0), fill_to(&b, 256);
+    head(&b, 3, 1, 1), text(&b, "general.alignment"), u32(&b, 4), u32(&b, 0), tensor(&b, "t", 8, 1, 0, 0),
+        fill_to(&b, 256);
     refused(&b, "gguf", "general.alignment is 0");
-    head(&b, 3, 1, 1), text(&b, "general.alignment"), u32(&b, 4), u32(&b, 48), tensor(&b, "t", 8, 1, 0, 0), fill_to(&b, 256);
+    head(&b, 3, 1, 1), text(&b, "general.alignment"), u32(&b, 4), u32(&b, 48), tensor(&b, "t", 8, 1, 0, 0),
+        fill_to(&b, 256);
     refused(&b, "gguf", "general.alignment is 48");
     head(&b, 3, 1, 0), text(&b, "t"), u32(&b, 5), fill_to(&b, 256);
     refused(&b, "gguf", "5 dimensions");
@@ -391,18 +396,20 @@ static void hostile_safetensors(void **state) {
         {ONE("\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]"), 4, "dimension 0"},
         {ONE("\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]"), 4, "dimension 0"},
         {ONE("\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,4]"), 4, "dimension 0"},
-        {ONE("\"dtype\":\"F32\",\"shape\":[4503599627370496,4503599627370496],\"data_offsets\":[0,4]"), 4, "more than 2^62"},
+        {ONE("\"dtype\":\"F32\",\"shape\":[4503599627370496,4503599627370496],\"data_offsets\":[0,4]"), 4,
+         "more than 2^62"},
         {ONE("\"dtype\":\"F32\",\"shape\":[4503599627370496,1024],\"data_offsets\":[0,4]"), 4, "span 4 bytes"},
-        {ONE("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]"), 4, "has 2 elements of type F32, but its data_offsets span 4"},
+        {ONE("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]"), 4,
+         "has 2 elements of type F32, but its data_offsets span 4"},
         {ONE("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]"), 4, "ascending"},
         {ONE("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]"), 4, "ascending"},
         {ONE("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"), 3, "the file has"},
         {ONE("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"), 5, "the tensors end at byte"},
         {ONE("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]"), 5, "1 bytes before tensor 't'"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[3,6]}}", 6,
-         "tensors 'a' and 'b' overlap"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2,
-         "duplicate"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[3,6]}}",
+         6, "tensors 'a' and 'b' overlap"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+         2, "duplicate"},
         {"{\"__metadata__\":{\"k\":1}}", 0, "metadata 'k' is not a string"},
         {"{\"__metadata__\":[]}", 0, "__metadata__ is not an object"},
         {"{\"t\\u0000x\":{}}", 0, "not valid JSON"},
@@ -435,18 +442,23 @@ static void refused_file(const char *name, kvb_status code, const char *part) {
     kvb_weights *w = NULL;
     int64_t before = kvb_memory_bytes(KVB_MEM_ALL);
     kvb_status status = kvb_weights_open(in_folder(name), &w);
-    if (status != code || !strstr(kvb_diag_message(), part)) fail_msg("expected %d with '%s', got %d: %s", code, part, status, kvb_diag_message());
+    if (status != code || !strstr(kvb_diag_message(), part))
+        fail_msg("expected %d with '%s', got %d: %s", code, part, status, kvb_diag_message());
     assert_null(w);
     assert_int_equal(kvb_memory_bytes(KVB_MEM_ALL), before);
 }
 
-static void write_index(const char *text_) { write_file("model.safetensors.index.json", text_, (int64_t)strlen(text_)); }
+static void write_index(const char *text_) {
+    write_file("model.safetensors.index.json", text_, (int64_t)strlen(text_));
+}
 
 static void shards(void **state) {
     (void)state;
     bytes one, two;
     safetensors(&one, "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1);
-    safetensors(&two, "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2);
+    safetensors(&two,
+                "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}",
+                2);
     write_file("1.safetensors", one.data, one.n);
     write_file("2.safetensors", two.data, two.n);
     const char *index = "model.safetensors.index.json";
@@ -499,7 +511,10 @@ static void kinds_of_file(void **state) {
     kvb_weights_free(w);
     write_file("page.gguf", "<html>", 6);
     refused_file("page.gguf", KVB_E_FORMAT, "wrong magic number: it begins with '<htm'");
-    write_file("other", "\x7f" "ELF and more", 13);
+    write_file("other",
+               "\x7f"
+               "ELF and more",
+               13);
     refused_file("other", KVB_E_FORMAT, "neither a GGUF nor a safetensors file: it begins with '?ELF and'");
     write_file("empty.gguf", "", 0);
     refused_file("empty.gguf", KVB_E_FORMAT, "is empty");
@@ -539,8 +554,9 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
     (void)state;
-    static const char *const names[] = {"1.safetensors", "2.safetensors", "model.safetensors.index.json", "renamed.bin",
-                                        "page.gguf", "other", "empty.gguf"};
+    static const char *const names[] = {"1.safetensors", "2.safetensors", "model.safetensors.index.json",
+                                        "renamed.bin",   "page.gguf",     "other",
+                                        "empty.gguf"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(in_folder(names[i]));
     return rmdir(folder);
 }

@@ -2,6 +2,9 @@
 -- The validator: Algorithm 1, step 6. Takes a record apart again and says what is wrong with it, first fault first.
 -- It shares no code with the generators beyond word counting, so that it does not inherit their mistakes.
 local real_names = require "kvbench.dataset.real_names"
+local scan = require "kvbench.dataset.scan"
+local boundary, occurrences, word_count, integer = scan.boundary, scan.occurrences, scan.word_count, scan.integer
+local span_fault, inside, overlap = scan.span_fault, scan.inside, scan.overlap
 
 local M = {}
 
@@ -11,59 +14,6 @@ M.answer_types = {
 }
 M.question_types = { standard = true, manipulated = true, part = true }
 M.max_passage = 65536
-
-local function utf8_ok(s)
-  local i, n = 1, #s
-  while i <= n do
-    local c = s:byte(i)
-    local len = c < 0x80 and 1 or c >= 0xC2 and c < 0xE0 and 2 or c >= 0xE0 and c < 0xF0 and 3 or c >= 0xF0 and c < 0xF5 and 4
-    if not len or i + len - 1 > n then return false end
-    for j = i + 1, i + len - 1 do
-      local b = s:byte(j)
-      if b < 0x80 or b > 0xBF then return false end
-    end
-    local second = len > 2 and s:byte(i + 1)
-    if c == 0xE0 and second < 0xA0 or c == 0xED and second > 0x9F or c == 0xF0 and second < 0x90
-      or c == 0xF4 and second > 0x8F then return false end
-    i = i + len
-  end
-  return true
-end
-
-local function boundary(s, at)
-  local c = s:byte(at)
-  return not c or not (c >= 48 and c <= 57 or c >= 65 and c <= 90 or c >= 97 and c <= 122 or c >= 128)
-end
-
--- Times that `needle` stands in `s` as whole words.
-local function occurrences(s, needle)
-  local n, at = 0, 1
-  while true do
-    local from, to = s:find(needle, at, true)
-    if not from then return n end
-    if boundary(s, from - 1) and boundary(s, to + 1) then n = n + 1 end
-    at = from + 1
-  end
-end
-
-local function word_count(s)
-  local _, n = s:gsub("%S+", "")
-  return n
-end
-
-local function integer(v) return type(v) == "number" and v == math.floor(v) end
-
-local function span_fault(span, what, limit)
-  if type(span) ~= "table" or not integer(span[1]) or not integer(span[2]) or span[1] >= span[2] then
-    return what .. " is not a span {from, to} with from < to"
-  end
-  if span[1] < 0 or span[2] > limit then
-    return ("%s {%d, %d} lies outside the passage of %d bytes"):format(what, span[1], span[2], limit)
-  end
-end
-
-local function inside(a, b) return a[1] >= b[1] and a[2] <= b[2] end
-local function overlap(a, b) return a[1] < b[2] and b[1] < a[2] end
 
 local function check_mention(record, fact, m, i)
   local passage, where = record.passage, ("fact %s, mention %d: "):format(fact.id, i)
@@ -80,7 +30,8 @@ local function check_mention(record, fact, m, i)
   if not sentence:match("^[%u%d\"]") or not sentence:match("[.!?]\"?$") then
     return ("%ssentence span is not a whole sentence: '%s'"):format(where, sentence:sub(1, 60))
   end
-  if type(m.binding) ~= "table" or (#m.binding == 0 and fact.relation ~= "name") then return where .. "has no binding" end
+  if type(m.binding) ~= "table" or (#m.binding == 0 and fact.relation ~= "name") then return where
+    .. "has no binding" end
   for _, span in ipairs(m.binding) do
     fault = span_fault(span, where .. "binding", #passage)
     if fault then return fault end
@@ -93,7 +44,8 @@ local function check_fact(record, fact, rules)
   if not M.answer_types[fact.type] then
     return ("fact %s has type '%s' -> one of Table 4's"):format(fact.id, tostring(fact.type))
   end
-  if type(fact.mentions) ~= "table" or #fact.mentions == 0 then return ("fact %s is mentioned nowhere"):format(fact.id) end
+  if type(fact.mentions) ~= "table" or #fact.mentions == 0 then return ("fact %s is mentioned "
+    .. "nowhere"):format(fact.id) end
   for i, m in ipairs(fact.mentions) do
     local fault = check_mention(record, fact, m, i)
     if fault then return fault end
@@ -107,7 +59,8 @@ end
 local function check_slots(facts)
   for i, a in ipairs(facts) do
     for j, b in ipairs(facts) do
-      if i ~= j and occurrences(a.value:lower(), b.value:lower()) > 0 and a.relation ~= "name" and b.relation ~= "name" then
+      if i ~= j and occurrences(a.value:lower(), b.value:lower()) > 0 and a.relation ~= "name"
+        and b.relation ~= "name" then
         return ("values '%s' (%s) and '%s' (%s) cannot be told apart"):format(a.value, a.id, b.value, b.id)
       end
     end
@@ -123,18 +76,12 @@ local function check_invented(facts, rules)
   end
 end
 
-local function tokens(s)
-  local t = {}
-  for word in s:lower():gmatch("[%w\128-\255']+") do t[#t + 1] = word end
-  return t
-end
-
 local glue = { ["and"] = true, ["in"] = true, of = true, the = true, on = true, at = true, ["for"] = true }
 
 -- Every word of the answer stands in one of the facts' values (joining words aside); returns how many facts give some.
 local function grounding(answer, facts)
   local used, count = {}, 0
-  for _, word in ipairs(tokens(answer)) do
+  for _, word in ipairs(scan.tokens(answer)) do
     local found = glue[word]
     for _, fact in ipairs(facts) do
       if occurrences(fact.value:lower(), word) > 0 then
@@ -205,7 +152,8 @@ local function check_question(q, i, by_id, facts, rules)
   if q.question_type ~= "manipulated" and occurrences(q.q, q.a) > 0 then return where .. "gives its own answer away" end
   for _, alias in ipairs(q.aliases) do
     for _, fact in ipairs(facts) do
-      if alias == fact.value and fact ~= answering[1] then return ("%salias '%s' is another fact's value"):format(where, alias) end
+      if alias == fact.value and fact ~= answering[1] then return ("%salias '%s' is another fact's "
+        .. "value"):format(where, alias) end
     end
   end
 end
@@ -220,11 +168,12 @@ local function check_shape(record)
   if #record.passage > M.max_passage then
     return ("the passage has %d bytes, more than %d"):format(#record.passage, M.max_passage)
   end
-  if not utf8_ok(record.passage) then return "the passage is not valid UTF-8" end
+  if not scan.utf8_ok(record.passage) then return "the passage is not valid UTF-8" end
   if record.passage:find("[%z\1-\8\11-\31\127]") then return "the passage holds a control character" end
   local mark = record.passage:match("{[%w_']*}") or record.passage:match("<[%w_]+>") or record.passage:match("a%(n%)")
   if mark then return ("the passage holds an unfilled template slot '%s'"):format(mark) end
-  if type(record.facts) ~= "table" or type(record.questions) ~= "table" then return "the record lacks facts or questions" end
+  if type(record.facts) ~= "table" or type(record.questions) ~= "table" then return "the record lacks facts or "
+    .. "questions" end
 end
 
 local function check_questions(record, by_id, rules)
@@ -245,32 +194,39 @@ local function check_questions(record, by_id, rules)
   if not direction.reverse then return "no reverse question" end
 end
 
+-- The first fault of a record, or nil.
+local function check_all(record, rules)
+  local fault = check_shape(record)
+  if fault then return fault end
+  local words = word_count(record.passage)
+  if words < rules.words[1] or words > rules.words[2] then
+    return ("the passage has %d words, expected %d to %d"):format(words, rules.words[1], rules.words[2])
+  end
+  local by_id, attributes = {}, 0
+  for i, fact in ipairs(record.facts) do
+    if type(fact) ~= "table" or type(fact.id) ~= "string" then return ("fact %d has no id"):format(i) end
+    if by_id[fact.id] then return ("fact id '%s' is used twice"):format(fact.id) end
+    by_id[fact.id] = fact
+    if fact.relation ~= "name" then attributes = attributes + 1 end
+    fault = check_fact(record, fact, rules)
+    if fault then return fault end
+  end
+  if attributes < rules.attributes then
+    return ("%d attributes, at least %d are needed"):format(attributes, rules.attributes)
+  end
+  fault = check_slots(record.facts) or check_invented(record.facts, rules) or check_questions(record, by_id, rules)
+  if not fault and rules.extra then fault = rules.extra(record) end
+  return fault
+end
+
 --- Checks one record against the rules of its task.
 --   rules  words = {min, max}, questions = {min, max}, attributes = least number of facts besides the name,
 --          answer_words = longest answer; real = types whose values may be real names;
 --          whole_names = composed names may hold real words; repeats = attributes may recur
 -- Returns true, or nil and one line that says what is wrong. Never raises, whatever the record holds.
 function M.check(record, rules)
-  local fault = check_shape(record)
-  if fault then return nil, fault end
-  local words = word_count(record.passage)
-  if words < rules.words[1] or words > rules.words[2] then
-    return nil, ("the passage has %d words, expected %d to %d"):format(words, rules.words[1], rules.words[2])
-  end
-  local by_id, attributes = {}, 0
-  for i, fact in ipairs(record.facts) do
-    if type(fact) ~= "table" or type(fact.id) ~= "string" then return nil, ("fact %d has no id"):format(i) end
-    if by_id[fact.id] then return nil, ("fact id '%s' is used twice"):format(fact.id) end
-    by_id[fact.id] = fact
-    if fact.relation ~= "name" then attributes = attributes + 1 end
-    fault = check_fact(record, fact, rules)
-    if fault then return nil, fault end
-  end
-  if attributes < rules.attributes then
-    return nil, ("%d attributes, at least %d are needed"):format(attributes, rules.attributes)
-  end
-  fault = check_slots(record.facts) or check_invented(record.facts, rules) or check_questions(record, by_id, rules)
-  if not fault and rules.extra then fault = rules.extra(record) end
+  local ok, fault = pcall(check_all, record, rules)
+  if not ok then return nil, "the record is malformed: " .. tostring(fault):gsub("^.-:%d+: ", "") end
   if fault then return nil, fault end
   return true
 end

@@ -9,29 +9,27 @@ local M = {}
 local Draw = {}
 Draw.__index = Draw
 
-local function lines(s)
+-- A list from "gray heron, sea turtle"; line breaks are blanks.
+local function items(s)
   local t = {}
-  for line in s:gmatch("[^,\n]+") do
-    local word = line:match("^%s*(.-)%s*$")
-    if word ~= "" then t[#t + 1] = word end
-  end
+  for item in s:gmatch("[^,]+") do t[#t + 1] = item:gsub("%s+", " "):match("^ ?(.-) ?$") end
   return t
 end
-M.lines = lines
+M.items = items
 
-M.creatures = lines [[gray heron, sea turtle, red fox, snow leopard, barn owl, river otter, mountain goat, horned viper,
-  black swan, desert hare, white stag, tree frog, golden eagle, brown bear, silver trout, wild boar]]
-M.materials = lines [[pink granite, black basalt, yellow sandstone, white marble, glazed brick, blue slate, oak timber,
-  green soapstone, river clay, volcanic tuff, polished limestone, hammered iron]]
-M.nationalities = lines [[Argentine, Norwegian, Kenyan, Portuguese, Vietnamese, Finnish, Moroccan, Chilean, Polish, Ghanaian,
-  Turkish, Canadian, Croatian, Peruvian, Estonian, Jordanian]]
-M.event_heads = lines "Festival, Feast, Night, Procession, Parade"
-M.event_tails = lines [[Masks, Lanterns, Seven Bells, Empty Boats, First Snow, Paper Wings, Salt, Quiet Drums, Red Threads, Ashes,
-  Long Tables, Broken Bread]]
-M.adjectives = lines [[Glass, Paper, Velvet, Hollow, Amber, Scarlet, Winter, Silent, Copper, Broken, Distant, Burning, Ivory, Electric,
-  Crooked, Drowned]]
-M.nouns = lines [[Harvest, Weather, Horizon, Cathedral, Orchard, Machine, Tides, Garden, Mirror, Railway, Letters, Kingdom, Avalanche,
-  Carnival, Pilgrim, Equation]]
+M.creatures = items [[gray heron, sea turtle, red fox, snow leopard, barn owl, river otter, mountain goat,
+  horned viper, black swan, desert hare, white stag, tree frog, golden eagle, brown bear, silver trout, wild boar]]
+M.materials = items [[pink granite, black basalt, yellow sandstone, white marble, glazed brick, blue slate,
+  oak timber, green soapstone, river clay, volcanic tuff, polished limestone, hammered iron]]
+M.nationalities = items [[Argentine, Norwegian, Kenyan, Portuguese, Vietnamese, Finnish, Moroccan, Chilean, Polish,
+  Ghanaian, Turkish, Canadian, Croatian, Peruvian, Estonian, Jordanian]]
+M.event_heads = items "Festival, Feast, Night, Procession, Parade"
+M.event_tails = items [[Masks, Lanterns, Seven Bells, Empty Boats, First Snow, Paper Wings, Salt, Quiet Drums,
+  Red Threads, Ashes, Long Tables, Broken Bread]]
+M.adjectives = items [[Glass, Paper, Velvet, Hollow, Amber, Scarlet, Winter, Silent, Copper, Broken, Distant,
+  Burning, Ivory, Electric, Crooked, Drowned]]
+M.nouns = items [[Harvest, Weather, Horizon, Cathedral, Orchard, Machine, Tides, Garden, Mirror, Railway, Letters,
+  Kingdom, Avalanche, Carnival, Pilgrim, Equation]]
 
 --- A drawer for one passage.
 --   r      its stream
@@ -119,6 +117,7 @@ function Draw:event()
 end
 
 --- A title of a work, "Hollow Orchard".
-function Draw:title() return self:fresh("Thing", function(r) return r:choice(M.adjectives) .. " " .. r:choice(M.nouns) end) end
+function Draw:title() return self:fresh("Thing", function(r) return r:choice(M.adjectives) .. " "
+  .. r:choice(M.nouns) end) end
 
 return M

@@ -4,7 +4,7 @@
 -- with sentences that answer nothing, and asks in both directions. Offline counterpart of the paper's Algorithm 1.
 local rng = require "kvbench.rng"
 local names = require "kvbench.dataset.names"
-local text = require "kvbench.dataset.text"
+local template = require "kvbench.dataset.template"
 local draw = require "kvbench.dataset.draw"
 local record = require "kvbench.dataset.record"
 
@@ -13,7 +13,7 @@ local M = {}
 M.words = { 150, 200 }
 
 -- Everything fixed of a template, lower case: what a value must not occur in.
-local function literal(template) return (template:gsub("<[%w_]+>", " "):gsub("[%[%]]", ""):lower()) end
+local function literal(source) return (source:gsub("<[%w_]+>", " "):gsub("[%[%]]", ""):lower()) end
 
 local function holds_word(s, word)
   local at = 1
@@ -26,22 +26,24 @@ local function holds_word(s, word)
 end
 
 -- A sentence is usable when its fixed words repeat no value: otherwise the attribute would be stated twice.
-local function usable(template, values)
-  local fixed = literal(template)
+local function usable(source, values)
+  local fixed = literal(source)
   for _, value in pairs(values) do if holds_word(fixed, value:lower()) then return false end end
   return true
 end
 
 -- Words of a template once realised, near enough to plan a length: first alternatives, two words for the subject.
-local function estimate(template, values)
-  local s = template:gsub("%(([^()|]*)|[^()]*%)", "%1"):gsub("<([%w_]+)>", function(rel) return values[rel] or "x" end)
-  return text.words((s:gsub("{[SN]'?s?}", "x x")))
+local function estimate(source, values)
+  local s = source:gsub("%(([^()|]*)|[^()]*%)", "%1"):gsub("<([%w_]+)>", function(rel) return values[rel] or "x" end)
+  return template.words((s:gsub("{[SN]'?s?}", "x x")))
 end
 
 local function numbered(list, kind, domain)
   local out = {}
-  for i, template in ipairs(list) do out[i] = { template = template, id = ("%s.%s%d"):format(domain.name, kind, i),
-    relations = text.relations(template) } end
+  for i, source in ipairs(list) do
+    out[i] = { template = source, id = ("%s.%s%d"):format(domain.name, kind, i),
+      relations = template.relations(source) }
+  end
   return out
 end
 
@@ -50,7 +52,7 @@ local function covers_new(sentence, covered, values)
   return true
 end
 
--- Opening, then sentences until `target` attributes are stated; the first of a random order that adds only new ones wins.
+-- An opening, then sentences in random order, each taken if all it states is new, until `target` attributes are stated.
 local function choose_facts(domain, r, values, target)
   local plan, covered, count, words = {}, {}, 0, 0
   local function take(sentence)
@@ -90,7 +92,8 @@ local function reverse_questions(domain, rec, r, n, info)
   if r:uniform() < 0.35 then
     rec:ask { template = r:choice { "What is the subject of the given passage?", "What is the passage about?",
       "Which " .. domain.noun .. " does the passage describe?" }, facts = { "name" }, direction = "reverse",
-      answer_type = domain.type, question_type = "standard", a = info.subject.name, aliases = info.name_aliases, values = info.values }
+      answer_type = domain.type, question_type = "standard", a = info.subject.name, aliases = info.name_aliases,
+        values = info.values }
     n = n - 1
   end
   for _, fact in ipairs(r:shuffle(info.order())) do
@@ -126,7 +129,8 @@ local function part_question(domain, rec, r, info)
       local va, vb = info.values[a], info.values[b]
       local aliases = { va .. " and " .. vb, vb .. ", " .. va, vb .. " and " .. va }
       if info.types[b] == "Date/Time" then aliases[#aliases + 1] = va .. " in " .. vb end
-      rec:ask { template = part[1], facts = { a, b }, direction = "forward", answer_type = info.types[a], question_type = "part",
+      rec:ask { template = part[1], facts = { a, b }, direction = "forward", answer_type = info.types[a],
+        question_type = "part",
         a = va .. ", " .. vb, aliases = aliases, values = info.values }
       return 1
     end
@@ -161,7 +165,7 @@ function M.generate(domain, seed, id, index, questions)
   local info = { subject = subject, values = {}, aliases = {}, types = { name = domain.type } }
   info.name_aliases = subject.article and { "The " .. subject.name, "the " .. subject.name } or {}
   for _, fact in ipairs(domain.facts) do
-    info.values[fact[1]], info.aliases[fact[1]] = fact.draw(d, subject)
+    info.values[fact[1]], info.aliases[fact[1]] = fact.draw(d, subject, info.values)
     info.types[fact[1]] = fact.type
   end
   function info.order() return { unpack(domain.facts) } end

@@ -13,15 +13,18 @@ local function list(s)
 end
 M.list = list
 
--- Each model: three parts written one after another. "-" is an empty part.
+-- Each model: three parts written one after another.
 M.models = {
-  town = { list "Os Mir Kel Tav Bren Dor Vel Hask Quen Orr Pell Sarn Thil Umber Vask Wex Yar Zell Corv Drel Fenn Gar Jast Lun",
-    list "a e i o u ari eno ila ora umi", list "trel mond vesk lo strand brix dell rane thal quin sund vane gast more" },
+  town = { list [[Os Mir Kel Tav Bren Dor Vel Hask Quen Orr Pell Sarn Thil Umber Vask Wex Yar Zell Corv Drel Fenn
+    Gar Jast Lun]],
+    list "a e i o u ari eno ila ora umi", list [[trel mond vesk lo strand brix dell rane thal quin sund vane gast
+      more]] },
   land = { list "Aur Bel Cad Dran Ess Fal Gor Hev Ist Jor Kal Lor Mav Nor Oth Prav Rul Sev Tor Urs Vor Zan",
     list "a e i o u ava eri ola ume", list "dria ssia ntis lund vara shire moor llan queth ria stan via" },
   ancient = { list "Teo Itz Qal Ulk Sar Nin Ash Tel Kah Bab Eri Lag Mor Nip Our Pal Qua Ras Tik Zab",
     list "ti la ru ka mo sha ze nu pa hi", list "lac qatl duun bash meth ruk stai vesh tun goth zar" },
-  beast = { list "Thran Sker Mol Grav Vex Dusk Brakk Cinder Fern Glim Hollow Karst Loam Murk Ripple Sable Thorn Umbra Whisp",
+  beast = { list [[Thran Sker Mol Grav Vex Dusk Brakk Cinder Fern Glim Hollow Karst Loam Murk Ripple Sable Thorn
+    Umbra Whisp]],
     list "a o i u e", list "saur don raptor gill back mantis fang strider wing tail crest jaw" },
   ill = { list "Brel Cor Dav Ess Fen Gall Hes Ith Jor Kess Lam Morv Nell Orth Pell Quil Rast Sel Torv Ulm",
     list "a e i o ari ora ine", list "veth lunde mark strom quist dahl brun zell gard wick" },
@@ -29,7 +32,8 @@ M.models = {
     list "ba ko no ra mi to ri shi", list "gami roku zan maru tsuki hara shin kaze" },
   org = { list "Kelm Brax Dalv Orin Tess Vand Welk Hald Corm Pryd Lask Nerr Stov Umb Zarn Ferr",
     list "o a i e u", list "ra ven lis than dor mont quay sett bury nell" },
-  surname = { list "Far Elv Hask Tor Bram Quel Dras Vint Morr Sten Ald Corb Wex Jast Lind Pry Osk Yar Thal Grev Hol Mar Nol Rusk",
+  surname = { list [[Far Elv Hask Tor Bram Quel Dras Vint Morr Sten Ald Corb Wex Jast Lind Pry Osk Yar Thal Grev Hol
+    Mar Nol Rusk]],
     list "a e i o en ar el", list "dane lock wyn sey brant mond quist thorn ville stad vik rowe lane field" },
 }
 
@@ -66,13 +70,15 @@ function M.walk(seed, name, space, i)
   return (w.first + w.step * (i - 1)) % space
 end
 
--- Given names, rare enough that no first and last name together belong to somebody known, and not in any prompt example.
-M.female = list [[Nyla Lyra Cora Xena Maren Isolde Tamsin Odette Elowen Briony Saskia Thea Zelda Petra Ingrid Linnea Calla Dahlia
-  Esme Freya Gwenda Hestia Imara Juna Keziah Leonie Mirela Nerys Ottilie Philippa Rosalind Sunniva Tindra Ulrika Vesna Wilhelmina
-  Yara Zadie Anneke Beatrix Celestine Delphine Eudora Fenella Ginevra Halina Ilse Jessamy Katya Lucinda]]
-M.male = list [[Rhett Quill Alaric Bastian Cedric Dorian Evander Fabian Gideon Hadrian Ivo Jasper Kelvin Lazlo Magnus Nestor Orson
-  Piers Quentin Rufus Silas Thaddeus Ulric Viggo Wendell Xavier Yorick Zoltan Ansel Blaise Caspian Desmond Emeric Florian Garrick
-  Horatio Ignace Jorah Killian Leander Mortimer Niall Osric Percival Roderick Sterling Tobias Upton Valentin Warrick]]
+-- Given names, rare enough that with a coined surname they belong to nobody known.
+M.female = list [[Nyla Lyra Cora Xena Maren Isolde Tamsin Odette Elowen Briony Saskia Thea Zelda Petra Ingrid Linnea
+  Calla Dahlia Esme Freya Gwenda Hestia Imara Juna Keziah Leonie Mirela Nerys Ottilie Philippa Rosalind Sunniva
+  Tindra Ulrika Vesna Wilhelmina Yara Zadie Anneke Beatrix Celestine Delphine Eudora Fenella Ginevra Halina Ilse
+  Jessamy Katya Lucinda]]
+M.male = list [[Rhett Quill Alaric Bastian Cedric Dorian Evander Fabian Gideon Hadrian Ivo Jasper Kelvin Lazlo
+  Magnus Nestor Orson Piers Quentin Rufus Silas Thaddeus Ulric Viggo Wendell Xavier Yorick Zoltan Ansel Blaise
+  Caspian Desmond Emeric Florian Garrick Horatio Ignace Jorah Killian Leander Mortimer Niall Osric Percival Roderick
+  Sterling Tobias Upton Valentin Warrick]]
 
 --- A coined name of a model, drawn from stream r.
 function M.coin(r, model) return M.nth(model, r:int(0, M.space(model) - 1)) end

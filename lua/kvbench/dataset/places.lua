@@ -10,7 +10,8 @@ local M = {}
 local places = {}
 for i, text in ipairs(pools.places) do
   local city, region, country = text:match("^(.-), (.-), (.+)$")
-  places[i] = { text = text, city = city, region = region, country = country, aliases = { city, city .. ", " .. country } }
+  places[i] = { text = text, city = city, region = region, country = country, aliases = { city,
+    city .. ", " .. country } }
 end
 
 --- n places of different cities and countries; returned one by one.

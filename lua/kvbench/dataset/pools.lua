@@ -11,28 +11,49 @@ local function lines(s)
   return t
 end
 
-M.female = list [[Cora Xena Sofia Elena Marta Ingrid Amara Leila Nadia Priya Yuki Hana Mei Lucia Carmen Alma Bianca Clara Daria Edith
-  Fiona Greta Helga Irene Judith Karin Laura Miriam Nora Olga Paula Rosa Sara Tamara Ursula Vera Wanda Zoe Agnes Brenda Claudia
-  Diana Emma Flora Gloria Harriet Ines Joanna Katrin Lydia Monica Natalie Opal Petra Rachel Selma Teresa Una Violet Winona Yasmin
-  Adele Bridget Cecilia Dolores Esther Frances Gemma Hilda Iris Jasmine Kira Lorena Magda Nina Oriana Phoebe Regina Stella Thelma
-  Valerie Wilma Zara Annika Birgit Constance Dorothy Elsa Felicia Gina Heidi Isabel Jana Kamila Livia Melissa Noemi Ramona Silvia]]
-M.male = list [[Julian Oscar Peter Martin Viktor Samuel Daniel Adrian Benjamin Carl David Edgar Felix George Henry Ivan Jacob Karl
-  Leon Marco Nathan Oliver Paul Rafael Simon Thomas Ulrich Vincent Walter Yusuf Albert Boris Conrad Dennis Erik Frank Gustav Hugo
-  Igor Jonas Kevin Lukas Matthias Norman Otto Philip Robert Stefan Theodor Victor Wesley Arthur Bernard Christian Dominic Emil
-  Fernando Gabriel Harold Isaac Joel Kenneth Lorenzo Manuel Nicholas Olaf Patrick Richard Sergio Timothy Vernon Warren Aaron Bruno
-  Calvin Diego Ernest Francis Gilbert Howard Ismael Jerome Kurt Leonard Mario Neil Omar Pablo Raymond Salvador Tristan Virgil
+M.female = list [[Cora Xena Sofia Elena Marta Ingrid Amara Leila Nadia Priya Yuki Hana Mei Lucia Carmen Alma Bianca
+  Clara Daria Edith
+  Fiona Greta Helga Irene Judith Karin Laura Miriam Nora Olga Paula Rosa Sara Tamara Ursula Vera Wanda Zoe Agnes
+  Brenda Claudia
+  Diana Emma Flora Gloria Harriet Ines Joanna Katrin Lydia Monica Natalie Opal Petra Rachel Selma Teresa Una Violet
+  Winona Yasmin
+  Adele Bridget Cecilia Dolores Esther Frances Gemma Hilda Iris Jasmine Kira Lorena Magda Nina Oriana Phoebe Regina
+  Stella Thelma
+  Valerie Wilma Zara Annika Birgit Constance Dorothy Elsa Felicia Gina Heidi Isabel Jana Kamila Livia Melissa Noemi
+  Ramona Silvia]]
+M.male = list [[Julian Oscar Peter Martin Viktor Samuel Daniel Adrian Benjamin Carl David Edgar Felix George Henry
+  Ivan Jacob Karl
+  Leon Marco Nathan Oliver Paul Rafael Simon Thomas Ulrich Vincent Walter Yusuf Albert Boris Conrad Dennis Erik Frank
+  Gustav Hugo
+  Igor Jonas Kevin Lukas Matthias Norman Otto Philip Robert Stefan Theodor Victor Wesley Arthur Bernard Christian
+  Dominic Emil
+  Fernando Gabriel Harold Isaac Joel Kenneth Lorenzo Manuel Nicholas Olaf Patrick Richard Sergio Timothy Vernon Warren
+  Aaron Bruno
+  Calvin Diego Ernest Francis Gilbert Howard Ismael Jerome Kurt Leonard Mario Neil Omar Pablo Raymond Salvador Tristan
+  Virgil
   Alan Brian Cyril Darius Elias Fabio Gerald Hector Joseph Klaus]]
-M.surname = list [[Foster Bell Delaine Hartley Moreau Lindqvist Okafor Tanaka Petrov Navarro Castellan Whitlock Brenner Duval
-  Eriksen Farrell Galvez Holloway Ibarra Jansen Keller Lomax Merrick Novak Ostberg Pruitt Quigley Ramsey Sandoval Thornton
-  Underhill Vasquez Weller Yardley Zeller Abbott Barlow Calloway Draper Ellison Fairbanks Gorman Hadley Ingram Jarvis Kendrick
-  Langley Maddox Norwood Oakley Pemberton Quimby Rowland Sheldon Talbot Upshaw Vickers Wainwright Yates Zimmer Alcott Birch
-  Corwin Dalton Easton Fenwick Garland Hensley Irwin Judson Kirby Lawton Mayfield Nesbitt Osgood Prescott Radcliffe Sutherland
-  Tilden Unger Vance Winslow Aldridge Bancroft Carver Denholm Ewing Forsythe Goddard Hollis Ivers Joyner Kimball Leland Marlowe
-  Nickerson Overton Pickering Redmond Stanton Truman Vaughn Whitfield Ashby Burgess Coleman Dunbar Emerson Fletcher Grayson
-  Hubbard Ives Jennings Kingsley Lockhart Millard Northcott Ormond Paxton Rutledge Sherwood Tolliver Varga Westbrook Ackerman
-  Blackwood Cromwell Donovan Everett Fitzroy Gallagher Hawthorn Isley Jamison Knowles Ludlow Mercer Nolan Orwin Pierson Renfrew
-  Sinclair Thurman Vogel Wexler Amsel Baumann Chaudhry Dimitrov Esposito Fontaine Grigoryan Haddad Ilves Jovanovic Kovacs Laurent
-  Mbeki Nakamura Olafsson Pereira Quintero Rossi Silva Toivonen Urbano Vanhoven Wojcik Yilmaz Zhukov Andrade Bjork Cardoso]]
+M.surname = list [[Foster Bell Delaine Hartley Moreau Lindqvist Okafor Tanaka Petrov Navarro Castellan Whitlock
+  Brenner Duval
+  Eriksen Farrell Galvez Holloway Ibarra Jansen Keller Lomax Merrick Novak Ostberg Pruitt Quigley Ramsey Sandoval
+  Thornton
+  Underhill Vasquez Weller Yardley Zeller Abbott Barlow Calloway Draper Ellison Fairbanks Gorman Hadley Ingram Jarvis
+  Kendrick
+  Langley Maddox Norwood Oakley Pemberton Quimby Rowland Sheldon Talbot Upshaw Vickers Wainwright Yates Zimmer Alcott
+  Birch
+  Corwin Dalton Easton Fenwick Garland Hensley Irwin Judson Kirby Lawton Mayfield Nesbitt Osgood Prescott Radcliffe
+  Sutherland
+  Tilden Unger Vance Winslow Aldridge Bancroft Carver Denholm Ewing Forsythe Goddard Hollis Ivers Joyner Kimball
+  Leland Marlowe
+  Nickerson Overton Pickering Redmond Stanton Truman Vaughn Whitfield Ashby Burgess Coleman Dunbar Emerson Fletcher
+  Grayson
+  Hubbard Ives Jennings Kingsley Lockhart Millard Northcott Ormond Paxton Rutledge Sherwood Tolliver Varga Westbrook
+  Ackerman
+  Blackwood Cromwell Donovan Everett Fitzroy Gallagher Hawthorn Isley Jamison Knowles Ludlow Mercer Nolan Orwin
+  Pierson Renfrew
+  Sinclair Thurman Vogel Wexler Amsel Baumann Chaudhry Dimitrov Esposito Fontaine Grigoryan Haddad Ilves Jovanovic
+  Kovacs Laurent
+  Mbeki Nakamura Olafsson Pereira Quintero Rossi Silva Toivonen Urbano Vanhoven Wojcik Yilmaz Zhukov Andrade Bjork
+  Cardoso]]
 
 -- City, region, country: the form of the paper's samples ("Aleppo, Aleppo Governorate, Syria").
 M.places = lines [[
@@ -188,10 +209,12 @@ Paralegal
 Cartographer
 Sommelier]]
 
-M.university_cities = list [[Daegu Tianjin Shanghai Nairobi Lisbon Oslo Dublin Leeds Quito Havana Kyoto Busan Hanoi Delhi Madras
+M.university_cities = list [[Daegu Tianjin Shanghai Nairobi Lisbon Oslo Dublin Leeds Quito Havana Kyoto Busan Hanoi
+  Delhi Madras
   Lagos Accra Tunis Cairo Ankara Sofia Riga Vilnius Krakow Prague Vienna Zurich Geneva Milan Lyon Madrid Boston Denver Austin
-  Ottawa Perth Sydney Auckland Santos Lima Bogota Managua Kingston Nassau Dakar Kigali Lusaka Maputo Colombo Jakarta Manila]]
-M.university_words = list [[Global Harbor Northern Pacific Central Metropolitan Coastal National Highland Royal Valley Lakeside]]
+  Ottawa Perth Sydney Auckland Santos Lima Bogota Managua Kingston Nassau Dakar Kigali Lusaka Maputo Colombo Jakarta
+  Manila]]
+M.university_words = list "Global Harbor Northern Pacific Central Metropolitan Coastal National Highland Royal Valley Lakeside"
 M.university_fields = lines [[
 Science University
 Maritime University
@@ -204,7 +227,8 @@ Agricultural University
 Music University
 Engineering University]]
 
-M.employer_words = list [[Calder Ridgeway Bluestone Fairhaven Kestrel Longmere Silverdale Westmark Brightwater Oakhurst Redfern
+M.employer_words = list [[Calder Ridgeway Bluestone Fairhaven Kestrel Longmere Silverdale Westmark Brightwater
+  Oakhurst Redfern
   Stonebridge Tallgrass Whitepine Cedarline Ironvale Larkspur Millbrook Foxglove Amberley]]
 M.employer_fields = lines [[
 Freight Company

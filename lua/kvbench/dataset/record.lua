@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- One record while it is made: sentences go through the text builder, questions name facts by relation, and `finish`
 -- turns both into the stored form. The name of the subject is a fact too, since reverse questions ask for it.
+local template = require "kvbench.dataset.template"
 local text = require "kvbench.dataset.text"
 
 local M = {}
@@ -19,7 +20,7 @@ function M.new(id, task, subject, types, r)
 end
 
 --- Writes one sentence (see text.lua for the arguments).
-function Record:say(template, values, fill, id) return self.builder:sentence(template, values, fill, id) end
+function Record:say(source, values, fill, id) return self.builder:sentence(source, values, fill, id) end
 
 --- Adds every pronoun written so far to the binding of a fact: what betrays a person's gender, for one, is not only the
 -- sentence that states it.
@@ -45,15 +46,16 @@ end
 local function slots(subject)
   local name = subject.article and subject.article .. " " .. subject.name or subject.name
   local p = subject.pronouns
-  return { N = name, ["N's"] = text.possessive(name), K = "the " .. subject.kind, kind = subject.kind,
+  return { N = name, ["N's"] = template.possessive(name), K = "the " .. subject.kind, kind = subject.kind,
     he = p[1], him = p[2], his = p[3], himself = p[4] }
 end
 
-local function ids(by_relation, relations, template)
+local function ids(by_relation, relations, question)
   local list = {}
   for i, relation in ipairs(relations or {}) do
     local fact = by_relation[relation]
-    if not fact then error("question '" .. template .. "' names fact '" .. relation .. "', which was not written", 0) end
+    if not fact then error("question '" .. question .. "' names fact '" .. relation .. "', which was not written",
+      0) end
     list[i] = fact.id
   end
   return list
@@ -75,7 +77,7 @@ function Record:finish(extra)
   for i, q in ipairs(self.questions) do
     local answerable = q.answerable ~= false
     questions[i] = {
-      q = text.fill(q.template, q.map or map, q.values), a = answerable and q.a or M.unknown,
+      q = template.fill(q.template, q.map or map, q.values), a = answerable and q.a or M.unknown,
       aliases = answerable and (q.aliases or {}) or M.unknown_aliases,
       fact_ids = ids(by_relation, q.facts, q.template), cue_ids = ids(by_relation, q.cues, q.template),
       direction = q.direction, answer_type = q.answer_type, question_type = q.question_type,

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SHA-256 (FIPS 180-4) as a running hash, in Lua so that datasets can be made and checked without the C library.
 local bit, ffi = require "bit", require "ffi"
-local band, bxor, bnot, ror, rshift, tobit, bswap = bit.band, bit.bxor, bit.bnot, bit.ror, bit.rshift, bit.tobit, bit.bswap
+local band, bxor, bnot, ror, rshift, tobit, bswap = bit.band, bit.bxor, bit.bnot, bit.ror, bit.rshift, bit.tobit,
+  bit.bswap
 
 local M = {}
 local Hash = {}

@@ -3,113 +3,21 @@
 -- the byte span of every sentence, value, subject mention and relation word. Nothing is searched for afterwards, so a
 -- span cannot point at a chance repetition of the value.
 --
--- Template language (one sentence per template):
---   <rel>        the value of fact `rel`                     [words]   relation words of the next <rel>, else of the last
---   {S} {S's}    the subject, in a form the builder picks    (a|b)     one of the alternatives, drawn at random
---   {N} {N's}    the subject's full name                     {K} {K's} the subject as a kind: "the band"
---   {he} {him} {his} {himself}   the subject's pronouns      a/an      written as "a(n) ", resolved by what follows
---   {kind}       the kind alone: "band"                      [rel:words]   relation words of `rel`
---   {key}        filler text from `fill`, not a fact
--- {S} is the full name at first, later also "the band", a short name or a pronoun.
+-- The language of the templates: kvbench.dataset.template.
+local template = require "kvbench.dataset.template"
+
 local M = {}
 local Builder = {}
 Builder.__index = Builder
 
---- "an" or "a" for the word that follows. Letters and numbers by sound, for the words that the templates use.
-function M.article(following)
-  local word = following:lower():match("^[%w']+") or ""
-  if word:match("^8") or word == "11" or word == "18" then return "an" end
-  if word:match("^uni[^mn]") or word:match("^us[aeu]") or word:match("^eu") or word:match("^one") then return "a" end
-  if word:match("^hour") or word:match("^hono") or word:match("^heir") then return "an" end
-  return word:match("^[aeiou]") and "an" or "a"
-end
-
---- "Orin's", "the Alders'": the English possessive.
-function M.possessive(name) return name .. (name:match("s$") and "'" or "'s") end
-
--- Splits the inside of (a|b|c); the bars of nested brackets do not count because templates do not nest parentheses.
-local function alternatives(inside)
-  local list = {}
-  for part in (inside .. "|"):gmatch("(.-)|") do list[#list + 1] = part end
-  return list
-end
-
---- Draws every (a|b) of a template; parentheses without a bar stay as they are. The rest of the template is untouched.
-function M.choose(template, r)
-  return (template:gsub("%(([^()]*)%)", function(inside)
-    if inside:find("|", 1, true) then return r:choice(alternatives(inside)) end
-  end))
-end
-
-local function tokenize(template)
-  local pieces, at = {}, 1
-  while at <= #template do
-    local from, to, kind, body
-    for _, p in ipairs { { "value", "<([%w_]+)>" }, { "slot", "{([%w_']+)}" }, { "relation", "%[([^%]]*)%]" }, { "article", "([Aa]%(n%) )" } } do
-      local f, t, b = template:find(p[2], at)
-      if f and (not from or f < from) then from, to, kind, body = f, t, p[1], b end
-    end
-    if not from then
-      pieces[#pieces + 1] = { kind = "text", body = template:sub(at) }
-      break
-    end
-    if from > at then pieces[#pieces + 1] = { kind = "text", body = template:sub(at, from - 1) } end
-    pieces[#pieces + 1] = { kind = kind, body = body }
-    at = to + 1
-  end
-  return pieces
-end
-
-local cache = {}
-
--- Pieces of a template, each relation knowing the value that it speaks of. Cached: templates are few, sentences many.
-local function compile(template)
-  local pieces = cache[template]
-  if pieces then return pieces end
-  pieces = tokenize(template)
-  for i, piece in ipairs(pieces) do
-    if piece.kind == "relation" then
-      local after, before
-      for j = #pieces, i + 1, -1 do if pieces[j].kind == "value" then after = pieces[j].body end end
-      for j = 1, i - 1 do if pieces[j].kind == "value" then before = pieces[j].body end end
-      local named, words = piece.body:match("^([%w_]+):(.*)$")
-      piece.of, piece.body = named or after or before, words or piece.body
-    end
-  end
-  cache[template] = pieces
-  return pieces
-end
-
---- The relations whose values a template states, in order of first appearance.
-function M.relations(template)
-  local list, seen = {}, {}
-  for rel in template:gmatch("<([%w_]+)>") do
-    if not seen[rel] then
-      seen[rel] = true
-      list[#list + 1] = rel
-    end
-  end
-  return list
-end
-
---- Plain substitution for questions: `map` gives the text of each {slot} and `values` of each <rel>. No spans.
-function M.fill(template, map, values)
-  local out = template:gsub("{([%w_']+)}", function(key)
-    return map[key] or error("template '" .. template .. "' has no filler for {" .. key .. "}", 0)
-  end)
-  out = out:gsub("<([%w_]+)>", function(rel)
-    return values[rel] or error("template '" .. template .. "' has no value for <" .. rel .. ">", 0)
-  end)
-  out = out:gsub("a%(n%) ()", function(at) return M.article(out:sub(at)) .. " " end)
-  return (out:gsub("^%l", string.upper))
-end
-
 --- A builder about one subject.
---   subject  { name, article = "the"|nil, kind = "band", short = nil|"Batistuta", pronouns = {"it","it","its","itself"} }
+--   subject  { name, article = "the"|nil, kind = "band", short = nil|"Batistuta",
+--            pronouns = {"it", "it", "its", "itself"} }
 --   r        the stream that picks the subject's forms
 function M.new(subject, r)
   return setmetatable({
-    subject = subject, r = r, parts = {}, bytes = 0, facts = {}, names = {}, pronouns = {}, pronoun_run = 0, subject_last = false,
+    subject = subject, r = r, parts = {}, bytes = 0, facts = {}, names = {}, pronouns = {}, pronoun_run = 0,
+      subject_last = false,
   }, Builder)
 end
 
@@ -124,8 +32,6 @@ function Builder:put(text)
   self.bytes = from + #text
   return { from, self.bytes }
 end
-
-local function with_article(subject, text) return subject.article and subject.article .. " " .. text or text end
 
 -- Writes the full name and notes it as a mention; the article is outside the span, as it is outside the answer.
 function Builder:put_name(possessive)
@@ -154,8 +60,8 @@ function Builder:put_subject(form, possessive)
   local antecedent = self.antecedent
   local words
   if form == "pronoun" then words = possessive and s.pronouns[3] or s.pronouns[1]
-  elseif form == "short" then words = possessive and M.possessive(s.short) or s.short
-  else words = possessive and M.possessive("the " .. s.kind) or "the " .. s.kind end
+  elseif form == "short" then words = possessive and template.possessive(s.short) or s.short
+  else words = possessive and template.possessive("the " .. s.kind) or "the " .. s.kind end
   local span = self:put(words)
   return antecedent and { span, { antecedent[1], antecedent[2] } } or { span }
 end
@@ -187,24 +93,24 @@ function Builder:put_slot(key, fill, first)
 end
 
 --- Writes one sentence.
---   template  see the top; its (a|b) are drawn from the builder's stream
+--   source    a template; its (a|b) are drawn from the builder's stream
 --   values    rel -> value text
 --   fill      key -> text for {key}
 --   id        name of the template, kept in each mention (grouped folds need it)
 -- Facts are collected in b.facts[rel] = {relation, value, mentions}.
-function Builder:sentence(template, values, fill, id)
+function Builder:sentence(source, values, fill, id)
   if self.bytes > 0 then self:put(" ") end
   self.raise = true
   local sentence = { self.bytes, self.bytes }
   self.sentence_span = sentence
-  local pieces = compile(M.choose(template, self.r))
+  local pieces = template.compile(template.choose(source, self.r))
   local found, relation_spans, subject_spans = {}, {}, {}
   local article, used_form, subject_first = false, nil, false
   for i, piece in ipairs(pieces) do
     local body = piece.body
     if piece.kind == "value" then body = values[body] or error("no value for <" .. body .. ">", 0) end
     if article and piece.kind ~= "article" then
-      self:put(M.article(piece.kind == "slot" and self:filler(body, fill) or body) .. " ")
+      self:put(template.article(piece.kind == "slot" and self:filler(body, fill) or body) .. " ")
       article = false
     end
     if piece.kind == "text" then self:put(body)
@@ -255,13 +161,6 @@ function Builder:name_fact()
     mentions[#mentions + 1] = { sentence = copy(m.sentence), value = copy(m.span), binding = {} }
   end
   return { relation = "name", value = self.subject.name, mentions = mentions }
-end
-
---- Words of a text, as the tables of sizes count them: runs of non-space.
-function M.words(s)
-  local n = 0
-  for _ in s:gmatch("%S+") do n = n + 1 end
-  return n
 end
 
 return M

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The frame around the data: ticks, axis labels, titles. Every function either says how much room a thing needs or draws it
--- into that room, with the same numbers, so that nothing is ever cut off.
+-- The frame around the data: ticks, axis labels, titles. Every function either says how much room a thing needs or
+-- draws it into that room, with the same numbers, so that nothing is ever cut off.
 local canvas = require "kvbench.plot.canvas"
 local labels = require "kvbench.plot.labels"
 local style = require "kvbench.plot.style"
@@ -83,7 +83,8 @@ function M.draw_x(c, box, ticks, label, turned)
   end
   local y = bottom + TICK + GAP + deepest + 1
   for i, line in ipairs(label_lines(label, box.width)) do
-    c:text(line, box.x + box.width / 2, y + i * style.label * style.leading - style.label * DEPTH, { size = style.label, ax = 0.5 })
+    c:text(line, box.x + box.width / 2, y + i * style.label * style.leading - style.label * DEPTH,
+      { size = style.label, ax = 0.5 })
   end
 end
 
@@ -110,8 +111,8 @@ end
 
 local NUDGE = 14 -- points a label may stand beside its mark before it moves to a row of its own
 
---- Puts short labels over positions so that none overlap: items {x =, label =} sorted by x gain .row (0 = lowest) and .left;
---- returns the number of rows. Labels stay inside [from, to] if they fit there.
+--- Puts short labels over positions so that none overlap: items {x =, label =} sorted by x gain .row (0 = lowest) and
+--- .left; returns the number of rows. Labels stay inside [from, to] if they fit there.
 function M.stack(items, from, to)
   local widths, wanted, far = {}, {}, 0
   for i, item in ipairs(items) do widths[i], wanted[i] = canvas.measure(item.label, style.tick) + 5, item.x end

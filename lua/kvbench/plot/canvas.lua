@@ -32,7 +32,8 @@ end
 
 local function stroke(c, o)
   local dash = o.dash or {}
-  C.kvb_canvas_stroke(c, o.width or style.line, style.rgba(o.color, o.alpha), ffi.new("double[?]", math.max(1, #dash), dash), #dash)
+  local lengths = ffi.new("double[?]", math.max(1, #dash), dash)
+  C.kvb_canvas_stroke(c, o.width or style.line, style.rgba(o.color, o.alpha), lengths, #dash)
 end
 
 --- points = {x1, y1, x2, y2, ...}; o: color, alpha, width, dash.
@@ -71,8 +72,8 @@ end
 
 --- One line; o: size, bold, color, ax (0 left, .5 middle, 1 right), ay (0 top of capitals, 1 baseline), degrees.
 function Canvas:text(text, x, y, o)
-  check(C.kvb_canvas_text(self.c, text, #text, x, y, o.size or style.tick, o.bold and 1 or 0, style.rgba(o.color or style.ink),
-    o.ax or 0, o.ay or 1, o.degrees or 0))
+  check(C.kvb_canvas_text(self.c, text, #text, x, y, o.size or style.tick, o.bold and 1 or 0,
+    style.rgba(o.color or style.ink), o.ax or 0, o.ay or 1, o.degrees or 0))
 end
 
 --- A grid of cells: colors[row][column] = 0xRRGGBBAA, first row on top.

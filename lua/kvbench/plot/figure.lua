@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A figure: panels on a grid with aligned plots, a title above, a legend and the caption below, and the files it is saved as.
--- The grid is measured before anything is drawn, so that the page is exactly as high as what is on it.
+-- A figure: panels on a grid with aligned plots, a title above, a legend and the caption below, and the files it is
+-- saved as. The grid is measured before anything is drawn, so that the page is exactly as high as what is on it.
 local canvas = require "kvbench.plot.canvas"
 local csv = require "kvbench.csv"
 local heatmap = require "kvbench.plot.heatmap"
@@ -18,8 +18,8 @@ Figure.__index = Figure
 local kinds = { lines = lines, heatmap = heatmap }
 local MARGIN, GUTTER = 3, 9 -- points: around the page, between panels
 
---- panels: prepared and scaled. o: columns, title, caption, width, height (inches, of the panels together), share_y, share_x,
---- share_color, legend.
+--- panels: prepared and scaled. o: columns, title, caption, width, height (inches, of the panels together), share_y,
+--- share_x, share_color, legend.
 function M.new(panels, o)
   local columns = math.min(o.columns or 1, #panels)
   return setmetatable({ panels = panels, columns = columns, rows = math.ceil(#panels / columns), o = o }, Figure)
@@ -52,7 +52,8 @@ local function sum(list)
   return total
 end
 
--- Margins per column and row, such that plots line up and are of equal size: measured twice, since ticks depend on the size.
+-- Margins per column and row, such that plots line up and are of equal size: measured twice, since ticks depend on the
+-- size.
 local function arrange(f, width, height)
   local w, h = 0.75 * width / f.columns, 0.7 * height / f.rows
   local left, right, top, bottom, marks
@@ -71,8 +72,9 @@ local function arrange(f, width, height)
     w = (width - sum(left) - sum(right) - (f.columns - 1) * GUTTER) / f.columns
     h = (height - sum(top) - sum(bottom) - (f.rows - 1) * GUTTER) / f.rows
     if w < 20 or h < 20 then
-      error(("plot: %d x %d panels on %.2f x %.2f in leave %.0f x %.0f points for each plot, less than 20 -> give a larger "
-        .. "width or height, or fewer panels"):format(f.columns, f.rows, width / 72, height / 72, math.max(w, 0), math.max(h, 0)), 0)
+      error(("plot: %d x %d panels on %.2f x %.2f in leave %.0f x %.0f points for each plot, less than 20 -> give a "
+        .. "larger width or height, or fewer panels"):format(f.columns, f.rows, width / 72, height / 72,
+        math.max(w, 0), math.max(h, 0)), 0)
     end
   end
   return { w = w, h = h, left = left, right = right, top = top, bottom = bottom, marks = marks }
@@ -97,7 +99,8 @@ local function choose_legend(f, height)
   local panel, names = f.panels[1], names_of(f)
   local wish = f.o.legend
   local single = #f.panels == 1 and panel.kind == "lines"
-  panel.direct = single and wish ~= "below" and wish ~= false and labels.direct_space(names, f.page, 0.75 * height) ~= nil
+  panel.direct = single and wish ~= "below" and wish ~= false and not lines.ends_early(panel)
+    and labels.direct_space(names, f.page, 0.75 * height) ~= nil
   return (panel.direct or wish == false) and {} or names
 end
 
@@ -133,7 +136,8 @@ function Figure:draw()
   y = MARGIN + title + height
   labels.draw_legend(c, legend, MARGIN, y, inside)
   for i, line in ipairs(caption) do
-    c:text(line, MARGIN, y + below + 5 + (i - 1) * style.caption * style.leading, { size = style.caption, ay = 0, color = style.muted })
+    c:text(line, MARGIN, y + below + 5 + (i - 1) * style.caption * style.leading,
+      { size = style.caption, ay = 0, color = style.muted })
   end
   return c
 end
@@ -155,8 +159,8 @@ function Figure:numbers()
   return columns, rows
 end
 
---- Saves path.png, path.pdf, path.svg and path.csv (the numbers that are drawn); folders are made. With an extension in the
---- path only that format and the CSV. o: formats = {"png", ...}, dpi = 300. Returns the list of files written.
+--- Saves path.png, path.pdf, path.svg and path.csv (the numbers that are drawn); folders are made. With an extension in
+--- the path only that format and the CSV. o: formats = {"png", ...}, dpi = 300. Returns the list of files written.
 function Figure:save(path, o)
   o = o or {}
   local formats = o.formats or { "png", "pdf", "svg" }

@@ -28,7 +28,8 @@ end
 function M.prepare(spec, where)
   local panel = matrix.read(spec.matrix, where)
   panel.kind, panel.title, panel.color = "heatmap", spec.title, spec.color or {}
-  panel.x, panel.y = check_axis(spec.x or {}, panel.columns, "x", where), check_axis(spec.y or {}, panel.rows, "y", where)
+  panel.x = check_axis(spec.x or {}, panel.columns, "x", where)
+  panel.y = check_axis(spec.y or {}, panel.rows, "y", where)
   panel.annotate, panel.spans = spec.annotate, spec.spans or {}
   for i, s in ipairs(panel.spans) do
     if type(s.from) ~= "number" or type(s.to) ~= "number" or s.to <= s.from then
@@ -57,14 +58,15 @@ function M.scales(panel, lo, hi)
   panel.bar = scale.new(lo, hi, { min = lo, max = hi, format = color.format, ticks = color.ticks })
 end
 
--- Ticks along one axis with labels thinned to fit: {pos = points from the first cell's edge, label}. needed = points a label
--- takes along the axis.
+-- Ticks along one axis with labels thinned to fit: {pos = points from the first cell's edge, label}. needed = points a
+-- label takes along the axis.
 local function cell_ticks(axis, n, length, needed)
   local first, out, pitch = axis.first or 0, {}, length / n
   if axis.ticks then
     for i, at in ipairs(axis.ticks) do
       if at >= first and at < first + n then
-        out[#out + 1] = { pos = (at - first + 0.5) * pitch, label = axis.labels and axis.labels[i] or ("%g"):format(at) }
+        local label = axis.labels and axis.labels[i] or ("%g"):format(at)
+        out[#out + 1] = { pos = (at - first + 0.5) * pitch, label = label }
       end
     end
     return out
@@ -76,7 +78,8 @@ local function cell_ticks(axis, n, length, needed)
   end
   local from = axis.labels and first or math.ceil(first / step) * step
   for k = from, first + n - 1, step do
-    out[#out + 1] = { pos = (k - first + 0.5) * pitch, label = axis.labels and axis.labels[k - first + 1] or ("%d"):format(k) }
+    local label = axis.labels and axis.labels[k - first + 1] or ("%d"):format(k)
+    out[#out + 1] = { pos = (k - first + 0.5) * pitch, label = label }
   end
   return out
 end
@@ -128,8 +131,8 @@ end
 local function span_marks(panel, width)
   local items, first, pitch = {}, panel.x.first or 0, width / panel.columns
   for _, s in ipairs(panel.spans) do
-    items[#items + 1] = { x = ((s.from + s.to) / 2 - first) * pitch, label = s.label or "", from = (s.from - first) * pitch,
-      to = (s.to - first) * pitch }
+    local from, to = math.max(0, s.from - first) * pitch, math.min(panel.columns, s.to - first) * pitch
+    if from < to then items[#items + 1] = { x = (from + to) / 2, label = s.label or "", from = from, to = to } end
   end
   table.sort(items, function(a, b) return a.x < b.x end)
   return items, axes.stack(items, 0, width)
@@ -142,7 +145,8 @@ function M.measure(panel, width, height, show)
   if show.x_ticks then room.bottom = axes.x_space(xt, show.x_label and panel.x.label, width, turned) end
   if show.y_ticks then room.left = axes.y_space(y_ticks(panel, height), show.y_label and panel.y.label, height) end
   if show.bar then
-    room.right = BAR_GAP + BAR + 5 + axes.widest(bar_ticks(panel, height)) + #bar_lines(panel, height) * style.label * style.leading + 2
+    local label = #bar_lines(panel, height) * style.label * style.leading
+    room.right = BAR_GAP + BAR + 5 + axes.widest(bar_ticks(panel, height)) + label + 2
   end
   local _, rows = span_marks(panel, width)
   room.marks = #panel.spans > 0 and rows * axes.ROW + 4 or 0
@@ -161,7 +165,8 @@ local function is_dark(rgba)
   return 0.2126 * (r / 255) ^ 2.2 + 0.7152 * (g / 255) ^ 2.2 + 0.0722 * (b / 255) ^ 2.2 < 0.3
 end
 
--- The values' texts, or nil when one does not fit its cell: a table with holes would mislead. Tight cells drop leading zeros.
+-- The values' texts, or nil when one does not fit its cell: a table with holes would mislead. Tight cells drop leading
+-- zeros.
 local function value_texts(panel, width)
   local show = type(panel.annotate) == "string" and panel.annotate or "%.2g"
   for _, tight in ipairs { false, true } do
@@ -170,7 +175,7 @@ local function value_texts(panel, width)
       out[r] = {}
       for k, v in ipairs(row) do
         local label = v == v and show:format(v):gsub("^-", "−") or ""
-        if tight then label = label:gsub("^(−?)0%.", "%1.") end
+        if tight then label = label:gsub("^0%.", "."):gsub("^−0%.", "−.") end
         out[r][k] = label
         fits = fits and canvas.measure(label, style.tick) <= width - 3
       end
@@ -205,7 +210,8 @@ local function draw_bar(panel, c, box)
   end
   local x = right + 5 + axes.widest(ticks) + 3
   for i, line in ipairs(bar_lines(panel, box.height)) do
-    c:text(line, x + (i - 1) * style.label * style.leading, box.y + box.height / 2, { size = style.label, ax = 0.5, ay = 0, degrees = 90 })
+    c:text(line, x + (i - 1) * style.label * style.leading, box.y + box.height / 2,
+      { size = style.label, ax = 0.5, ay = 0, degrees = 90 })
   end
 end
 
@@ -228,7 +234,8 @@ function M.draw(panel, c, box, show)
   axes.draw_y(c, box, show.y_ticks and yt or {}, show.y_label and panel.y.label, show.left)
   for _, s in ipairs((span_marks(panel, box.width))) do
     c:rect(box.x + s.from, box.y - 4, s.to - s.from, 2.4, { color = style.palette[2] })
-    c:text(s.label, box.x + s.left, box.y - 8 - s.row * axes.ROW, { size = style.tick, color = style.for_text(style.palette[2]) })
+    c:text(s.label, box.x + s.left, box.y - 8 - s.row * axes.ROW,
+      { size = style.tick, color = style.for_text(style.palette[2]) })
   end
   axes.draw_title(c, panel.title, box.x, box.y - 2 - show.marks, box.width, style.label)
   if show.bar then draw_bar(panel, c, box) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Naming the lines: at their ends where that fits, else in a legend below. A label at the line's end needs no looking up, so
--- it is preferred; the legend takes over for many, long or crowded names.
+-- Naming the lines: at their ends where that fits, else in a legend below. A label at the line's end needs no looking
+-- up, so it is preferred; the legend takes over for many, long or crowded names.
 local canvas = require "kvbench.plot.canvas"
 local style = require "kvbench.plot.style"
 local text = require "kvbench.plot.text"
@@ -12,9 +12,9 @@ local DIRECT = 0.26              -- widest label beside the plot, of the figure'
 local LEAD = 9                   -- from the plot's edge to the label
 local SWATCH, BESIDE, BETWEEN = 20, 5, 12
 
---- Centres as near as possible (least squares) to the sorted `wanted` for blocks of the given heights, none overlapping,
---- all inside [from, to] if they fit there. Isotonic regression: minus the heights before it, no centre may fall below the
---- last, and the bounds are the same for all.
+--- Centres as near as possible (least squares) to the sorted `wanted` for blocks of the given heights, none
+--- overlapping, all inside [from, to] if they fit there. Isotonic regression: minus the heights before it, no centre
+--- may fall below the last, and the bounds are the same for all.
 function M.spread(wanted, heights, from, to)
   local before, total, blocks = {}, 0, {}
   for i, h in ipairs(heights) do
@@ -90,7 +90,8 @@ function M.draw_direct(c, items, box, figure_width)
       c:polyline({ item.x + 3.5, wanted[i], left - 1.5, placed[i] }, { width = 0.5, color = item.color, alpha = 0.6 })
     end
     for k, line in ipairs(item.lines) do
-      c:text(line, left, placed[i] + (k - (#item.lines + 1) / 2) * LINE, { size = style.legend, color = color, ay = 0.5 })
+      c:text(line, left, placed[i] + (k - (#item.lines + 1) / 2) * LINE,
+        { size = style.legend, color = color, ay = 0.5 })
     end
   end
 end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A panel of lines: series with bands, vertical and horizontal reference lines. NaN breaks a line; nothing is interpolated.
+-- A panel of lines: series with bands, vertical and horizontal reference lines. NaN breaks a line; nothing is
+-- interpolated.
 local axes = require "kvbench.plot.axes"
 local labels = require "kvbench.plot.labels"
 local marker = require "kvbench.plot.marker"
@@ -39,6 +40,18 @@ function M.names(panel)
     end
   end
   return out
+end
+
+--- Does some name lack a line's end near the right edge to stand at? A long leader across the plot would look like
+--- data.
+function M.ends_early(panel)
+  panel.xs:place(0, 1)
+  for _, s in ipairs(panel.series) do
+    local last = s.n
+    while last > 1 and not series_of.finite(s, last) do last = last - 1 end
+    if s.label ~= "" and (s.style == "points" or not (panel.xs:map(s.x[last]) >= 0.8)) then return true end
+  end
+  return false
 end
 
 local function axis_label(axis, s)

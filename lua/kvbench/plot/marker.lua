@@ -16,7 +16,8 @@ local strokes = {
   plus = { { -1.2, 0, 1.2, 0 }, { 0, -1.2, 0, 1.2 } },
 }
 
-M.known = { circle = true, ring = true, square = true, triangle = true, down = true, diamond = true, cross = true, plus = true }
+M.known = {}
+for _, name in ipairs(style.markers) do M.known[name] = true end
 
 local function at(corners, x, y)
   local points = {}

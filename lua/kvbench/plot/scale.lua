@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From data to points and to ticks. A scale knows its limits; it is placed on the page (from, to) once the margins are known.
+-- From data to points and to ticks. A scale knows its limits; it is placed on the page (from, to) once the margins are
+-- known.
 local text = require "kvbench.plot.text"
 
 local M = {}
@@ -8,7 +9,8 @@ Scale.__index = Scale
 
 local function log2(x) return math.log(x) / math.log(2) end
 
--- The smallest of 1, 2, 5 times a power of ten that is at least x; quarters too where they read well, as percentages do.
+-- The smallest of 1, 2, 5 times a power of ten that is at least x; quarters too where they read well, as percentages
+-- do.
 local function nice_step(x, quarters)
   local power = 10 ^ math.floor(math.log10(x))
   for _, factor in ipairs(quarters and { 1, 2, 2.5, 5, 10 } or { 1, 2, 5, 10 }) do
@@ -34,14 +36,15 @@ local function linear_limits(lo, hi, axis, loose)
     if raw_lo >= 0 and (lo < 0 or raw_lo < 0.35 * raw_hi) then lo = 0 end
     if raw_hi <= 0 and hi > 0 then hi = 0 end
     if axis.format == "percent" and raw_hi <= 1 and raw_hi >= 0 then hi = math.min(hi, 1) end
-    if lo >= hi then lo, hi = lo - 0.5, hi + 0.5 end
+    if raw_lo == raw_hi and raw_lo >= 0 and (axis.format == "percent" or raw_lo == 0) then lo, hi = 0, 1 end
   else
     lo, hi = lo - 0.03 * span, hi + 0.03 * span
   end
   return lo, hi
 end
 
---- A scale over data in [lo, hi] (finite). axis: scale = "linear"|"log2", min, max, ticks, labels, format. loose: y axes.
+--- A scale over data in [lo, hi] (finite). axis: scale = "linear"|"log2", min, max, ticks, labels, format. loose: y
+--- axes.
 function M.new(lo, hi, axis, loose)
   local s = setmetatable({ kind = axis.scale or "linear", axis = axis, exponent = 0 }, Scale)
   if s.kind == "log2" then
@@ -54,7 +57,9 @@ function M.new(lo, hi, axis, loose)
   end
   s.lo, s.hi = axis.min or s.lo, axis.max or s.hi
   local size = math.max(math.abs(s.lo), math.abs(s.hi)) * (axis.format == "percent" and 100 or 1)
-  if s.kind == "linear" and (size >= 1e6 or size < 1e-2) then s.exponent = math.floor(math.log10(size) / 3 + 1e-9) * 3 end
+  if s.kind == "linear" and (size >= 1e6 or size < 1e-2) then
+    s.exponent = math.floor(math.log10(size) / 3 + 1e-9) * 3
+  end
   return s
 end
 
@@ -83,7 +88,7 @@ local function decimals_for(values)
   for d = 0, 6 do
     local exact = true
     for _, v in ipairs(values) do
-      if math.abs(tonumber(("%." .. d .. "f"):format(v)) - v) > 1e-9 * math.max(1, math.abs(v)) then exact = false end
+      if math.abs(tonumber(("%%.%df"):format(d):format(v)) - v) > 1e-9 * math.max(1, math.abs(v)) then exact = false end
     end
     if exact then return d end
   end
@@ -147,7 +152,7 @@ function Scale:ticks(fits)
     if last then return last end
   end
   local quarters = self.axis.format == "percent" and self.hi - self.lo > 0.3
-  local step = nice_step((self.hi - self.lo) / 12, quarters)
+  local step = nice_step((self.hi - self.lo) / 8, quarters)
   for _ = 1, 12 do
     local ticks = self:steps(step)
     if fits(ticks) then return ticks end

@@ -17,7 +17,9 @@ local function numbers(list, n, name, what)
     if type(v) ~= "number" then
       fail(name, "%s[%d] is %s, expected a number -> use 0/0 (NaN) for a value that is missing", what, i, tostring(v))
     end
-    if v == math.huge or v == -math.huge then fail(name, "%s[%d] is infinite -> use 0/0 (NaN) for a value that is missing", what, i) end
+    if v == math.huge or v == -math.huge then
+      fail(name, "%s[%d] is infinite -> use 0/0 (NaN) for a value that is missing", what, i)
+    end
     out[i] = v
   end
   return out
@@ -35,7 +37,9 @@ local function read_one(s, i, where, looks, several)
   local name = ("%s: series %d%s"):format(where, i, s.label and " ('" .. tostring(s.label) .. "')" or "")
   if several and not s.label then fail(name, "has no label -> give label = '...'") end
   if type(s.x) ~= "table" or type(s.y) ~= "table" then fail(name, "x and y must be lists of numbers") end
-  if #s.x ~= #s.y then fail(name, "x has %d numbers, y has %d -> give one y for each x (NaN where there is none)", #s.x, #s.y) end
+  if #s.x ~= #s.y then
+    fail(name, "x has %d numbers, y has %d -> give one y for each x (NaN where there is none)", #s.x, #s.y)
+  end
   if #s.x == 0 then fail(name, "has no points -> leave it out, or check what should have filled it") end
   if (s.lo == nil) ~= (s.hi == nil) then fail(name, "has only one of lo and hi -> give both or neither") end
   local kind = s.style or "line"
@@ -46,7 +50,9 @@ local function read_one(s, i, where, looks, several)
   out.look = look_of(kind, looks(out.label, kind == "reference"))
   if s.color then
     out.look.color = style.hex(s.color)
-    if not out.look.color then fail(name, "no colour '%s' -> give '#rrggbb' or a palette index 1 to 8", tostring(s.color)) end
+    if not out.look.color then
+      fail(name, "no colour '%s' -> give '#rrggbb' or a palette index 1 to 8", tostring(s.color))
+    end
   end
   if s.marker ~= nil then
     if s.marker and not marker.known[s.marker] then fail(name, "no marker '%s'", tostring(s.marker)) end
@@ -59,7 +65,9 @@ local function references(list, key, where)
   local out = {}
   for i, line in ipairs(list or {}) do
     if type(line) == "number" then line = { [key] = line } end
-    if type(line[key]) ~= "number" or line[key] ~= line[key] then fail(where, "%slines[%d] needs %s = a number", key == "x" and "v" or "h", i, key) end
+    if type(line[key]) ~= "number" or line[key] ~= line[key] or math.abs(line[key]) == math.huge then
+      fail(where, "%slines[%d] needs %s = a number", key == "x" and "v" or "h", i, key)
+    end
     out[i] = { [key] = line[key], label = line.label }
   end
   return out
@@ -99,10 +107,13 @@ local function axis_range(values, axis, name, where)
     fail(where, "%s.scale is '%s' -> linear or log2", name, tostring(axis.scale))
   end
   if axis.scale == "log2" and (lo <= 0 or (axis.min or 1) <= 0) then
-    fail(where, "%s = %g has no place on a log2 scale -> leave the point out, or use scale = 'linear'", name, math.min(lo, axis.min or lo))
+    fail(where, "%s = %g has no place on a log2 scale -> leave the point out, or use scale = 'linear'", name,
+      math.min(lo, axis.min or lo))
   end
-  if hi - lo == math.huge then fail(where, "%s goes from %g to %g, which is more than a double can span", name, lo, hi) end
-  if axis.min and axis.max and axis.min >= axis.max then fail(where, "%s.min is %g and %s.max is %g", name, axis.min, name, axis.max) end
+  if math.max(-lo, hi) > 1e300 then fail(where, "%s goes from %g to %g; an axis ends at 1e300", name, lo, hi) end
+  if axis.min and axis.max and axis.min >= axis.max then
+    fail(where, "%s.min is %g and %s.max is %g -> give min < max", name, axis.min, name, axis.max)
+  end
   return { lo, hi }
 end
 

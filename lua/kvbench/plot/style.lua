@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- How figures look: sizes in points, colours, and what tells one series from the next.
 --
--- Made for half a page (3.4 in): no text below 8 pt. Series differ in colour, marker and dash, so that the figure survives
--- colour blindness, grey print and a photocopy. Colours: Okabe and Ito (2008) without the yellow, which white paper swallows,
--- and with wine from Paul Tol's "muted" in its place.
+-- Made for half a page (3.4 in): no text below 8 pt. Series differ in colour, marker and dash, so that the figure
+-- survives colour blindness, grey print and a photocopy. Colours: Okabe and Ito (2008) without the yellow, which white
+-- paper swallows, and with wine from Paul Tol's "muted" in its place.
 local bit = require "bit"
 
 local M = {
@@ -26,7 +26,9 @@ M.named = { black = "#000000", grey = "#777777", gray = "#777777" }
 --- "#rrggbb", a palette index or a name, and an opacity, as the 0xRRGGBBAA number that the canvas takes.
 function M.rgba(color, alpha)
   local hex = M.hex(color)
-  if not hex then error("plot: no colour '" .. tostring(color) .. "' -> give '#rrggbb' or a palette index 1 to 8", 0) end
+  if not hex then
+    error("plot: no colour '" .. tostring(color) .. "' -> give '#rrggbb' or a palette index 1 to 8", 0)
+  end
   return tonumber(hex:sub(2), 16) * 256 + math.floor((alpha or 1) * 255 + 0.5)
 end
 

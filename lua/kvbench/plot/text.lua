@@ -58,7 +58,7 @@ function M.power(base, exponent) return base .. ("%d"):format(exponent):gsub("."
 
 --- A number with `decimals` digits, a real minus sign and commas from 10,000 on.
 function M.number(x, decimals)
-  local text = ("%." .. decimals .. "f"):format(x)
+  local text = ("%%.%df"):format(decimals):format(x)
   if tonumber(text) == 0 then text = text:gsub("^-", "") end
   local sign, whole, rest = text:match "^(-?)(%d+)(.*)$"
   if not whole then return text end

@@ -33,7 +33,10 @@ M.templates = {
       .. "<|start_header_id|>user<|end_header_id|>\n\n",
     after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true,
   },
+  -- Blanks around the marks differ by Mistral's tokenizer: v1 (7B v0.1, v0.2), v3 (7B v0.3), Tekken (Nemo and later)
+  ["mistral-v1"] = { before = "<s> [INST] ", after = " [/INST]", bos = true },
   mistral = { before = "<s>[INST] ", after = "[/INST]", bos = true },
+  ["mistral-tekken"] = { before = "<s>[INST]", after = "[/INST]", bos = true },
   gemma = { before = "<bos><start_of_turn>user\n", after = "<end_of_turn>\n<start_of_turn>model\n", bos = true },
 }
 M.templates["llama-3.1"] = M.templates["llama-3.2"]
@@ -42,13 +45,16 @@ M.templates["llama-3.1"] = M.templates["llama-3.2"]
 local marks = {
   { "named SmolLM", "smollm2" }, { "You are Qwen, created", "qwen2.5" }, { "enable_thinking", "qwen3" },
   { "Cutting Knowledge Date", "llama-3.2" }, { "<|start_header_id|>", "llama-3" }, { "<start_of_turn>", "gemma" },
-  { "[INST]", "mistral" }, { "<|im_start|>", "chatml" },
+  { "[INST]' +", "mistral-tekken" }, { '[INST]" +', "mistral-tekken" }, { "[INST]", "mistral" },
+  { "<|im_start|>", "chatml" },
 }
 
 -- Lua patterns over lower-case model names, for models that carry no template of their own.
 local name_patterns = {
-  { "smollm2", "smollm2" }, { "qwen[-_ ]?2%.5", "qwen2.5" }, { "qwen[-_ ]?3", "qwen3" }, { "llama[-_ ]?3%.[12]", "llama-3.2" },
-  { "llama[-_ ]?3", "llama-3" }, { "mi[sx]tral", "mistral" }, { "gemma", "gemma" },
+  { "smollm2", "smollm2" }, { "qwen[-_ ]?2%.5", "qwen2.5" }, { "qwen[-_ ]?3", "qwen3" }, { "llama[-_ ]?3%.[12]",
+    "llama-3.2" },
+  { "llama[-_ ]?3", "llama-3" }, { "nemo", "mistral-tekken" }, { "ministral", "mistral-tekken" },
+  { "mi[sx]tral.*v0%.[12]", "mistral-v1" }, { "mi[sx]tral", "mistral" }, { "gemma", "gemma" },
 }
 
 --- Names of the templates, sorted.
@@ -60,8 +66,8 @@ function M.names()
 end
 
 --- Name of the template that suits a model.
---   model  nil; a name ("smollm2", "Qwen2.5-7B-Instruct"); or a table with any of chat_template (the model's Jinja text),
---          chat (a template name), name, family
+--   model  nil; a name ("smollm2", "Qwen2.5-7B-Instruct"); or a table with any of
+--          chat_template (the model's Jinja text), chat (a template name), name, family
 -- "none" where nothing is recognised: a base model is prompted with plain text.
 function M.detect(model)
   if model == nil then return "none" end

@@ -24,7 +24,7 @@ local function next_special(s, from)
   return best
 end
 
---- Breaks up special-token text. Returns the new text and map(offset): a byte offset of `s` (0-based) to one of the text.
+--- Breaks up special-token text. Returns the new text and map(offset): from a 0-based byte offset of `s` to one of it.
 function M.text(s)
   if not s:find("[<%[]") then return s, identity end
   local parts, cuts, from = {}, {}, 1

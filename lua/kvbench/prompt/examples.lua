@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The worked examples of the few-shot style. Their names are reserved: no dataset uses them, so an answer that repeats
--- one was copied from the prompt. Three short texts, three kinds of answer; the last of the "I don't know" set has none.
+-- one was copied from the prompt. Three short texts, three kinds of answer.
 local M = {}
 
 M.shots = {

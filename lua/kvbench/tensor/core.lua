@@ -66,11 +66,12 @@ function M.view(t)
   return own(v)
 end
 
---- A view for the duration of one call: not counted, must not outlive t.
+--- A view for one call, outside any scope. It holds the storage too: a compiled trace may drop the last reference to an
+--- argument before the op that reads it has run.
 function M.alias(t)
   local v = kvb_tensor(t)
-  v.storage = nil
-  return v
+  C.kvb_tensor_retain(v)
+  return ffi.gc(v, C.kvb_tensor_release)
 end
 
 --- Takes t out of the scope() it was made in: for what is kept elsewhere, such as a cache.
@@ -82,6 +83,18 @@ function M.persist(t)
     end
   end
   return t
+end
+
+--- Calls fn(...) with no scope around it: for code that keeps the tensors it makes, such as a context's cached keys.
+function M.outside(fn, ...)
+  local function restore(saved, ok, ...)
+    arena = saved
+    if not ok then error((...), 0) end
+    return ...
+  end
+  local saved = arena
+  arena = nil
+  return restore(saved, pcall(fn, ...))
 end
 
 local function keep_returned(kept, value, depth)
@@ -109,7 +122,7 @@ local function close_scope(outer, ok, ...)
 end
 
 --- Calls fn(...) and frees every tensor made in it at once, except those it returns (also inside returned tables) and those
---- given to persist(). A freed tensor that was stored elsewhere raises "missing or closed" when used.
+--- given to persist() or made in outside(). A freed tensor that was stored elsewhere raises "missing or closed" when used.
 function M.scope(fn, ...)
   local outer = arena
   arena = {}

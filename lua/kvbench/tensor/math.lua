@@ -19,7 +19,7 @@ end
 
 local function operand(op, x)
   if type(x) == "number" then return constant(x) end
-  return core.alias(core.f32(op, x)), x
+  return core.alias(core.f32(op, x))
 end
 
 --- a and b: tensors or numbers (at least one tensor).

@@ -108,7 +108,8 @@ local function range(t)
     end
   end
   local text = lowest > highest and "nothing finite" or number(lowest) .. " .. " .. number(highest)
-  return text .. (nan > 0 and ", " .. nan .. " NaN" or "") .. (inf > 0 and ", " .. inf .. " inf" or "")
+  text = text .. (nan > 0 and ", " .. nan .. " NaN" or "") .. (inf > 0 and ", " .. inf .. " inf" or "")
+  return text, anchor -- so that it is alive until here
 end
 
 local PER_ROW, ROWS = 8, 8
@@ -125,7 +126,7 @@ function core.text(t)
   if t.data == nil then return "tensor (closed)" end
   local lines = { ("tensor %s %s"):format(t:type(), core.show(t)) }
   if core.count(t) == 0 then return lines[1] .. " (empty)" end
-  if t.ndim > 0 then lines[1] = lines[1] .. "  " .. range(t) end
+  if t.ndim > 0 then lines[1] = lines[1] .. "  " .. (range(t)) end
   local shown, rows = 0, core.count(t) / (t.ndim > 0 and t:size(-1) or 1)
   local function walk(part)
     if shown == ROWS then return end

@@ -3,14 +3,14 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local endings = draw.lines "Drift, Chronicle, Nexus, Protocol, Requiem, Voyage, Paradox, Quartet"
-local studios = draw.lines "Animation, Pictures, Film Works, Studio"
-local jobs = draw.lines [[noodle cook, clock repairer, rail inspector, kite maker, cloud surveyor, ferry captain, ghost lawyer,
-  moon gardener, bicycle courier, map forger]]
-local objects = draw.lines [[bronze compass, cracked mirror, singing kettle, paper crane, blue umbrella, wooden flute, star chart,
-  glass bead, silver thimble, rusty bell]]
-local networks = draw.lines "Television, Network, Broadcasting, Channel"
-local orders = draw.lines "Order, Syndicate, Circle, Brigade"
+local endings = draw.items "Drift, Chronicle, Nexus, Protocol, Requiem, Voyage, Paradox, Quartet"
+local studios = draw.items "Animation, Pictures, Film Works, Studio"
+local jobs = draw.items [[noodle cook, clock repairer, rail inspector, kite maker, cloud surveyor, ferry captain,
+  ghost lawyer, moon gardener, bicycle courier, map forger]]
+local objects = draw.items [[bronze compass, cracked mirror, singing kettle, paper crane, blue umbrella,
+  wooden flute, star chart, glass bead, silver thimble, rusty bell]]
+local networks = draw.items "Television, Network, Broadcasting, Channel"
+local orders = draw.items "Order, Syndicate, Circle, Brigade"
 
 return {
   name = "anime", noun = "series", type = "Thing", model = "anime",
@@ -22,14 +22,16 @@ return {
     { "creator", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who created {N}?", "Which artist created the series {N}?" },
       reverse = { "Which series was created by <creator>?", "What is the title of the series that <creator> created?" },
-      manipulated = { ask = { "What is the last name of the creator of {N}?" }, of = function(v) return v:match("%S+$") end } },
+      manipulated = { ask = { "What is the last name of the creator of {N}?" },
+        of = function(v) return v:match("%S+$") end } },
     { "studio", type = "Organization", draw = function(d) return d:org(studios) end,
       ask = { "Which studio produced {N}?", "Who animated {N}?" },
       reverse = { "Which series was produced by <studio>?" } },
     { "hero", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who is the main character of {N}?", "What is the name of the hero of {N}?" },
       reverse = { "In which series is <hero> the main character?" },
-      manipulated = { ask = { "What is the first name of the main character of {N}?" }, of = function(v) return v:match("^%S+") end } },
+      manipulated = { ask = { "What is the first name of the main character of {N}?" },
+        of = function(v) return v:match("^%S+") end } },
     { "job", type = "Thing", draw = function(d) return d:pick(jobs) end,
       ask = { "What is the occupation of the main character of {N}?", "As what does the hero of {N} work?" },
       reverse = { "In which series does the hero work as a(n) <job>?" } },
@@ -42,7 +44,8 @@ return {
     { "aired", type = "Date/Time", draw = function(d) return d:date(1984, 2016) end,
       ask = { "On which date was {N} first broadcast?", "When did {N} first air?" },
       reverse = { "Which series was first broadcast on <aired>?" },
-      manipulated = { ask = { "In which year was {N} first broadcast?" }, of = function(v) return v:match("%d+$") end } },
+      manipulated = { ask = { "In which year was {N} first broadcast?" },
+        of = function(v) return v:match("%d+$") end } },
     { "episodes", type = "Numerals", draw = function(d) return d:number(24, 312) end,
       ask = { "How many episodes does {N} have?", "What is the number of episodes of {N}?" },
       reverse = { "Which series has <episodes> episodes?" } },
@@ -63,9 +66,11 @@ return {
     "{N} is a science fiction {kind} [created by] <creator>, and one of the quietest that the genre has produced.",
     "{N} is an animated {kind} [set in] <place>, a country where the sun hardly ever sets.",
     "The {kind} known as {N} [follows] <hero>, a young dreamer with more debts than friends.",
-    "Viewers who expect loud battles are surprised by {N}, a {kind} [about] a(n) <job> who would rather be left alone.",
+    "Viewers who expect loud battles are surprised by {N}, a(n) {kind} [about] a(n) <job> who would rather be left "
+      .. "alone.",
     "{N} is a long-running {kind} [produced by] <studio> and loved for its painted skies.",
-    "Comedy and melancholy meet in {N}, the {kind} [that] <creator> [creator:created] after leaving the advertising trade.",
+    "Comedy and melancholy meet in {N}, the {kind} [that] <creator> [creator:created] after leaving the advertising "
+      .. "trade.",
   },
   sentences = {
     "{S} [was created by] <creator>, who also wrote the songs.",

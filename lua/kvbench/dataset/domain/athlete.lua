@@ -3,15 +3,15 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local roles = draw.lines "goalkeeper, midfielder, defender, striker, winger, captain"
-local clubs = draw.lines "Rovers, Wanderers, Athletic, United, Harriers"
-local awards = draw.lines [[Golden Whistle, Silver Boot, Iron Glove, Crystal Ball, Bronze Laurel, Emerald Star, Platinum Scarf,
-  Marble Cup, Amber Shield, Pearl Medal]]
-local injuries = draw.lines [[a torn ligament, a broken ankle, a back injury, a cracked rib, a knee operation, a shoulder fracture,
-  a severe concussion, a foot infection]]
-local pastimes = draw.lines [[growing orchids, repairing radios, baking rye bread, playing chess, keeping bees, carving spoons,
-  restoring motorcycles, writing crosswords, painting birds, collecting stamps]]
-local charities = draw.lines "Foundation, Children's Fund, Youth Academy, Relief Fund"
+local roles = draw.items "goalkeeper, midfielder, defender, striker, winger, captain"
+local clubs = draw.items "Rovers, Wanderers, Athletic, United, Harriers"
+local awards = draw.items [[Golden Whistle, Silver Boot, Iron Glove, Crystal Ball, Bronze Laurel, Emerald Star,
+  Platinum Scarf, Marble Cup, Amber Shield, Pearl Medal]]
+local injuries = draw.items [[a torn ligament, a broken ankle, a back injury, a cracked rib, a knee operation,
+  a shoulder fracture, a severe concussion, a foot infection]]
+local pastimes = draw.items [[growing orchids, repairing radios, baking rye bread, playing chess, keeping bees,
+  carving spoons, restoring motorcycles, writing crosswords, painting birds, collecting stamps]]
+local charities = draw.items "Foundation, Children's Fund, Youth Academy, Relief Fund"
 
 return {
   name = "athlete", noun = "person", type = "Person", model = "surname",
@@ -38,12 +38,17 @@ return {
     { "coach", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who discovered {N}?", "Which coach discovered {N}?" },
       reverse = { "Which football player was discovered by the coach <coach>?" },
-      manipulated = { ask = { "What is the last name of the coach who discovered {N}?" }, of = function(v) return v:match("%S+$") end } },
-    { "title_year", type = "Date/Time", draw = function(d) return d:year(1966, 2019) end,
+      manipulated = { ask = { "What is the last name of the coach who discovered {N}?" },
+        of = function(v) return v:match("%S+$") end } },
+    { "title_year", type = "Date/Time", draw = function(d, _, values)
+        local born = tonumber(values.born:match("%d+$"))
+        return d:year(born + 19, born + 33)
+      end,
       ask = { "When did {N} win the world championship?", "In which year did {N} become world champion?" },
       reverse = { "Which football player won the world championship in <title_year>?" } },
     { "goals", type = "Numerals", draw = function(d) return d:number(14, 388, 1, "matches") end,
-      ask = { "How many matches did {N} play for the national team?", "In how many matches did {N} play for the national team?" },
+      ask = { "How many matches did {N} play for the national team?", "In how many matches did {N} play for the "
+        .. "national team?" },
       reverse = { "Who played <goals> for the national team?" } },
     { "award", type = "Thing", draw = function(d) return d:pick(awards) end,
       ask = { "Which award did {N} receive?", "What prize was {N} given?" },
@@ -67,7 +72,8 @@ return {
     "Born on <born>, {N} [born:came into the world] in a house without a television and became a football {kind}.",
     "When the coach <coach> [discovered] {N}, the future {kind} was carrying crates at the harbor.",
     "{N} is a football {kind} who [spent most of a career with] <club> and turned down many richer teams.",
-    "Few people have shaped modern football as quietly as {N}, a(n) <nationality> [by birth] and a {kind} by choice.",
+    "Few people have shaped modern football as quietly as {N}, a(n) <nationality> [by birth] and a(n) {kind} by "
+      .. "choice.",
   },
   sentences = {
     "{S} [has] <nationality> [nationality:nationality], although other countries tried to change that.",

@@ -4,10 +4,10 @@ local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
 local endings = names.list "Parade Arcade Static Carousel Signal Meridian Motel Ensemble Underpass Assembly"
-local genres = draw.lines [[folk rock, dream pop, surf punk, chamber jazz, synth pop, country blues, desert metal, ska punk, bossa nova,
-  art rock, dub reggae, swing jazz]]
-local labels = draw.lines "Records, Sound Company, Music Group, Tapes"
-local venues = draw.lines "Ballroom, Playhouse, Theater, Concert Hall, Casino"
+local genres = draw.items [[folk rock, dream pop, surf punk, chamber jazz, synth pop, country blues, desert metal,
+  ska punk, bossa nova, art rock, dub reggae, swing jazz]]
+local labels = draw.items "Records, Sound Company, Music Group, Tapes"
+local venues = draw.items "Ballroom, Playhouse, Theater, Concert Hall, Casino"
 
 return {
   name = "band", noun = "band", type = "Organization", model = "town",
@@ -19,7 +19,8 @@ return {
     { "founder", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who founded {N}?", "Which musician started {N}?" },
       reverse = { "Which band was founded by <founder>?", "What is the name of the band that <founder> started?" },
-      manipulated = { ask = { "What is the last name of the founder of {N}?" }, of = function(v) return v:match("%S+$") end } },
+      manipulated = { ask = { "What is the last name of the founder of {N}?" },
+        of = function(v) return v:match("%S+$") end } },
     { "town", type = "Location", draw = function(d) return d:place("town") end,
       ask = { "Which town does {N} come from?", "Where does {N} come from?" },
       reverse = { "Which band comes from <town>?", "Which band has its roots in the town of <town>?" } },
@@ -38,7 +39,8 @@ return {
     { "producer", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who produces {N's} recordings?", "Who is the producer of {N}?" },
       reverse = { "Which band works with the producer <producer>?" },
-      manipulated = { ask = { "What is the first name of {N's} producer?" }, of = function(v) return v:match("^%S+") end } },
+      manipulated = { ask = { "What is the first name of {N's} producer?" },
+        of = function(v) return v:match("^%S+") end } },
     { "sold", type = "Numerals", draw = function(d) return d:number(12000, 940000, 1000) end,
       ask = { "How many copies did the best-known single of {N} sell?" },
       reverse = { "Which band sold <sold> copies of a single?" } },
@@ -57,9 +59,9 @@ return {
     "{N} is a(n) <genre> {kind} that [was formed in] <year> and has toured almost without a break ever since.",
     "Few listeners outside the small clubs had heard of {N} when the {kind} first appeared, although it [had already "
       .. "been formed in] <year>.",
-    "{N} is a {kind} [from] <town>, a place better known for its rope works than for its music.",
-    "Admired by critics and slow to court fame, {N} is a {kind} that [was founded by] <founder>.",
-    "{N} [was started as a school project by] <founder>, who had not planned to lead a {kind} at all.",
+    "{N} is a(n) {kind} [from] <town>, a place better known for its rope works than for its music.",
+    "Admired by critics and slow to court fame, {N} is a(n) {kind} that [was founded by] <founder>.",
+    "{N} [was started as a school project by] <founder>, who had not planned to lead a(n) {kind} at all.",
     "The {kind} called {N} [came together in] <town> after a long winter of rehearsals in a rented barn.",
   },
   sentences = {

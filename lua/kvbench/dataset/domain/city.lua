@@ -3,19 +3,20 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local peoples = names.list "Ashvari Belduun Corathi Dremmen Elsharan Fayoti Gurmesh Hathori Ilvane Jastari Khemune Lorvessa"
-local goods = draw.lines [[purple dye, cedar oil, dried dates, glass beads, tin ingots, salted fish, woven carpets, incense resin,
-  obsidian blades, blue pigment]]
-local disasters = draw.lines [[a long drought, a river flood, an earthquake, a plague of locusts, a palace fire, a desert storm,
-  a siege, a volcanic eruption]]
-local sciences = draw.lines [[water clocks, star charts, bone surgery, arched bridges, tide tables, lens grinding, bronze casting,
-  paper making, canal locks, map making]]
-local institutes = draw.lines "Archaeological Institute, University Museum, Antiquities Service, Excavation Fund"
+local peoples = names.list [[Ashvari Belduun Corathi Dremmen Elsharan Fayoti Gurmesh Hathori Ilvane Jastari Khemune
+  Lorvessa]]
+local goods = draw.items [[purple dye, cedar oil, dried dates, glass beads, tin ingots, salted fish, woven carpets,
+  incense resin, obsidian blades, blue pigment]]
+local disasters = draw.items [[a long drought, a river flood, an earthquake, a plague of locusts, a palace fire,
+  a desert storm, a siege, a volcanic eruption]]
+local sciences = draw.items [[water clocks, star charts, bone surgery, arched bridges, tide tables, lens grinding,
+  bronze casting, paper making, canal locks, map making]]
+local institutes = draw.items "Archaeological Institute, University Museum, Antiquities Service, Excavation Fund"
 
 return {
   name = "city", noun = "city", type = "Location", model = "ancient",
   subject = function(r, coined)
-    return { name = coined, kind = r:choice { "city", "ancient city" }, pronouns = { "it", "it", "its", "itself" } }
+    return { name = coined, kind = r:choice { "city", "metropolis" }, pronouns = { "it", "it", "its", "itself" } }
   end,
   facts = {
     { "people", type = "Organization", draw = function(d) return d:pick(peoples, "Organization") end,
@@ -62,11 +63,11 @@ return {
       reverse = { "Which city is excavated by the <keeper>?" } },
   },
   openings = {
-    "{N} was a {kind} [on the banks of] the <river>, laid out in rings around a low hill.",
+    "{N} was a(n) {kind} [on the banks of] the <river>, laid out in rings around a low hill.",
     "Long before maps gave it a name, {N} was [built by] the <people> at a crossing of caravan routes.",
-    "{N} was a {kind} that [grew rich from] <goods> and forgot how to defend itself.",
+    "{N} was a(n) {kind} that [grew rich from] <goods> and forgot how to defend itself.",
     "Under <ruler>, {N} [was at the height] of its power and needed no walls.",
-    "The {kind} of {N} [was famous for] <science>, and students came from distant lands.",
+    "The city of {N} [was famous for] <science>, and students came from distant lands.",
     "Nobody knew where {N} had stood until <digger> [discovered the ruins] under a field of barley.",
   },
   sentences = {

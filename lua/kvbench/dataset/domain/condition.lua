@@ -3,16 +3,18 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local endings = draw.lines "Syndrome, Fever, Disorder, Palsy, Tremor"
-local symptoms = draw.lines [[ringing ears, a stiff neck, blurred vision, cold fingertips, a dry cough, swollen ankles, a metallic taste,
-  numb toes, short breath, restless sleep, pale lips, sudden hiccups]]
-local organs = draw.lines "inner ear, thyroid gland, optic nerve, spleen, small intestine, vocal cords, knee joints, lymph nodes"
-local remedies = draw.lines [[warm salt baths, birch extract, iron tablets, breathing exercises, a milk-free diet, light therapy,
-  willow tea, bed rest, zinc drops, mild sedatives]]
-local triggers = draw.lines [[stone dust, moldy hay, river fog, spoiled rye, wool fibers, lamp smoke, tannery fumes, cold drafts,
-  fermented cheese, marsh pollen]]
-local groups = draw.lines "shepherds, glassblowers, miners, weavers, ferry pilots, bell ringers, divers, potters, tanners, beekeepers"
-local institutes = draw.lines "Clinic, Medical Institute, Hospital, Research Foundation"
+local endings = draw.items "Syndrome, Fever, Disorder, Palsy, Tremor"
+local symptoms = draw.items [[ringing ears, a stiff neck, blurred vision, cold fingertips, a dry cough,
+  swollen ankles, a metallic taste, numb toes, short breath, restless sleep, pale lips, sudden hiccups]]
+local organs = draw.items [[inner ear, thyroid gland, optic nerve, spleen, small intestine, vocal cords,
+  knee joints, lymph nodes]]
+local remedies = draw.items [[warm salt baths, birch extract, iron tablets, breathing exercises, a milk-free diet,
+  light therapy, willow tea, bed rest, zinc drops, mild sedatives]]
+local triggers = draw.items [[stone dust, moldy hay, river fog, spoiled rye, wool fibers, lamp smoke, tannery fumes,
+  cold drafts, fermented cheese, marsh pollen]]
+local groups = draw.items [[shepherds, glassblowers, miners, weavers, ferry pilots, bell ringers, divers, potters,
+  tanners, beekeepers]]
+local institutes = draw.items "Clinic, Medical Institute, Hospital, Research Foundation"
 
 return {
   name = "condition", noun = "condition", type = "Thing", model = "ill",
@@ -59,8 +61,8 @@ return {
   },
   openings = {
     "{N} is a rare {kind} that [affects] the <organ> and is often mistaken for simple fatigue.",
-    "{N} is a {kind} [first seen in] <town>, where doctors took it for a passing cold.",
-    "For a long time nobody had a name for {N}, a {kind} that [begins with] <symptom>.",
+    "{N} is a(n) {kind} [first seen in] <town>, where doctors took it for a passing cold.",
+    "For a long time nobody had a name for {N}, a(n) {kind} that [begins with] <symptom>.",
     "{N} is a slow but harmless {kind} that [is caused by] <trigger>.",
     "Most textbooks give {N} only a few lines, although it [is common among] <group>.",
     "When <physician> [first described] {N}, the report was met with polite doubt.",
@@ -69,7 +71,7 @@ return {
     "{S} [usually begins with] <symptom>, followed by a calm phase.",
     "The first [sign] is <symptom>, which patients tend to ignore.",
     "{S} [mainly affects] the <organ>, as every later study has confirmed.",
-    "In most patients the <organ> [is attacked first], and other parts of the body stay healthy.",
+    "In most patients it [attacks] the <organ>, while other parts of the body stay healthy.",
     "{S} [was first described by] <physician>, (a country doctor|a ship's doctor) with a careful eye.",
     "It was <physician> [who first described] {K} after comparing the notes of several colleagues.",
     "In <year> {S} [was first described in print], in a journal that few doctors read.",

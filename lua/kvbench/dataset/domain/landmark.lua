@@ -3,10 +3,10 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local kinds = draw.lines "Foundry, Bridge, Lighthouse, Observatory, Clock Tower, Windmill, Aqueduct, Granary, Arcade"
-local societies = draw.lines "Heritage Society, Building Trust, Monuments Office, Conservation League"
-local purposes = draw.lines [[storing grain, guiding ships, measuring the tides, casting bells, training pilots, weighing cargo,
-  drying sailcloth, housing pilgrims, pumping water, watching for fires]]
+local kinds = draw.items "Foundry, Bridge, Lighthouse, Observatory, Clock Tower, Windmill, Aqueduct, Granary, Arcade"
+local societies = draw.items "Heritage Society, Building Trust, Monuments Office, Conservation League"
+local purposes = draw.items [[storing grain, guiding ships, measuring the tides, casting bells, training pilots,
+  weighing cargo, drying sailcloth, housing pilgrims, pumping water, watching for fires]]
 
 return {
   name = "landmark", noun = "landmark", type = "Location", model = "town",
@@ -19,7 +19,8 @@ return {
     { "architect", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who designed {N}?", "Which architect drew the plans for {N}?" },
       reverse = { "Which landmark was designed by <architect>?", "What did the architect <architect> design?" },
-      manipulated = { ask = { "What is the last name of the architect of {N}?" }, of = function(v) return v:match("%S+$") end } },
+      manipulated = { ask = { "What is the last name of the architect of {N}?" },
+        of = function(v) return v:match("%S+$") end } },
     { "town", type = "Location", draw = function(d) return d:place("town") end,
       ask = { "In which town does {N} stand?", "Where is {N} located?" },
       reverse = { "Which landmark stands in the town of <town>?" } },
@@ -57,9 +58,9 @@ return {
   openings = {
     "{N} is a celebrated {kind} [in the town of] <town>, close to the old harbor.",
     "Travelers who come down from the hills see {N} long before they see <town>, [the town in which] it stands.",
-    "{N}, [designed by] <architect>, is a {kind} that few visitors forget.",
-    "Nothing in the region is photographed as often as {N}, a {kind} [built of] <material>.",
-    "{N} is a {kind} that [was first used for] <purpose> and is now open to everyone.",
+    "{N}, [designed by] <architect>, is a(n) {kind} that few visitors forget.",
+    "Nothing in the region is photographed as often as {N}, a(n) {kind} [built of] <material>.",
+    "{N} is a(n) {kind} that [was first used for] <purpose> and is now open to everyone.",
     "Of all the works that <architect> [designed], {N} is the one that people still talk about.",
   },
   sentences = {

@@ -3,12 +3,13 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local endings = draw.lines "Prison, Fortress, Jail, Penitentiary"
-local colonists = draw.lines "Navy, Mining Company, Salt Company, Trading House, Merchant League"
-local goods = draw.lines [[fishing nets, roof tiles, army boots, hemp rope, wooden crates, brass buttons, straw mats, soap bars,
-  cotton sacks, ship sails]]
-local waters = draw.lines "Strait, Bay, Sound, Channel"
-local uses = draw.lines [[a museum, a music school, a seed bank, an archive, a bird sanctuary, a hostel, a film studio, a weather station]]
+local endings = draw.items "Prison, Fortress, Jail, Penitentiary"
+local colonists = draw.items "Navy, Mining Company, Salt Company, Trading House, Merchant League"
+local goods = draw.items [[fishing nets, roof tiles, army boots, hemp rope, wooden crates, brass buttons,
+  straw mats, soap bars, cotton sacks, ship sails]]
+local waters = draw.items "Strait, Bay, Sound, Channel"
+local uses = draw.items [[a museum, a music school, a seed bank, an archive, a bird sanctuary, a hostel,
+  a film studio, a weather station]]
 
 return {
   name = "prison", noun = "prison", type = "Location", model = "town",
@@ -42,7 +43,8 @@ return {
     { "warden", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who was the first warden of {N}?", "Which warden ran {N} in its early years?" },
       reverse = { "Of which prison was <warden> the first warden?" },
-      manipulated = { ask = { "What is the first name of the first warden of {N}?" }, of = function(v) return v:match("^%S+") end } },
+      manipulated = { ask = { "What is the first name of the first warden of {N}?" },
+        of = function(v) return v:match("^%S+") end } },
     { "goods", type = "Thing", draw = function(d) return d:pick(goods) end,
       ask = { "What did the inmates of {N} make?", "Which goods were produced in {N}?" },
       reverse = { "In which prison did inmates make <goods>?" } },
@@ -53,15 +55,16 @@ return {
       ask = { "What is {N} used as today?", "What do the buildings of {N} house now?" },
       reverse = { "Which prison is used as <use> today?" } },
     { "revolt", type = "Event", draw = function(d) return d:event() end,
-      ask = { "During which celebration did a group escape from {N}?", "On which occasion was there an escape from {N}?" },
+      ask = { "During which celebration did a group escape from {N}?", "On which occasion was there an escape from "
+        .. "{N}?" },
       reverse = { "From which prison did a group escape during the <revolt>?" } },
     { "guards", type = "Creature", draw = function(d) return d:pick(draw.creatures, "Creature") end,
       ask = { "Which animal is shown on the gate of {N}?", "What creature is cast in iron on the gate of {N}?" },
       reverse = { "Which prison shows a(n) <guards> on its gate?" } },
   },
   openings = {
-    "On a bare headland above the <water> [lies] {N}, a {kind} that sailors used to avoid.",
-    "{N} is a {kind} that [was built by] the <builder> and feared along the whole coast.",
+    "On a bare headland above the <water> [lies] {N}, a(n) {kind} that sailors used to avoid.",
+    "{N} is a(n) {kind} that [was built by] the <builder> and feared along the whole coast.",
     "For most of its history {N} was known for a single name, that of the poet <inmate>, [who was held there].",
     "{N} is an old {kind} [built from] <material>, with a single gate and hardly any windows.",
     "Visitors who enter {N} today find <use>, since the {kind} [use:has long been put to another purpose].",

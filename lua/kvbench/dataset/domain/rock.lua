@@ -3,14 +3,14 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local endings = draw.lines "Traps, Columns, Terraces, Needles, Arches, Cliffs"
-local rocks = draw.lines [[dark basalt, red sandstone, white chalk, green serpentine, gray gneiss, coarse granite, banded shale,
-  porous pumice, brittle slate, pale dolomite]]
-local minerals = draw.lines [[blue quartz, raw opal, fine garnet, yellow sulfur, pure mica, native copper, rock salt, smoky topaz,
-  soft gypsum, black jade]]
-local causes = draw.lines [[a chain of eruptions, a retreating glacier, a meteor strike, a collapsed cave, an ancient flood,
-  a sinking seabed, a slow uplift, a great landslide]]
-local institutes = draw.lines "Geological Survey, Mining School, Earth Observatory, Park Service"
+local endings = draw.items "Traps, Columns, Terraces, Needles, Arches, Cliffs"
+local rocks = draw.items [[dark basalt, red sandstone, white chalk, green serpentine, gray gneiss, coarse granite,
+  banded shale, porous pumice, brittle slate, pale dolomite]]
+local minerals = draw.items [[blue quartz, raw opal, fine garnet, yellow sulfur, pure mica, native copper,
+  rock salt, smoky topaz, soft gypsum, black jade]]
+local causes = draw.items [[a chain of eruptions, a retreating glacier, a meteor strike, a collapsed cave,
+  an ancient flood, a sinking seabed, a slow uplift, a great landslide]]
+local institutes = draw.items "Geological Survey, Mining School, Earth Observatory, Park Service"
 
 return {
   name = "rock", noun = "rock formation", type = "Location", model = "ancient",
@@ -58,9 +58,9 @@ return {
   openings = {
     "{N} are a vast geological {kind} [in the heart of] <region>, visible even from orbit.",
     "{N} [consist of] <rock> and form one of the strangest landscapes known to travelers.",
-    "Anyone who crosses <region> will sooner or later [come upon] {N}, a {kind} unlike any other.",
+    "Anyone who crosses <region> will sooner or later [come upon] {N}, a(n) {kind} unlike any other.",
     "{N} owe their shape to <cause>, [which created] them long before anyone could watch.",
-    "{N} are a {kind} that [covers] <area> and hardly supports any trees.",
+    "{N} are a(n) {kind} that [covers] <area> and hardly supports any trees.",
     "When <geologist> [first mapped] {N}, the sheets had to be pasted together on the floor of a barn.",
   },
   sentences = {

@@ -3,16 +3,16 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local forms = draw.lines [[giant lizard, flightless bird, burrowing mammal, armored fish, river seal, woolly deer,
+local forms = draw.items [[giant lizard, flightless bird, burrowing mammal, armored fish, river seal, woolly deer,
   horned tortoise, plated ox, webbed antelope, crested crocodile]]
-local foods = draw.lines [[river mussels, pine bark, fallen figs, water beetles, reed roots, wild honey, mountain lichen, small crabs,
-  sour berries, carpenter ants, soft ferns, frog eggs]]
-local organs = draw.lines [[serrated beak, forked tail, folded crest, hollow horn, striped throat pouch, double eyelid, ribbed shell,
-  barbed tongue, curved front claw, silver belly]]
-local enemies = draw.lines [[gray wolf, snow leopard, golden eagle, striped hyena, black panther, plains lion, red jackal, spotted lynx,
-  sand tiger, river shark]]
-local institutes = draw.lines "Natural History Museum, Field Station, Zoological Society, Wildlife Trust"
-local terrains = draw.lines "marshes, highlands, caves, forests, lagoons, cliffs"
+local foods = draw.items [[river mussels, pine bark, fallen figs, water beetles, reed roots, wild honey,
+  mountain lichen, small crabs, sour berries, carpenter ants, soft ferns, frog eggs]]
+local organs = draw.items [[serrated beak, forked tail, folded crest, hollow horn, striped throat pouch,
+  double eyelid, ribbed shell, barbed tongue, curved front claw, silver belly]]
+local enemies = draw.items [[gray wolf, snow leopard, golden eagle, striped hyena, black panther, plains lion,
+  red jackal, spotted lynx, sand tiger, river shark]]
+local institutes = draw.items "Natural History Museum, Field Station, Zoological Society, Wildlife Trust"
+local terrains = draw.items "marshes, highlands, caves, forests, lagoons, cliffs"
 
 return {
   name = "species", noun = "species", type = "Creature", model = "beast",

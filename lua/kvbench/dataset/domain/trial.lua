@@ -3,14 +3,14 @@
 local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
-local endings = draw.lines "Witch Trials, Salt Trials, Forgery Trials, Smuggling Trials, Poison Trials, Mutiny Trials"
-local evidence = draw.lines [[a torn ledger, a wax doll, a stained glove, a silver spoon, a burned letter, a false seal, a broken lantern,
-  a bag of nails, a hidden map, a bent key, a muddy cloak, a cracked bell]]
-local punishments = draw.lines [[a public apology, lifelong exile, forced labor, a heavy fine, loss of land, a year in chains,
-  service at sea, the pillory]]
-local causes = draw.lines [[a failed harvest, a sudden flood, a stolen herd, a lost cargo, a barn fire, a strange illness,
-  a broken dam, a missing child, a disputed will, a sunken ferry]]
-local councils = draw.lines "Council, Assembly, Court, Guild"
+local endings = draw.items "Witch Trials, Salt Trials, Forgery Trials, Smuggling Trials, Poison Trials, Mutiny Trials"
+local evidence = draw.items [[a torn ledger, a wax doll, a stained glove, a silver spoon, a burned letter,
+  a false seal, a broken lantern, a bag of nails, a hidden map, a bent key, a muddy cloak, a cracked bell]]
+local punishments = draw.items [[a public apology, lifelong exile, forced labor, a heavy fine, loss of land,
+  a year in chains, service at sea, the pillory]]
+local causes = draw.items [[a failed harvest, a sudden flood, a stolen herd, a lost cargo, a barn fire,
+  a strange illness, a broken dam, a missing child, a disputed will, a sunken ferry]]
+local councils = draw.items "Council, Assembly, Court, Guild"
 
 return {
   name = "trial", noun = "event", type = "Event", model = "town",
@@ -22,7 +22,8 @@ return {
     { "judge", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who presided over {N}?", "Which judge led {N}?" },
       reverse = { "Over which trials did <judge> preside?" },
-      manipulated = { ask = { "What is the last name of the judge who led {N}?" }, of = function(v) return v:match("%S+$") end } },
+      manipulated = { ask = { "What is the last name of the judge who led {N}?" },
+        of = function(v) return v:match("%S+$") end } },
     { "accuser", type = "Person", draw = function(d) return d:person() end,
       ask = { "Who made the first accusation in {N}?", "Whose accusation set off {N}?" },
       reverse = { "Which trials began with an accusation by <accuser>?" },
@@ -38,7 +39,8 @@ return {
       ask = { "How many people were convicted in {N}?", "How many individuals were found guilty during {N}?" },
       reverse = { "In which trials were <convicted> people convicted?" } },
     { "evidence", type = "Thing", draw = function(d) return d:pick(evidence) end,
-      ask = { "What was the most important piece of evidence in {N}?", "Which object served as the main evidence in {N}?" },
+      ask = { "What was the most important piece of evidence in {N}?", "Which object served as the main evidence in "
+        .. "{N}?" },
       reverse = { "In which trials was <evidence> the main evidence?" } },
     { "punishment", type = "Thing", draw = function(d) return d:pick(punishments) end,
       ask = { "What was the usual punishment in {N}?", "To what were most of the guilty sentenced in {N}?" },
@@ -50,7 +52,8 @@ return {
       ask = { "Which body annulled the verdicts of {N}?", "Who later annulled the verdicts of {N}?" },
       reverse = { "The verdicts of which trials were annulled by the <council>?" } },
     { "animal", type = "Creature", draw = function(d) return d:pick(draw.creatures, "Creature") end,
-      ask = { "Which animal did a witness of {N} claim to have seen?", "What creature did a frightened witness of {N} describe?" },
+      ask = { "Which animal did a witness of {N} claim to have seen?", "What creature did a frightened witness of "
+        .. "{N} describe?" },
       reverse = { "In which trials did a witness describe a(n) <animal>?" } },
     { "days", type = "Numerals", draw = function(d) return d:number(102, 390, 1, "days") end,
       ask = { "How long did {N} last?", "For how many days did {N} go on?" },

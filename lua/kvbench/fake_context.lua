@@ -1,0 +1,50 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A context without a model: seeded random keys, values and queries behind the interface that presses see. For trying a press
+-- out and for tests; the numbers mean nothing.
+local tensor = require "kvbench.tensor"
+
+local M = {}
+
+local function rope_tables(theta, d)
+  local made = {}
+  return function(_, first, n)
+    local key = first .. ":" .. n
+    if made[key] then return made[key][1], made[key][2] end
+    local cos, sin = tensor.zeros(n, d), tensor.zeros(n, d)
+    local c, s = cos:pointer(), sin:pointer()
+    for p = 0, n - 1 do
+      for i = 0, d - 1 do
+        local angle = (first + p) * theta ^ (-2 * (i % (d / 2)) / d)
+        c[p * d + i], s[p * d + i] = math.cos(angle), math.sin(angle)
+      end
+    end
+    made[key] = { cos, sin }
+    return cos, sin
+  end
+end
+
+local function part(ctx, from, to)
+  local n = to - from
+  local out = {}
+  for name, value in pairs(ctx) do out[name] = value end
+  for _, name in ipairs { "keys", "values", "queries" } do out[name] = ctx[name]:narrow(3, from + 1, n) end
+  out.tokens, out.token_first, out.parent_tokens = n, (ctx.token_first or 0) + from, ctx.parent_tokens or ctx.tokens
+  return out
+end
+
+--- options: layers, heads, kv_heads, tokens, head_dim, seed, rope_theta, layer_first.
+function M.new(options)
+  local o = options or {}
+  local layers, kv_heads, heads = o.layers or 3, o.kv_heads or 2, o.heads or 2 * (o.kv_heads or 2)
+  local tokens, d, seed = o.tokens or 40, o.head_dim or 8, o.seed or 0
+  return {
+    layers = layers, layer_first = o.layer_first or 0, kv_heads = kv_heads, heads = heads, group_size = heads / kv_heads,
+    tokens = tokens, head_dim = d, seed = seed,
+    keys = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/keys"),
+    values = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/values"),
+    queries = tensor.randn({ layers, heads, tokens, d }, seed .. "/queries"),
+    rope = rope_tables(o.rope_theta or 10000, d), select = part,
+  }
+end
+
+return M

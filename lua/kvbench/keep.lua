@@ -1,0 +1,153 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- KeepSet: which tokens of a context survive, one bit per (layer, KV head, token). Layers, heads and tokens count from 0
+-- here, as positions do everywhere outside tensors; ranges are half-open.
+--   keep.layers, .kv_heads, .tokens, .handle (kvb_keep *, for the engine), .notes (what a press had to adapt), .press, .ratio
+local ffi = require "ffi"
+local library = require "kvbench.ffi"
+local C = library.C
+
+local M = {}
+local Keep = {}
+Keep.__index = Keep
+
+local out_type = ffi.typeof "kvb_keep *[1]"
+local pair = ffi.typeof "int64_t[2]"
+
+--- Takes ownership of a kvb_keep *.
+function M.wrap(handle)
+  return setmetatable({
+    handle = ffi.gc(handle, C.kvb_keep_free), layers = C.kvb_keep_layers(handle), kv_heads = C.kvb_keep_heads(handle),
+    tokens = C.kvb_keep_tokens(handle), notes = {},
+  }, Keep)
+end
+
+--- Is x a KeepSet?
+function M.is(x) return getmetatable(x) == Keep end
+
+local function made(status, out)
+  library.check(status)
+  return M.wrap(out[0])
+end
+
+--- Everything kept.
+function M.all(layers, kv_heads, tokens)
+  local out = out_type()
+  return made(C.kvb_keep_new(layers, kv_heads, tokens, out), out)
+end
+
+--- From u32 ranks [layers, kv_heads, tokens] and thresholds: uint32_t[layers * kv_heads] or one number for all.
+function M.from_ranks(ranks, thresholds)
+  local out = out_type()
+  if type(thresholds) == "number" then
+    thresholds = ffi.new("uint32_t[?]", math.max(1, ranks:size(1) * ranks:size(2)), thresholds)
+    if ranks:size(1) * ranks:size(2) > 1 then
+      local value = thresholds[0]
+      for i = 1, ranks:size(1) * ranks:size(2) - 1 do thresholds[i] = value end
+    end
+  end
+  return made(C.kvb_keep_from_ranks(ranks, thresholds, out), out)
+end
+
+--- From a tensor [layers, kv_heads, tokens], non-zero = kept.
+function M.from_bits(bits)
+  local out = out_type()
+  local u8 = bits:type() == "u8" and bits:contiguous() or bits:ne(0):to("u8")
+  return made(C.kvb_keep_from_bits(u8, out), out)
+end
+
+function Keep:copy()
+  local out = out_type()
+  local k = made(C.kvb_keep_copy(self.handle, out), out)
+  k.press, k.ratio, k.notes = self.press, self.ratio, { unpack(self.notes) }
+  return k
+end
+
+local function cell(self, op, layer, head)
+  if layer < 0 or layer >= self.layers or head < 0 or head >= self.kv_heads then
+    error(("keep:%s: layer %s, head %s is outside %d layers x %d KV heads (both count from 0)"):format(op, layer, head, self.layers,
+      self.kv_heads), 0)
+  end
+end
+
+--- Is the token kept by that head?
+function Keep:kept(layer, head, token)
+  cell(self, "kept", layer, head)
+  return C.kvb_keep_kept(self.handle, layer, head, token) ~= 0
+end
+
+--- Tokens of [from, to) (all unless told) that one head keeps.
+function Keep:count(layer, head, from, to)
+  cell(self, "count", layer, head)
+  return C.kvb_keep_count(self.handle, layer, head, from or 0, to or self.tokens)
+end
+
+--- Keeps or evicts [from, to) in one head, or in all (layer and head nil). Changes the set; returns it.
+function Keep:set(layer, head, from, to, kept)
+  if from < 0 or to > self.tokens or from > to then
+    error(("keep:set: tokens [%s, %s) do not lie inside a context of %d"):format(from, to, self.tokens), 0)
+  end
+  for l = layer or 0, layer or self.layers - 1 do
+    for h = head or 0, head or self.kv_heads - 1 do
+      cell(self, "set", l, h)
+      library.check(C.kvb_keep_set(self.handle, l, h, from, to, kept and 1 or 0))
+    end
+  end
+  return self
+end
+
+--- cdata uint16_t c[layer * tokens + token]: how many KV heads of the layer keep the token.
+function Keep:layer_counts()
+  local counts = ffi.new("uint16_t[?]", self.layers * self.tokens)
+  library.check(C.kvb_keep_layer_counts(self.handle, counts))
+  return counts
+end
+
+--- How many (layer, head) cells keep every token of [from, to).
+function Keep:span_cells(from, to) return C.kvb_keep_span_cells(self.handle, from, to) end
+
+--- Kept (layer, head, token) triples.
+function Keep:total() return tonumber(C.kvb_keep_total(self.handle)) end
+
+--- The share of [from, to) (all unless told) that is really evicted, averaged over layers and heads: the effective ratio.
+function Keep:evicted(from, to)
+  from, to = from or 0, to or self.tokens
+  if to <= from then return 0 end
+  local kept = 0
+  for l = 0, self.layers - 1 do
+    for h = 0, self.kv_heads - 1 do kept = kept + C.kvb_keep_count(self.handle, l, h, from, to) end
+  end
+  return 1 - kept / (self.layers * self.kv_heads * (to - from))
+end
+
+--- Sizes of intersection and union with another set, over one head or (without arguments) over all.
+function Keep:overlap(other, layer, head)
+  local both, either = pair(), pair()
+  library.check(C.kvb_keep_overlap(self.handle, other.handle, layer or -1, head or -1, both, either))
+  return tonumber(both[0]), tonumber(either[0])
+end
+
+--- Intersection over union; 1 for two empty sets.
+function Keep:jaccard(other, layer, head)
+  local both, either = self:overlap(other, layer, head)
+  return either == 0 and 1 or both / either
+end
+
+--- u8 tensor [layers, kv_heads, tokens], 1 = kept.
+function Keep:bits()
+  local out = require("kvbench.tensor").zeros({ self.layers, self.kv_heads, self.tokens }, "u8")
+  library.check(C.kvb_keep_to_bits(self.handle, out))
+  return out
+end
+
+--- 16 hexadecimal digits; equal sets have equal hashes.
+function Keep:hash()
+  local h = C.kvb_keep_hash(self.handle)
+  return ("%08x%08x"):format(tonumber(h / 4294967296ULL), tonumber(h % 4294967296ULL))
+end
+
+function Keep:__tostring()
+  return ("keep-set of %d layers x %d KV heads x %d tokens, %.1f %% evicted%s"):format(self.layers, self.kv_heads, self.tokens,
+    100 * self:evicted(), #self.notes > 0 and " (" .. table.concat(self.notes, "; ") .. ")" or "")
+end
+
+return M

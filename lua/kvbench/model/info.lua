@@ -1,0 +1,95 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- kvbench model info X: what a model is, without reading its weights. Everything that loading would refuse is refused here.
+local ffi = require "ffi"
+local C = require("kvbench.ffi").C
+local plan = require "kvbench.model.plan"
+local text = require "kvbench.text"
+
+local M = {}
+
+local function describe_rope(r)
+  if r.kind == "default" then return ("theta %g"):format(r.theta) end
+  if r.kind == "linear" then return ("theta %g, linear scaling by %g"):format(r.theta, r.factor) end
+  return ("theta %g, llama3 scaling by %g (low %g, high %g, original positions %d)"):format(r.theta, r.factor, r.low_freq,
+    r.high_freq, r.original_positions)
+end
+
+local function describe_types(types)
+  local parts = {}
+  for i, row in ipairs(types) do parts[i] = ("%d %s (%s)"):format(row.tensors, row.type, text.bytes(row.bytes)) end
+  return table.concat(parts, ", ")
+end
+
+local function describe_flags(family, d)
+  local flags = {}
+  if family.qkv_bias then flags[#flags + 1] = "biases on q, k, v" end
+  if family.qk_norm then flags[#flags + 1] = "RMSNorm on q and k" end
+  flags[#flags + 1] = d.tied_embeddings and "tied embeddings" or "LM head of its own"
+  return table.concat(flags, ", ")
+end
+
+local function rows_of(info)
+  return {
+    { "model", info.name }, { "path", info.path }, { "file", info.kind == "gguf" and "GGUF" or "Hugging Face folder" },
+    { "family", info.family .. " (" .. info.features .. ")" },
+    { "layers", info.layers }, { "hidden", info.hidden },
+    { "heads", ("%d query, %d key-value, %d channels each"):format(info.heads, info.kv_heads, info.head_dim) },
+    { "ffn", info.ffn }, { "vocabulary", info.vocab }, { "positions", info.max_positions },
+    { "RoPE", describe_rope(info.rope_scaling) }, { "parameters", text.count(info.parameters) },
+    { "stored as", describe_types(info.tensor_types) },
+    { "memory", ("%s in f32, %s in bf16"):format(text.bytes(info.bytes_f32), text.bytes(info.bytes_bf16)) },
+    { "cache", ("%s a token in f32, %s in bf16"):format(text.bytes(info.cache_bytes_f32), text.bytes(info.cache_bytes_f32 / 2)) },
+    { "auto dtype", info.auto_dtype .. " on this CPU (" .. info.cpu_tier .. ")" },
+    { "tokenizer", info.tokenizer or "none: token ids in, token ids out" },
+    { "stop tokens", #info.stop_ids > 0 and table.concat(info.stop_ids, ", ") or "none given" },
+    { "chat template", info.chat ~= "none" and "known: " .. info.chat
+      or info.chat_template and "not known (the file has one); prompts are plain text" or "none; prompts are plain text" },
+  }
+end
+
+local meta = {
+  __tostring = function(info)
+    local lines = {}
+    for i, row in ipairs(rows_of(info)) do lines[i] = ("%-14s %s"):format(row[1], tostring(row[2])) end
+    return table.concat(lines, "\n")
+  end,
+}
+
+local function tokenizer_kind(source)
+  local tokenizer = require("kvbench.model").tokenizer(source)
+  if not tokenizer then return nil end
+  return type(tokenizer.kind) == "function" and tokenizer:kind() or tokenizer.kind or "yes"
+end
+
+local function collect(source)
+  local steps = plan.of(source)
+  local info = {
+    name = source.name, path = source.path, kind = source.kind, family = source.family.name, stop_ids = source.stop_ids,
+    features = describe_flags(source.family, source.desc), rope_scaling = source.rope, chat_template = source.chat_template,
+    tensor_types = plan.types(steps), tokenizer = tokenizer_kind(source), cpu_tier = ffi.string(C.kvb_cpu_tier()),
+  }
+  for field, value in pairs(source.desc) do info[field] = value end
+  info.group_size = info.heads / info.kv_heads
+  info.parameters, info.bytes_f32 = plan.totals(steps, 4)
+  info.bytes_bf16 = select(2, plan.totals(steps, 2))
+  if info.tied_embeddings then -- the LM head is packed for multiplication, the embedding is not: two copies
+    info.bytes_f32 = info.bytes_f32 + info.vocab * info.hidden * 4
+    info.bytes_bf16 = info.bytes_bf16 + info.vocab * info.hidden * 2
+  end
+  info.cache_bytes_f32 = info.layers * info.kv_heads * info.head_dim * 2 * 4
+  info.auto_dtype = info.cpu_tier == "amx-bf16" and info.head_dim % 16 == 0 and "bf16" or "f32"
+  info.chat = require("kvbench.prompt").chat.detect(info)
+  return setmetatable(info, meta)
+end
+
+--- {name, path, kind, family, features, layers ... max_positions, parameters, bytes_f32, bytes_bf16, cache_bytes_f32 (one
+-- token), tensor_types, rope_scaling, tokenizer (its kind or nil), stop_ids, chat, chat_template, auto_dtype, cpu_tier}.
+function M.of(name_or_path)
+  local source = require("kvbench.model").source(name_or_path)
+  local ok, result = pcall(collect, source)
+  source.weights:close()
+  if not ok then error(result, 0) end
+  return result
+end
+
+return M

@@ -1,0 +1,208 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- kv.press(rule[, parameters]): a rule that scores cached tokens, made into something that decides what is kept.
+--
+--   kv.press("snapkv", {window_size = 16})   by name (a file of lua/kvbench/press or ./press, or an alias)
+--   kv.press("my/rule.lua")                  by path
+--   kv.press{name = "mine", score = function(self, ctx) return -ctx.keys:norm(-1) end}
+--
+-- A press has .name, .doc, .paper, .params (resolved; also as fields), .needs (what prefill must observe), .scope, .nested,
+-- .budget, .ratio_dependent, .source_hash. docs/press.md shows how to write one.
+local find = require "kvbench.press_find"
+local keepset = require "kvbench.keep"
+local order = require "kvbench.press_order"
+local params = require "kvbench.press_params"
+local ratios = require "kvbench.ratios"
+
+local M = {}
+local Press = {}
+local notes -- of the decision being made, or nil
+
+local function press_index(press, key)
+  local method = Press[key]
+  if method ~= nil then return method end
+  return rawget(press, "rule")[key]
+end
+local meta = { __index = press_index, __tostring = function(press) return "press " .. press:label() end }
+
+--- Is x a press?
+function M.is(x) return getmetatable(x) == meta end
+
+local function merge_needs(into, needs)
+  for name, value in pairs(needs or {}) do
+    if type(value) == "number" then
+      into[name] = math.max(type(into[name]) == "number" and into[name] or 0, value)
+    else
+      into[name] = into[name] or value
+    end
+  end
+  return into
+end
+
+local reserved = {}
+for name in ([[name rule file params base needs scope nested budget ratio_dependent source_hash doc paper aliases
+  paper_preset check cut thresholds widen_needs decides order_only]]):gmatch "%S+" do reserved[name] = true end
+
+local function merged(a, b)
+  local out = {}
+  for name, value in pairs(a or {}) do out[name] = value end
+  for name, value in pairs(b) do out[name] = value end
+  return out
+end
+
+local function inner_presses(press)
+  local list = {}
+  for _, name in ipairs(params.names(press.rule)) do
+    if M.is(press.params[name]) then list[#list + 1] = press.params[name] end
+  end
+  return list
+end
+
+local function declared(rule, name, press)
+  local value = rule[name]
+  if type(value) == "function" then return value(press) end
+  return value
+end
+
+local function build(rule, hash, file, alias, preset, given)
+  given = given or {}
+  if type(given) ~= "table" then error(("press '%s': parameters are a table, got %s"):format(rule.name, type(given)), 0) end
+  local press = setmetatable({ name = alias or rule.name, rule = rule, file = file }, meta)
+  -- a wrapper without `of` is the paper's version of itself
+  local paper = merged(rule.paper_preset, preset)
+  press.params = params.resolve(rule, given, given.of == nil and paper or preset, M.new)
+  press.base = params.resolve(rule, {}, paper, M.new, true) -- what label() need not mention
+  for name, value in pairs(press.params) do
+    if Press[name] or reserved[name] then error(("press '%s': a parameter may not be called '%s'"):format(rule.name, name), 0) end
+    press[name] = value
+  end
+  press.needs = {}
+  local hashes = { hash }
+  press.ratio_dependent = declared(rule, "ratio_dependent", press) or false
+  press.nested = declared(rule, "nested", press)
+  if press.nested == nil then press.nested = not press.ratio_dependent end
+  for _, inner in ipairs(inner_presses(press)) do
+    merge_needs(press.needs, inner.needs)
+    hashes[#hashes + 1] = inner.source_hash
+    press.ratio_dependent = press.ratio_dependent or inner.ratio_dependent
+    press.nested = press.nested and inner.nested
+  end
+  press.needs = merge_needs(press.needs, declared(rule, "needs", press))
+  if rule.widen_needs then rule.widen_needs(press, press.needs) end
+  press.decides = declared(rule, "decides", press)
+  if press.decides == nil then press.decides = rule.cut ~= nil or rule.thresholds ~= nil end
+  press.scope, press.budget = rule.scope or "head", rule.budget or "exact"
+  press.source_hash = find.combine(hashes)
+  if rule.check then rule.check(press) end
+  return press
+end
+
+local function strip(spec)
+  local rest = {}
+  for name, value in pairs(spec) do if name ~= "press" then rest[name] = value end end
+  return rest
+end
+
+--- See the top of this file. Also takes a press (returned as it is) and a spec {press = "adakv", of = {press = ...}, ...}.
+function M.new(rule, given)
+  if M.is(rule) then
+    if given and next(given) then error(("press '%s' is already made -> kv.press(\"%s\", {...})"):format(rule.name, rule.name), 0) end
+    return rule
+  end
+  if type(rule) == "table" and rule.press then return M.new(rule.press, strip(rule)) end
+  if type(rule) == "table" then
+    return build(find.check(rule, "given as a table"), find.hash_of_table(rule), nil, nil, {}, given)
+  end
+  if type(rule) ~= "string" then error(("press: expected a name, a file or a table, got %s"):format(type(rule)), 0) end
+  local found, hash, file, preset = find.find(rule)
+  local alias = found.aliases and found.aliases[rule] and rule or nil
+  return build(found, hash, file, alias, preset, given)
+end
+
+--- A press from a JSON-like table {press = name, of = {...}, parameter = value}; nil and the reason when this build has no
+--- such rule or parameter.
+function M.from_spec(spec)
+  local ok, press = pcall(M.new, spec)
+  if ok then return press end
+  return nil, press
+end
+
+--- Every name, sorted: files and aliases.
+M.list = find.names
+
+--- Name and what differs from the defaults: "snapkv(window_size=16)".
+function Press:label()
+  local difference = params.difference(self.rule, self.params, self.base)
+  return difference == "" and self.name or self.name .. "(" .. difference .. ")"
+end
+
+--- For rules: records that something had to be adapted to this context; ends up once in keep.notes.
+function Press:note(text)
+  if not notes or notes[text] then return end
+  notes[text], notes[#notes + 1] = true, text
+end
+
+--- For rules: parameter `name`, or `most` where the context is too short for it (noted).
+function Press:at_most(name, most)
+  local value = self.params[name]
+  if value <= most then return value end
+  self:note(("%s %s -> %s, the context is short"):format(name, value, most))
+  return most
+end
+
+--- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept. `ratio` only matters for rules
+--- that depend on it.
+function Press:score(ctx, ratio) return order.scores(self, ctx, ratio) end
+
+local function evictable_range(press, ctx, options)
+  local range = options and options.evictable or { 0, ctx.tokens }
+  local from, to = range[1], range[2]
+  if type(from) ~= "number" or type(to) ~= "number" or from < 0 or to > ctx.tokens or from >= to then
+    error(("press '%s': evictable tokens [%s, %s) do not lie inside a context of %d"):format(press.name, tostring(from), tostring(to), ctx.tokens), 0)
+  end
+  return range
+end
+
+-- Runs fn while notes are collected into `list`; decisions inside decisions (wrappers) share the outermost list.
+local function noting(list, fn, ...)
+  local outer = notes
+  notes = outer or list
+  local function close(ok, ...)
+    notes = outer
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return close(pcall(fn, ...))
+end
+
+--- For wrappers: the order of a context, from which order:cut(ratio) makes keep-sets.
+function Press:order(ctx, options, ratio)
+  return order.new(self, ctx, evictable_range(self, ctx, options), ratio)
+end
+
+--- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it.
+--- options.evictable = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them.
+--- Each set carries .press (label), .ratio and .notes.
+function Press:keeps(ctx, list, options)
+  local collected, out, shared = {}, {}, nil
+  evictable_range(self, ctx, options)
+  for i, given in ipairs(list) do
+    local ratio = ratios.round(given)
+    local keep = noting(collected, function()
+      if ratio == 0 then return keepset.all(ctx.layers, ctx.kv_heads, ctx.tokens) end
+      if self.ratio_dependent then return self:order(ctx, options, ratio):cut(ratio) end
+      shared = shared or self:order(ctx, options)
+      return shared:cut(ratio)
+    end)
+    keep.press, keep.ratio = self:label(), ratio
+    out[i] = keep
+  end
+  for _, keep in ipairs(out) do
+    for i, note in ipairs(collected) do keep.notes[i] = note end
+  end
+  return out
+end
+
+--- The KeepSet at one ratio; see keeps().
+function Press:keep(ctx, ratio, options) return self:keeps(ctx, { ratio }, options)[1] end
+
+return setmetatable(M, { __call = function(_, ...) return M.new(...) end })

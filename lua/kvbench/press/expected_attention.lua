@@ -1,0 +1,39 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Expected attention: queries of a context are taken as Gaussian before RoPE, rotated by the mean rotation R of the positions
+-- to come; the attention a key k then expects is softmax over keys of  mu'Rk.. = (R mu).k / sqrt(d) + (R k)' C (R k) / 2d.
+-- R' is applied to the keys instead of to mean and covariance: there are fewer of them than there are query heads.
+local rotary = require "kvbench.rotary"
+
+return {
+  name = "expected_attention",
+  paper = "arXiv:2510.00636",
+  doc = "Keeps the keys that future queries are expected to attend to, weighted by the norm of their values.",
+  aliases = { ea = {} },
+  params = {
+    n_future_positions = { default = 512, min = 1, integer = true, doc = "positions after the context that R averages over" },
+    n_sink = { default = 4, min = 0, integer = true, doc = "first tokens: always kept, left out of the statistics" },
+    use_covariance = { default = true, doc = "use the queries' covariance beside their mean" },
+    use_vnorm = { default = true, doc = "multiply by the norm of the value" },
+    epsilon = { default = 0.0, min = 0, doc = "added before that product" },
+  },
+  needs = { queries = true },
+  score = function(self, ctx)
+    local sinks = self:at_most("n_sink", ctx.tokens - 1)
+    local n, d, group = ctx.tokens - sinks, ctx.head_dim, ctx.group_size
+    local queries = ctx.queries:slice(3, sinks + 1) -- [layers, heads, n, d]
+    local keys, values = ctx.keys:slice(3, sinks + 1), ctx.values:slice(3, sinks + 1)
+
+    local R = rotary.mean_matrix(ctx:rope(ctx.tokens, self.n_future_positions))
+    local rotated = keys:matmul(R):unsqueeze(3) -- [layers, kv_heads, 1, n, d], rows (R' k)'
+    local mean = queries:mean(3)
+    local logits = rotated:vecdot(mean:split_heads(group):unsqueeze(4)) / math.sqrt(d) -- [layers, kv_heads, group, n]
+    if self.use_covariance then
+      local centred = queries - mean:unsqueeze(3)
+      local covariance = centred:transpose():matmul(centred) / n
+      logits = logits + rotated:matmul(covariance:split_heads(group)):vecdot(rotated) / (2 * d)
+    end
+    local scores = logits:softmax(-1):mean(3)
+    if self.use_vnorm then scores = (scores + self.epsilon) * values:norm(-1) end
+    return scores:pad(sinks, 0, math.huge)
+  end,
+}
