@@ -59,10 +59,13 @@ kvb_status tok_added(kvb_tokenizer *t, int32_t id, const char *content, size_t n
         return KVB_E_MEMORY;
     t->added_flags[id] = flags;
     t->bpe.flags[id] |= (uint8_t)(TOKEN_ADDED | (special ? TOKEN_SPECIAL : 0));
-    if (!(flags & ADDED_NORMALIZED)) return tok_trie_add(&t->raw, content, n, id);
-    if (t->form == FORM_NONE) return tok_trie_add(&t->normalized, content, n, id);
-    KVB_TRY(tok_normalize(t->form, content, n, &t->segment));
-    return tok_trie_add(&t->normalized, t->segment.text.data, t->segment.text.n, id);
+    tok_trie *trie = flags & ADDED_NORMALIZED ? &t->normalized : &t->raw;
+    if (trie == &t->normalized && t->form != FORM_NONE) {
+        KVB_TRY(tok_normalize(t->form, content, n, &t->segment));
+        content = t->segment.text.data;
+        n = t->segment.text.n;
+    }
+    return tok_trie_add(trie, content, n, id, special);
 }
 
 kvb_status tok_check_holes(const kvb_tokenizer *t) {
@@ -78,9 +81,11 @@ kvb_status tok_check_holes(const kvb_tokenizer *t) {
 /* ---- encoding
  * -------------------------------------------------------------------------------------------------------- */
 
-/* Normalised [from, to) of the current segment to original bytes. Calls come in order of `from`. */
+/* Normalised [from, to) of the current segment to original bytes. Calls come nearly in order, so a cursor finds the
+ * edit. */
 static void to_original(kvb_tokenizer *t, int64_t from, int64_t to, int64_t *orig_from, int64_t *orig_to) {
     const tok_edit *e = t->edits;
+    while (t->edit_at > 0 && (int64_t)e[t->edit_at - 1].norm_to > from) t->edit_at--;
     while (t->edit_at < t->n_edits && (int64_t)e[t->edit_at].norm_to <= from) t->edit_at++;
     size_t i = t->edit_at;
     int64_t shift = i ? (int64_t)e[i - 1].orig_to - (int64_t)e[i - 1].norm_to : 0;
@@ -98,9 +103,17 @@ kvb_status tok_emit(kvb_tokenizer *t, int32_t id, int64_t from, int64_t to) {
         KVB_TRY(tok_grow((void **)&t->spans, &t->spans_room, 2 * t->n, 2, sizeof *t->spans));
     if (t->n_edits) to_original(t, from, to, &from, &to);
     t->ids[t->n] = id;
-    t->spans[2 * t->n] = (int32_t)(from + t->segment_from);
-    t->spans[2 * t->n + 1] = (int32_t)(to + t->segment_from);
+    t->spans[2 * t->n] = (int32_t)kvb_max64(from + t->segment_from, t->floor);
+    t->spans[2 * t->n + 1] = (int32_t)kvb_max64(to + t->segment_from, t->floor);
     t->n++;
+    return KVB_OK;
+}
+
+/* An added token, unless lstrip left nothing of it. */
+static kvb_status emit_added(kvb_tokenizer *t, tok_match m) {
+    if (m.to <= m.from) return KVB_OK;
+    KVB_TRY(tok_emit(t, m.id, (int64_t)m.from, (int64_t)m.to));
+    t->floor = t->spans[2 * t->n - 1];
     return KVB_OK;
 }
 
@@ -109,7 +122,7 @@ static kvb_status encode_normalized(kvb_tokenizer *t, const char *text, size_t n
     tok_match m;
     while (tok_added_next(t, &t->normalized, text, n, done, &at, parse_special, &m)) {
         if (m.from > done) KVB_TRY(tok_split(t, text + done, m.from - done, (int64_t)done));
-        KVB_TRY(tok_emit(t, m.id, (int64_t)m.from, (int64_t)m.to));
+        KVB_TRY(emit_added(t, m));
         done = m.to;
     }
     return done < n ? tok_split(t, text + done, n - done, (int64_t)done) : KVB_OK;
@@ -126,19 +139,15 @@ static kvb_status encode_segment(kvb_tokenizer *t, const char *text, size_t n, s
     return encode_normalized(t, t->segment.text.data, t->segment.text.n, parse_special);
 }
 
-static kvb_status emit_original(kvb_tokenizer *t, int32_t id, size_t from, size_t to) {
-    t->segment_from = (int64_t)from;
-    t->n_edits = 0;
-    return tok_emit(t, id, 0, (int64_t)(to - from));
-}
-
 /* A run of valid UTF-8 at `offset` of the original. */
 static kvb_status encode_run(kvb_tokenizer *t, const char *text, size_t n, size_t offset, bool parse_special) {
     size_t done = 0, at = 0;
     tok_match m;
     while (tok_added_next(t, &t->raw, text, n, done, &at, parse_special, &m)) {
         if (m.from > done) KVB_TRY(encode_segment(t, text + done, m.from - done, offset + done, parse_special));
-        KVB_TRY(emit_original(t, m.id, offset + m.from, offset + m.to));
+        t->segment_from = (int64_t)offset;
+        t->n_edits = 0;
+        KVB_TRY(emit_added(t, m));
         done = m.to;
     }
     return done < n ? encode_segment(t, text + done, n - done, offset + done, parse_special) : KVB_OK;
@@ -149,6 +158,7 @@ kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t byte
     if (bytes < 0 || bytes > INT32_MAX - 16)
         return kvb_fail(KVB_E_ARG, "cannot encode a text of %lld bytes: offsets are 32-bit", (long long)bytes);
     t->n = 0;
+    t->floor = 0;
     for (size_t i = 0, end = (size_t)bytes; i < end;) {
         size_t run = tok_utf8_valid_prefix(text + i, end - i);
         if (run) KVB_TRY(encode_run(t, text + i, run, i, parse_special != 0));

@@ -150,15 +150,19 @@ typedef struct tok_trie {
     int32_t first[256];
 } tok_trie;
 
-kvb_status tok_trie_add(tok_trie *trie, const char *bytes, size_t n, int32_t id);
+/* Of two tokens that normalise to the same bytes the first stays, unless `replace`. */
+kvb_status tok_trie_add(tok_trie *trie, const char *bytes, size_t n, int32_t id, bool replace);
 
 typedef struct tok_match {
     size_t from, to;
     int32_t id;
 } tok_match;
 
-/* The next added token at or after *at; false when there is none. *at becomes where to look on. `done` = end of the
- * last match. */
+/*
+ * The next added token at or after *at; false when there is none. *at becomes where to look on; `done` is where the
+ * last one ended. As in the reference, rstrip may take text in which a later token begins (it then starts before
+ * `done`), and lstrip may leave nothing of a token (to <= from: it is not emitted).
+ */
 bool tok_added_next(const struct kvb_tokenizer *t, const tok_trie *trie, const char *text, size_t n, size_t done,
                     size_t *at, bool parse_special, tok_match *out);
 
@@ -230,6 +234,7 @@ struct kvb_tokenizer {
     tok_normalized segment;
     int64_t segment_from; /* in the original */
     size_t edit_at;
+    int64_t floor; /* in the original: what an added token covers is not covered again */
     const tok_edit *edits;
     size_t n_edits;
     /* results */

@@ -7,7 +7,7 @@
  */
 #include "tokenizer.h"
 
-kvb_status tok_trie_add(tok_trie *trie, const char *bytes, size_t n, int32_t id) {
+kvb_status tok_trie_add(tok_trie *trie, const char *bytes, size_t n, int32_t id, bool replace) {
     KVB_TRY(tok_grow((void **)&trie->nodes, &trie->room, trie->n, n + 1, sizeof *trie->nodes));
     if (trie->n == 0) {
         trie->nodes[trie->n++] = (tok_node){-1, -1, -1, 0};
@@ -30,7 +30,7 @@ kvb_status tok_trie_add(tok_trie *trie, const char *bytes, size_t n, int32_t id)
         }
         at = child;
     }
-    trie->nodes[at].id = id;
+    if (trie->nodes[at].id < 0 || replace) trie->nodes[at].id = id;
     return KVB_OK;
 }
 
@@ -80,14 +80,15 @@ bool tok_added_next(const kvb_tokenizer *t, const tok_trie *trie, const char *te
             continue;
         }
         size_t from = i, to = end, start;
-        if (flags & ADDED_LSTRIP)
+        if (flags & ADDED_LSTRIP) {
             while (from > done && tok_is_space(code_before(text, from, &start))) from = start;
+            if (from < done) from = done;
+        }
         if (flags & ADDED_RSTRIP) {
             uint32_t code = 0;
-            for (size_t bytes; to < n && (bytes = tok_utf8_read(text + to, n - to, &code)) && tok_is_space(code);)
-                to += bytes;
+            for (size_t k; to < n && (k = tok_utf8_read(text + to, n - to, &code)) && tok_is_space(code);) to += k;
         }
-        *out = (tok_match){from < done ? done : from, to < done ? done : to, id};
+        *out = (tok_match){from, to, id};
         *at = end; /* not `to`: the reference searches on behind the token itself */
         return true;
     }

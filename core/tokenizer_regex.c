@@ -158,7 +158,8 @@ static kvb_status property(translation *t, bool in_class) {
     return put(t, "}");
 }
 
-#define WORD_CLASS "\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}"
+/* Oniguruma counts the Latin-1 superscripts and fractions, but no other numbers that are not digits. */
+#define WORD_CLASS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 /* An escape; t->i stands on the backslash. */
 static kvb_status escape(translation *t, bool in_class) {
@@ -208,6 +209,23 @@ static kvb_status escape(translation *t, bool in_class) {
     }
 }
 
+/* [:name:] inside a class; t->i stands on its bracket. PCRE2 means \p{L} by alpha, Oniguruma the Alphabetic property.
+ */
+static kvb_status posix_class(translation *t) {
+    static const char *const names[][2] = {
+        {"[:alpha:]", "\\p{Alphabetic}"},  {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"}, {"[:digit:]", "\\p{Nd}"},
+        {"[:space:]", "\\p{White_Space}"}, {"[:upper:]", "\\p{Uppercase}"},         {"[:lower:]", "\\p{Lowercase}"},
+        {"[:word:]", WORD_CLASS},          {"[:punct:]", "\\p{P}$+<=>^`|~"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t n = strlen(names[i][0]);
+        if (t->n - t->i < n || memcmp(t->pattern + t->i, names[i][0], n) != 0) continue;
+        t->i += n;
+        return put(t, names[i][1]);
+    }
+    return refuse(t, "an unknown [:class:]");
+}
+
 static kvb_status class(translation *t) {
     const char *p = t->pattern;
     KVB_TRY(put(t, "["));
@@ -224,11 +242,8 @@ static kvb_status class(translation *t) {
         }
         if (c == '&' && t->i + 1 < t->n && p[t->i + 1] == '&') return refuse(t, "class intersection (&&)");
         if (c == '[' && !(t->i + 1 < t->n && p[t->i + 1] == ':')) return refuse(t, "a class inside a class");
-        if (c == '[') { /* [:name:], the same in both */
-            const char *end = memchr(p + t->i, ']', t->n - t->i);
-            size_t bytes = end ? (size_t)(end - (p + t->i)) + 1 : t->n - t->i;
-            KVB_TRY(tok_bytes_add(t->out, p + t->i, bytes));
-            t->i += bytes;
+        if (c == '[') {
+            KVB_TRY(posix_class(t));
         } else if (c == '\\')
             KVB_TRY(escape(t, true));
         else {

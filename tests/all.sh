@@ -37,7 +37,7 @@ part() {
     else
         f=1 note=" (no closing line, exit status $status)"
     fi
-    if ((status != 0 && f == 0)); then f=1 note=" (exit status $status)"; fi
+    if ((status != 0 && f == 0 && (p > 0 || s == 0))); then f=1 note=" (exit status $status)"; fi
     if ((p + f + s == 0)); then f=1 note=" (nothing ran)"; fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     printf '%-44s %5d passed, %d failed, %d skipped  %3d s%s\n' "$name" "$p" "$f" "$s" $((SECONDS - from)) "$note"
@@ -45,7 +45,7 @@ part() {
         failures+=("$name")
         tail -n 200 "$log" | sed 's/^/    /'
     else
-        grep -aE '^skip ' "$log" | sed 's/^/    /'
+        grep -aE '^skip(ped)? ' "$log" | awk 'NR <= 2 {print "    " substr($0, 1, 110)} END {if (NR > 2) print "    ... and " NR - 2 " more"}'
     fi
 }
 
@@ -132,7 +132,7 @@ goldens() { # goldens FOLDER LABEL: every model, tokenizer file and answer set i
         name=${name%.jsonl}
         model=""
         for dir in "$root/tokenizer/$name" "${KVB_TOKENIZERS:-$root/../tokenizers}/$name"; do
-            [[ -f $dir/tokenizer.json ]] && model=$dir
+            [[ -f $dir/tokenizer.json || -f $dir/tokenizer.json.zst ]] && model=$dir
         done
         if [[ $name == smollm2 ]] && ((have_model)); then model=smollm2; fi
         if [[ -z $model ]]; then skip "$label/tokenizer/$name" "no tokenizer.json for it here"; continue; fi

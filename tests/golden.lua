@@ -13,7 +13,6 @@ local weights = require "kvbench.weights"
 
 local TENSOR_TOL = 1e-3   -- hidden, keys, values, logits
 local SCORE_REL, SCORE_MEDIAN = 1e-3, 1e-5
-local TIE = 1e-5          -- scores this close to the threshold may fall either way
 local GREEDY_MARGIN = 1e-3 -- relative to the largest logit: below it f32 may choose either token
 
 local tally = { passed = 0, failed = 0, skipped = 0 }
@@ -115,51 +114,17 @@ local function check_scores(scores, file, ctx)
   end
 end
 
-local function rank_position(scores, layer, head, token, ctx)
-  return ffi.cast("float *", scores.data)[(layer * ctx.kv_heads + head) * ctx.tokens + token]
-end
-
--- Equal but for tokens whose score ties with the smallest kept score of their head.
-local function check_kept(keep, kept, scores, ctx)
-  scores = scores and scores:contiguous()
-  for l = 0, ctx.layers - 1 do
-    for h = 0, ctx.kv_heads - 1 do
-      local threshold
-      for t = 0, ctx.tokens - 1 do
-        local expected = kept:kept(l, h, t)
-        if keep:kept(l, h, t) ~= expected then
-          local tied = false
-          if scores then
-            if not threshold then
-              threshold = math.huge
-              for j = 0, ctx.tokens - 1 do
-                if keep:kept(l, h, j) then threshold = math.min(threshold, rank_position(scores, l, h, j, ctx)) end
-              end
-            end
-            tied = math.abs(rank_position(scores, l, h, t, ctx) - threshold) <= TIE * math.abs(threshold)
-          end
-          if not tied then
-            fail("layer %d, KV head %d, token %d is %s, the reference %s it", l, h, t, expected and "evicted" or "kept",
-              expected and "keeps" or "evicts")
-          end
-        end
-      end
-    end
-  end
-end
-
 local function press_file(model, path)
   local file = weights.open(path)
   local spec, ratio = json.decode(file:meta "press"), tonumber(file:meta "ratio")
   local press, reason = kv.press.from_spec(spec)
   if not press then return nil, reason end
   local ctx = model:prefill(file:integers "ids", press.needs)
-  local scores = file:info "scores" and press:score(ctx, ratio)
-  if scores then check_scores(scores, file, ctx) end
+  if file:info "scores" and not press.rule.order_only then check_scores(press:score(ctx, ratio), file, ctx) end
   local keep = press:keep(ctx, ratio)
   if file:info "kept" then
     local reference = common.read_keep(file, "kept")
-    check_kept(keep, reference, scores, ctx)
+    common.check_kept(keep, reference, press, ctx, ratio)
     keep = reference
   end
   local question, answer = file:integers "question", file:integers "answer"

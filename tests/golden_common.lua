@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What the golden runners share: reading stored keep-sets.
+-- What the golden runners share: reading stored keep-sets and comparing ours with them.
 local ffi = require "ffi"
 local keepset = require "kvbench.keep"
 local tensor = require "kvbench.tensor"
 
 local M = {}
+
+local TIE = 1e-5 -- relative: scores this close may fall either way
 
 --- The KeepSet stored as a 0/1 tensor [layers, kv_heads, tokens] of a weight file.
 function M.read_keep(file, name)
@@ -13,6 +15,44 @@ function M.read_keep(file, name)
   local bytes = ffi.cast("uint8_t *", t.data)
   for i = 1, #bits do bytes[i - 1] = bits[i] end
   return keepset.from_bits(t)
+end
+
+--- An error unless the keep-sets are equal but for swaps of tokens whose scores tie (within TIE relative, or both forced): what ours keeps too many and what it
+-- keeps too few must have the same scores. Rules that spend one budget over all heads of a layer may swap between heads.
+function M.check_kept(keep, reference, press, ctx, ratio)
+  local extra, lacking, first = {}, {}, nil
+  local function compare_groups(where)
+    if #extra == 0 and #lacking == 0 then return end
+    local scored = press.rule.score and press or press.of
+    local scores = scored and scored.rule.score and scored:score(ctx, ratio):contiguous()
+    local function values(list)
+      local out = {}
+      for i, at in ipairs(list) do out[i] = ffi.cast("float *", scores.data)[at] end
+      table.sort(out)
+      return out
+    end
+    local tied = scores and #extra == #lacking
+    local a, b = tied and values(extra), tied and values(lacking)
+    for i = 1, tied and #a or 0 do tied = tied and (a[i] == b[i] or math.abs(a[i] - b[i]) <= TIE * math.abs(b[i])) end
+    if not tied then
+      error(("%s: %d tokens kept that the reference evicts, %d evicted that it keeps (first: %s)"):format(where, #extra, #lacking, first), 0)
+    end
+    extra, lacking, first = {}, {}, nil
+  end
+  for l = 0, ctx.layers - 1 do
+    for h = 0, ctx.kv_heads - 1 do
+      for t = 0, ctx.tokens - 1 do
+        local mine, theirs = keep:kept(l, h, t), reference:kept(l, h, t)
+        if mine ~= theirs then
+          local list = mine and extra or lacking
+          list[#list + 1] = (l * ctx.kv_heads + h) * ctx.tokens + t
+          first = first or ("KV head %d, token %d"):format(h, t)
+        end
+      end
+      if press.scope == "head" then compare_groups(("layer %d, KV head %d"):format(l, h)) end
+    end
+    compare_groups("layer " .. l)
+  end
 end
 
 return M

@@ -28,6 +28,7 @@ kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
   --version
   --help           this text; after the script's name: the script's parameters
 
+Ctrl-C stops a script and keeps what is finished; a second one ends it at once.
 KVBENCH_CACHE: where models are kept. KVB_TRACE=1: full tracebacks.]==]
 
 local function fail(status, message, ...)

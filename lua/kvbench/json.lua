@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- JSON: text to Lua tables through the C parser, and back with a stable key order (kvbench.json_encode).
 --
--- null becomes json.null (a table would otherwise lose the key), arrays carry the metatable json.array and empty objects
--- json.object, so that what was read is written back the same. Numbers are doubles. Duplicate keys are errors.
+-- null becomes json.null (a table would otherwise lose the key), arrays carry the metatable json.array and empty
+-- objects json.object, so that what was read is written back the same. Numbers are doubles. Duplicate keys are errors.
 local encoder = require "kvbench.json_encode"
 
 local M = { null = encoder.null, object = encoder.object, array = { array = true }, encode = encoder.encode }

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kv.model: opens a model by registry name, .gguf file or Hugging Face folder and fills the one decoder with it.
 --
--- What a family is stands in model/family.lua and arch/; where keys and tensors are, in model/from_hf.lua, from_gguf.lua
--- and plan.lua. Everything that can be wrong is found before the first weight is read. Methods that run the model
--- (prefill, batch, ...) come from context.lua.
+-- What a family is stands in model/family.lua and arch/; where keys and tensors are, in model/from_hf.lua,
+-- from_gguf.lua and plan.lua. Everything that can be wrong is found before the first weight is read. Methods that run
+-- the model (prefill, batch, ...) come from context.lua.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local options = require "kvbench.options"
@@ -19,7 +19,8 @@ local function choose_device(name)
   name = name or options.device or "auto"
   if name == "auto" or name == "cpu" then return "cpu", C.KVB_DEVICE_CPU end
   if name == "ref" then return "ref", C.KVB_DEVICE_REF end
-  if type(name) == "string" and name:find("^cuda") then error("this build has no CUDA backend yet -> use --device cpu", 0) end
+  if type(name) == "string" and name:find("^cuda") then error("this build has no CUDA backend yet -> use --device cpu",
+    0) end
   error(("device '%s' is unknown -> one of: auto, cpu, ref"):format(tostring(name)), 0)
 end
 
@@ -41,15 +42,14 @@ end
 
 local known_options = { device = true, dtype = true, threads = true }
 
---- The source of a model: everything about it but the weights (see model/from_hf.lua). The caller closes source.weights.
+--- The source of a model: everything about it but the weights (see model/from_hf.lua). The caller closes
+-- source.weights.
 function M.source(name_or_path)
   local path, name = registry.resolve(name_or_path)
   if C.kvb_path_kind(path) == 2 then return require("kvbench.model.from_hf").open(path, name) end
-  local file = path:match("[^/]+$") or path
-  if file:find("%.safetensors$") or file:find("%.json$") then
-    error(("'%s' is a part of a model folder -> give the folder that holds config.json"):format(path), 0)
-  end
-  return require("kvbench.model.from_gguf").open(path, name)
+  local source = not path:find("%.json$") and require("kvbench.model.from_gguf").open(path, name)
+  if source then return source end
+  error(("'%s' is a part of a model folder -> give the folder that holds config.json"):format(path), 0)
 end
 
 --- kvb_model_desc of a source for a device and dtype (enum values).
@@ -68,11 +68,11 @@ end
 --- The tokenizer of a source, or nil when it has none. One that knows more ids than the model has is an error.
 function M.tokenizer(source)
   if not source.has_tokenizer then return nil end
-  local tokenizer = require("kvbench.tokenizer").open(source.path, source.kind == "gguf" and source.weights.handle or nil)
-  local size = type(tokenizer.size) == "function" and tokenizer:size() or tokenizer.size
-  if size and size > source.desc.vocab then
-    error(("'%s': the tokenizer has %d tokens, the model %d -> vocabulary and weights are mixed up: take both from one model")
-      :format(source.path, size, source.desc.vocab), 0)
+  local tokenizer = require("kvbench.tokenizer").open(source.path, source.kind == "gguf" and source.weights.handle
+    or nil)
+  if tokenizer.size > source.desc.vocab then
+    error(("'%s': the tokenizer has %d tokens, the model %d -> take vocabulary and weights from one model")
+      :format(source.path, tokenizer.size, source.desc.vocab), 0)
   end
   return tokenizer
 end
@@ -89,7 +89,8 @@ Model.__index = function(self, key)
 end
 
 Model.__tostring = function(self)
-  return ("model %s (%s, %d layers, %d parameters, %s, %s)"):format(self.name, self.family, self.layers, self.parameters,
+  return ("model %s (%s, %d layers, %d parameters, %s, %s)"):format(self.name, self.family, self.layers,
+    self.parameters,
     self.dtype, self.tier)
 end
 
@@ -114,7 +115,8 @@ local function load_weights(handle, source, steps)
     check(C.kvb_model_load(handle, step.slot, step.layer, source.weights.handle, step.index, interleaved))
     if C.kvb_cancelled() ~= 0 then error("loading '" .. source.path .. "' was interrupted", 0) end
     if not bar and C.kvb_time() - started > 1 and C.kvb_terminal_width(2) > 0 then
-      bar = require("kvbench.progress").new { label = "loading " .. source.name, total = #steps, unit = "tensors", done = i }
+      bar = require("kvbench.progress").new { label = "loading " .. source.name, total = #steps, unit = "tensors",
+        done = i }
     end
     if bar then bar:update(i) end
   end
@@ -128,14 +130,24 @@ local function list_of_buckets(handle)
   return list
 end
 
-local function stop_ids_of(source)
-  local ids = {}
-  for _, id in ipairs(source.stop_ids) do
+--- Tokens that end an answer: what the files say; what the tokenizer recognises as the end of a turn is added for GGUF
+-- files, which have no generation_config.json, and where nothing is said.
+function M.stop_ids(source, tokenizer)
+  local ids, seen = {}, {}
+  local function add(list)
+    for _, id in ipairs(list) do
+      if not seen[id] then ids[#ids + 1] = id end
+      seen[id] = true
+    end
+  end
+  add(source.stop_ids)
+  if tokenizer and (source.kind == "gguf" or #ids == 0) then add(tokenizer.stop_ids) end
+  for _, id in ipairs(ids) do
     if type(id) ~= "number" or id < 0 or id >= source.desc.vocab or id ~= math.floor(id) then
-      error(("'%s': stop token %s is outside the vocabulary of %d -> correct eos_token_id"):format(source.path, tostring(id),
+      error(("'%s': stop token %s is outside the vocabulary of %d -> correct eos_token_id"):format(source.path,
+        tostring(id),
         source.desc.vocab), 0)
     end
-    ids[#ids + 1] = id
   end
   return ids
 end
@@ -144,7 +156,8 @@ local function new_model(source, opts)
   local steps = require("kvbench.model.plan").of(source)
   local device_name, device = choose_device(opts.device)
   local dtype_name, dtype = choose_dtype(opts.dtype, device_name, source.desc.head_dim)
-  local stop_ids, tokenizer = stop_ids_of(source), M.tokenizer(source)
+  local tokenizer = M.tokenizer(source)
+  local stop_ids = M.stop_ids(source, tokenizer)
   local out = ffi.new("kvb_model *[1]")
   check(C.kvb_model_new(M.description(source, device, dtype), out))
   local handle = ffi.gc(out[0], C.kvb_model_free)
@@ -166,9 +179,10 @@ end
 -- opts: device "auto"|"cpu"|"ref", dtype "auto"|"f32"|"bf16" (auto: bf16 where the CPU has bf16 matrix units), threads;
 -- what is not given is taken from kvbench's own command line. Fields of the model:
 --   name, path, kind ("gguf"|"hf"), family, hash (hex, over weights and configuration), device, dtype, tier, buckets
---   layers, hidden, heads, kv_heads, group_size, head_dim, ffn, vocab, max_positions, norm_eps, tied_embeddings, rope_scaling
---   parameters, bytes (of the weights in memory), tensor_types ({type, tensors, bytes} as stored)
---   tokenizer (or nil: ids in, ids out), stop_ids, chat_template (the file's own text or nil), chat (template name, "none")
+--   layers, hidden, heads, kv_heads, group_size, head_dim, ffn, vocab, max_positions, norm_eps
+--   tied_embeddings, rope_scaling ({kind, theta, factor, ...}), tensor_types ({{type, tensors, bytes}...} as stored)
+--   parameters, bytes (of the weights in memory), tokenizer (or nil: ids in, ids out), stop_ids
+--   chat_template (the file's own text or nil), chat (name of the template in kvbench.prompt.chat, "none" if unknown)
 function M.load(name_or_path, opts)
   opts = opts or {}
   for key in pairs(opts) do

@@ -52,10 +52,10 @@ end
 --- The scores of all layers, block by block, temporaries freed after each. Not in any scope of the caller's.
 function M.scores(press, ctx, ratio)
   local step = press.scope == "model" and ctx.layers or view.layers_at_once(ctx)
-  local out
+  local out, shared = nil, view.shared(ctx)
   for first = 1, ctx.layers, step do
     local count = math.min(step, ctx.layers - first + 1)
-    local block = tensor.scope(M.checked_score, press, view.block(ctx, first, count), ratio)
+    local block = tensor.scope(M.checked_score, press, view.block(ctx, first, count, shared), ratio)
     if count == ctx.layers then return block end
     out = out or tensor.zeros(ctx.layers, ctx.kv_heads, ctx.tokens)
     out:narrow(1, first, count):copy_(block)

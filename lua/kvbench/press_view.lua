@@ -28,19 +28,49 @@ function View.__index(view, key)
   end
 end
 
---- Layers first .. first + count - 1 (counted from 1 within ctx) of a context, with the same interface.
-function M.block(ctx, first, count)
-  local view = { of = ctx, block_first = first, layers = count, layer_first = (ctx.layer_first or 0) + first - 1 }
-  view.select = function(_, from, to)
-    return M.block(tensor.outside(function() return ctx:select(from, to) end), first, count)
-  end
-  return setmetatable(view, View)
+-- What the blocks of one context share while it is being scored: results of once(), and the same for its parts.
+local function new_shared(ctx, token_first, seed)
+  if seed == nil then seed = ctx.seed end
+  if seed == nil and ctx.ids then seed = table.concat(ctx.ids, " ") end
+  return { made = {}, parts = {}, token_first = token_first, seed = seed or 0 }
 end
+
+local function once(view, key, fn)
+  local made = rawget(view, "shared").made
+  if made[key] == nil then made[key] = tensor.outside(tensor.scope, fn) end
+  return made[key]
+end
+
+local function part_of(view, from, to)
+  local shared, key = rawget(view, "shared"), from .. ":" .. to
+  local part = shared.parts[key]
+  if not part then
+    local ctx = rawget(view, "of")
+    part = { ctx = tensor.outside(function() return ctx:select(from, to) end) }
+    part.shared = new_shared(part.ctx, shared.token_first + from, shared.seed)
+    shared.parts[key] = part
+  end
+  return M.block(part.ctx, rawget(view, "block_first"), view.layers, part.shared)
+end
+
+--- Layers first .. first + count - 1 (counted from 1 within ctx) of a context, with the same interface, and
+---   ctx:once(key, fn)   what fn() returned the first time it was asked for: for what is the same in every layer
+---   ctx.seed            the context's own seed, or its token ids
+---   ctx.token_first     where this part of the context starts (0 for a whole one)
+--- shared: from M.shared(ctx), the same for all blocks of a context.
+function M.block(ctx, first, count, shared)
+  return setmetatable({
+    of = ctx, block_first = first, layers = count, layer_first = (ctx.layer_first or 0) + first - 1, shared = shared,
+    seed = shared.seed, token_first = shared.token_first, once = once, select = part_of,
+  }, View)
+end
+
+function M.shared(ctx) return new_shared(ctx, ctx.token_first or 0) end
 
 --- How many layers to score at once, so that one tensor of all query heads takes about 1 MiB.
 function M.layers_at_once(ctx)
   local bytes = 4 * (ctx.heads or ctx.kv_heads) * ctx.tokens * (ctx.head_dim or 64)
-  return math.max(1, math.min(ctx.layers, math.floor(2 ^ 26 / bytes)))
+  return math.max(1, math.min(ctx.layers, math.floor(2 ^ 20 / bytes)))
 end
 
 return M

@@ -92,7 +92,8 @@ end
 -- Returns {context, passage_span, list_span or nil, suffix = function(question), stop, style, regime, template, bos,
 -- examples, map_span}:
 -- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of
--- `context`; bos says that the context already begins with the begin-of-text token. In "aware_one" suffix ignores its argument.
+-- `context`; bos says that the context already begins with the begin-of-text token. In "aware_one" suffix ignores
+-- its argument.
 -- examples are the worked ones, for recognising answers that copy them ({} in the paper's style).
 -- Text that a tokenizer would read as a special token is broken up wherever it comes from data.
 function M.render(name, record, opt)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A weight file in Lua: .gguf, .safetensors, or a .safetensors.index.json with its shards. Tensors by name, metadata by key.
+-- A weight file in Lua: .gguf, .safetensors, or a .safetensors.index.json with its shards. Tensors by name, metadata by
+-- key.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local C, check = library.C, library.check
@@ -32,8 +33,8 @@ function Weights:close()
   C.kvb_weights_free(ffi.gc(handle, nil))
 end
 
---- {name, type, shape = {outermost first}, elements, bytes, index} of a tensor by 0-based index or by name; nil when there
--- is no such name.
+--- {name, type, shape = {outermost first}, elements, bytes, index} of a tensor by 0-based index or by name; nil when
+-- there is no such name.
 function Weights:info(which)
   local index = which
   if type(which) == "string" then
@@ -90,7 +91,8 @@ function Weights:meta_count(key) return tonumber(C.kvb_weights_meta_count(self.h
 function Weights:meta(key, index)
   index = index or 0
   if index >= self:meta_count(key) then return nil end
-  if C.kvb_weights_meta_is_string(self.handle, key) == 0 then return C.kvb_weights_meta_number(self.handle, key, index) end
+  if C.kvb_weights_meta_is_string(self.handle, key) == 0 then return C.kvb_weights_meta_number(self.handle, key,
+    index) end
   local bytes = ffi.new("int64_t[1]")
   local text = C.kvb_weights_meta_string(self.handle, key, index, bytes)
   return ffi.string(text, bytes[0])
@@ -99,7 +101,8 @@ end
 --- All metadata keys in file order.
 function Weights:meta_keys()
   local keys = {}
-  for i = 0, C.kvb_weights_meta_keys(self.handle) - 1 do keys[i + 1] = ffi.string(C.kvb_weights_meta_key(self.handle, i)) end
+  for i = 0, C.kvb_weights_meta_keys(self.handle) - 1 do keys[i + 1] = ffi.string(C.kvb_weights_meta_key(self.handle,
+    i)) end
   return keys
 end
 

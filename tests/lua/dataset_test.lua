@@ -62,7 +62,9 @@ end)
 
 t.case("the records are these bytes", function()
   local pinned = {
-    base = "edab32296c085a7f40062ca83125ac0258c80c2ded1e163d3daa2d99ece26a96", knowledge = "c8dadf961f884d00da08bc62bd8d1d30177a56be3a7738537d6e34da603051b1", coreference = "0e7fa98e4437a22e46e0f30b17b0cef567e5e9f7337adf2e65127e65e88f5121",
+    base = "edab32296c085a7f40062ca83125ac0258c80c2ded1e163d3daa2d99ece26a96",
+    knowledge = "c8dadf961f884d00da08bc62bd8d1d30177a56be3a7738537d6e34da603051b1",
+    coreference = "0e7fa98e4437a22e46e0f30b17b0cef567e5e9f7337adf2e65127e65e88f5121",
   }
   for _, name in ipairs(tasks) do t.eq(dataset(name, { size = 25, seed = "A" }).hash, pinned[name], name) end
 end)

@@ -49,7 +49,8 @@ end)
 t.case("bad text is one line with the place", function()
   for text, pattern in pairs {
     [""] = "conf.json: not valid JSON", ["{"] = "line 1", ['{"a":1,}'] = "not valid", ["[1] x"] = "not valid",
-    ['{"a":1,"a":2}'] = "duplicate", ['"\255"'] = "unable to decode byte 0xff", ["[1e999]"] = "overflow", ["nul"] = "not valid",
+    ['{"a":1,"a":2}'] = "duplicate", ['"\255"'] = "unable to decode byte 0xff", ["[1e999]"] = "overflow",
+      ["nul"] = "not valid",
     ['\n\n"a\nb"'] = "line 3",
   } do
     local message = t.fails(function() json.decode(text, "conf.json") end, pattern)

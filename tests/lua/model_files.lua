@@ -11,7 +11,8 @@ local M = {}
 
 local HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FFN, VOCAB, LAYERS = 32, 4, 2, 8, 48, 40, 2
 
---- config.json of the tiny model as a table; `changes` are merged in (json.null and false count, M.absent removes a key).
+--- config.json of the tiny model as a table; `changes` are merged in (json.null and false count, M.absent removes a
+-- key).
 M.absent = {}
 function M.config(changes)
   local config = {
@@ -32,7 +33,8 @@ local function layout(opt)
   local function add(hf, gguf, ...) list[#list + 1] = { hf = hf, gguf = gguf, shape = { ... } } end
   add("model.embed_tokens.weight", "token_embd.weight", VOCAB, HIDDEN)
   for l = 0, LAYERS - 1 do
-    local function layer(hf, gguf, ...) add(("model.layers.%d.%s"):format(l, hf), ("blk.%d.%s"):format(l, gguf), ...) end
+    local function layer(hf, gguf, ...) add(("model.layers.%d.%s"):format(l, hf), ("blk.%d.%s"):format(l, gguf),
+      ...) end
     layer("input_layernorm.weight", "attn_norm.weight", HIDDEN)
     layer("self_attn.q_proj.weight", "attn_q.weight", q, HIDDEN)
     layer("self_attn.k_proj.weight", "attn_k.weight", kv, HIDDEN)
@@ -142,7 +144,8 @@ function M.gguf(path, opt)
   opt = opt or {}
   local a = opt.architecture or "llama"
   local meta = {
-    { "general.architecture", "string", a }, { a .. ".block_count", "u32", LAYERS }, { a .. ".context_length", "u32", 512 },
+    { "general.architecture", "string", a }, { a .. ".block_count", "u32", LAYERS },
+      { a .. ".context_length", "u32", 512 },
     { a .. ".embedding_length", "u32", HIDDEN }, { a .. ".feed_forward_length", "u32", FFN },
     { a .. ".attention.head_count", "u32", HEADS }, { a .. ".attention.head_count_kv", "u32", KV_HEADS },
     { a .. ".attention.layer_norm_rms_epsilon", "f32", 1e-5 }, { a .. ".rope.freq_base", "f32", 10000 },
@@ -153,13 +156,15 @@ function M.gguf(path, opt)
     if entry[3] ~= nil then meta[#meta + 1] = entry end
   end
   local list = tensors(opt, "gguf")
-  if opt.factors then list[#list + 1] = { gguf = "rope_freqs.weight", hf = "rope_freqs.weight", shape = { #opt.factors } } end
+  if opt.factors then list[#list + 1] = { gguf = "rope_freqs.weight", hf = "rope_freqs.weight",
+    shape = { #opt.factors } } end
   local head, data, at = { "GGUF", u32(3), u64(#list), u64(#meta) }, {}, 0
   for _, m in ipairs(meta) do head[#head + 1] = text_value(m[1]) .. encoders[m[2]](m[3]) end
   for _, t in ipairs(list) do
     local v, n = values_of(t.hf, t.shape)
     if t.gguf == "rope_freqs.weight" then v = ffi.new("float[?]", n, opt.factors) end
-    if opt.permuted ~= false and (t.gguf:find("attn_q%.") or t.gguf:find("attn_k%.")) then v = permute(v, t.shape, HEAD_DIM) end
+    if opt.permuted ~= false and (t.gguf:find("attn_q%.") or t.gguf:find("attn_k%.")) then v = permute(v, t.shape,
+      HEAD_DIM) end
     local dims = {}
     for i = #t.shape, 1, -1 do dims[#dims + 1] = u64(t.shape[i]) end
     head[#head + 1] = text_value(t.gguf) .. u32(#t.shape) .. table.concat(dims) .. u32(0) .. u64(at)

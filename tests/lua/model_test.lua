@@ -102,11 +102,13 @@ t.case("RoPE: both layouts of config.json and both keys mean the same", function
   local scaled = hf_logits { config = { rope_scaling = with(LLAMA3, { rope_type = "llama3" }) } }
   t.ok(differ(scaled, plain))
   t.eq(hf_logits { config = { rope_scaling = with(LLAMA3, { type = "llama3" }) } }, scaled)
-  t.eq(hf_logits { config = with(absent, { rope_parameters = with(LLAMA3, { rope_type = "llama3", rope_theta = 10000 }) }) }, scaled)
+  t.eq(hf_logits { config = with(absent, { rope_parameters = with(LLAMA3, { rope_type = "llama3",
+    rope_theta = 10000 }) }) }, scaled)
   local linear = hf_logits { config = { rope_scaling = { type = "linear", factor = 4 } } }
   t.ok(differ(linear, plain) and differ(linear, scaled))
   t.eq(gguf_logits { factors = { 4, 4, 4, 4 } }, linear)
-  t.eq(gguf_logits { meta = { { "llama.rope.scaling.type", "string", "linear" }, { "llama.rope.scaling.factor", "f32", 4 } } }, linear)
+  t.eq(gguf_logits { meta = { { "llama.rope.scaling.type", "string", "linear" }, { "llama.rope.scaling.factor", "f32",
+    4 } } }, linear)
   t.eq(gguf_logits { factors = { 1, 1, 1, 1 } }, plain)
 end)
 
@@ -119,10 +121,12 @@ t.case("RoPE: llama3 scaling is recognised in GGUF's frequency factors", functio
   -- Llama-3.2-1B's rope_freqs.weight, computed in float32 by the converter's formula
   local published = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1.65132928, 3.29226279, 9.66673088 }
   for i = 19, 32 do published[i] = 32 end
-  t.eq(rope.from_factors(published, 500000, "test"), { kind = "llama3", theta = 500000, factor = 32, low_freq = 1, high_freq = 4,
+  t.eq(rope.from_factors(published, 500000, "test"), { kind = "llama3", theta = 500000, factor = 32, low_freq = 1,
+    high_freq = 4,
     original_positions = 8192 })
   published[16] = 1.7
-  t.fails(function() rope.from_factors(published, 500000, "test") end, "test: the 32 factors of rope_freqs.weight %(1 to 32%) fit neither")
+  t.fails(function() rope.from_factors(published, 500000, "test") end,
+    "test: the 32 factors of rope_freqs.weight %(1 to 32%) fit neither")
 end)
 
 t.case("what config.json asks for and the decoder lacks is refused", function()
@@ -139,14 +143,15 @@ t.case("what config.json asks for and the decoder lacks is refused", function()
     { { model_type = "qwen2", use_sliding_window = true, sliding_window = 64 }, "sliding%-window" },
     { { layer_types = { "full_attention", "sliding_attention" } }, "attention of type 'sliding_attention'" },
     { { quantization_config = { quant_method = "gptq" } }, "method 'gptq'" },
-    { { model_type = "gemma3_text" }, "model type 'gemma3_text' is not supported %-> supported are llama, mistral, qwen2, qwen3" },
+    { { model_type = "gemma3_text" }, "'gemma3_text' is not supported %-> supported are llama, mistral, qwen2, qwen3" },
     { { model_type = files.absent }, "model_type is missing" },
-    { { hidden_size = files.absent }, "hidden_size is missing" }, { { num_hidden_layers = 1.5 }, "num_hidden_layers is 1.5" },
+    { { hidden_size = files.absent }, "hidden_size is missing" }, { { num_hidden_layers = 1.5 },
+      "num_hidden_layers is 1.5" },
     { { num_hidden_layers = "2" }, "num_hidden_layers is 2, expected a whole number" },
     { { vocab_size = -1 }, "vocab_size is %-1" }, { { rms_norm_eps = files.absent }, "rms_norm_eps is missing" },
     { { head_dim = files.absent, num_attention_heads = 5, num_key_value_heads = 5 }, "head_dim is 6.4" },
-    { { num_key_value_heads = 3 }, "tensor 'model.layers.0.self_attn.k_proj.weight' is %[16, 32%], the configuration asks for %[24, 32%]" },
-    { { vocab_size = 50 }, "is %[40, 32%], the configuration asks for %[50, 32%] %-> vocabulary and weights are mixed up" },
+    { { num_key_value_heads = 3 }, "'model.layers.0.self_attn.k_proj.weight' is %[16, 32%], .* asks for %[24, 32%]" },
+    { { vocab_size = 50 }, "is %[40, 32%], .* asks for %[50, 32%] %-> vocabulary and weights are mixed up" },
     { { num_hidden_layers = 3 }, "tensor 'model.layers.2.input_layernorm.weight' is missing" },
     { { num_hidden_layers = 1 }, "'model.layers.1.input_layernorm.weight' has no place in family llama with 1 layers" },
     { { eos_token_id = { 2, 40 } }, "stop token 40 is outside the vocabulary of 40" },
@@ -180,9 +185,11 @@ t.case("tensors: missing, misshapen, left over", function()
   t.fails(function() load_hf { drop = { ["lm_head.weight"] = true } } end, "tensor 'lm_head.weight' is missing")
   t.fails(function() load_hf { reshape = { ["model.layers.1.mlp.up_proj.weight"] = { 48, 31 } } } end,
     "'model.layers.1.mlp.up_proj.weight' is %[48, 31%], the configuration asks for %[48, 32%]")
-  t.fails(function() load_hf { qkv_bias = true } end, "'model.layers.%d.self_attn.%a_proj.bias' has no place in family llama")
+  t.fails(function() load_hf { qkv_bias = true } end,
+    "'model.layers.%d.self_attn.%a_proj.bias' has no place in family llama")
   local plain = hf_logits { tied = true }
-  t.eq(hf_logits { tied = true, add = { ["lm_head.weight"] = { 40, 32 } } }, plain, "a tied model ignores a stored head")
+  t.eq(hf_logits { tied = true, add = { ["lm_head.weight"] = { 40, 32 } } }, plain,
+    "a tied model ignores a stored head")
   t.eq(hf_logits { tied = true, add = { ["model.layers.0.self_attn.rotary_emb.inv_freq"] = { 4 } } }, plain)
 end)
 
@@ -191,6 +198,8 @@ t.case("paths: nearest name, folders, parts of a model", function()
   t.fails(function() model.load "/nowhere/model.gguf" end, "no model '/nowhere/model.gguf'")
   t.fails(function() model.load(here) end, "is a folder without config.json")
   t.fails(function() model.load(here .. "/model_test.lua") end, "neither a GGUF nor a safetensors file")
+  t.fails(function() model.load(here .. "/../golden/gguf") end, "give the file in it: '.*/golden/gguf/meta.gguf'")
+  t.fails(function() model.load(here .. "/../golden/gguf/meta.gguf") end, "model type 'none' is not supported")
   t.fails(function() model.load "" end, "empty text")
   t.fails(function() model.load(nil) end, "got nil")
   load_hf {}:close()
@@ -246,7 +255,8 @@ end)
 t.case("info agrees with load and reads no weights", function()
   local m = load_hf({}, { device = "ref" }) -- the reference packs without padding
   local info = model.info(base)
-  t.eq({ info.parameters, info.bytes_f32, info.family, info.layers, info.group_size }, { m.parameters, m.bytes, "llama", 2, 2 })
+  t.eq({ info.parameters, info.bytes_f32, info.family, info.layers, info.group_size },
+    { m.parameters, m.bytes, "llama", 2, 2 })
   t.eq(info.cache_bytes_f32, 2 * 2 * 8 * 2 * 4)
   m:close()
   local page = tostring(info)
@@ -254,6 +264,27 @@ t.case("info agrees with load and reads no weights", function()
     t.ok(page:find(part), "missing in the page: " .. part .. "\n" .. page)
   end
   t.fails(function() files.hf(base, { config = { num_hidden_layers = 3 } }) model.info(base) end, "is missing")
+end)
+
+-- A byte-level BPE tokenizer of n one-letter tokens without merges.
+local function tokenizer_json(n)
+  local vocab = {}
+  for i = 0, n - 1 do vocab[string.char(33 + i)] = i end
+  return json.encode {
+    version = "1.0", added_tokens = {}, model = { type = "BPE", vocab = vocab, merges = {} },
+    pre_tokenizer = { type = "ByteLevel", add_prefix_space = false, trim_offsets = true, use_regex = true },
+    decoder = { type = "ByteLevel", add_prefix_space = true, trim_offsets = true, use_regex = true },
+  }
+end
+
+t.case("a tokenizer in the folder is used; one that is larger than the model is refused", function()
+  local m = load_hf { files = { ["tokenizer.json"] = tokenizer_json(40) } }
+  t.eq(m.tokenizer.size, 40)
+  t.eq(m:ids "#!", { 2, 0 })
+  m:close()
+  t.ok(tostring(model.info(base)):find "tokenizer +byte")
+  t.fails(function() load_hf { files = { ["tokenizer.json"] = tokenizer_json(41) } } end,
+    "the tokenizer has 41 tokens, the model 40 %-> take vocabulary and weights from one model")
 end)
 
 t.case("chat templates: where transformers puts them", function()

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_json.c - the JSON verbs of the header: kinds, order, NUL, and refusals. */
 #include "internal.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 static kvb_json *parse(const char *text) {
     kvb_json *v = NULL;

@@ -5,7 +5,6 @@
  * compared with ldexp over all 65,536 patterns; hostile files are built here byte by byte.
  */
 #include "weights.h"
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +12,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 /* ---- building files ----------------------------------------------------------------------------------------- */
 

@@ -24,19 +24,35 @@ function M.find(name)
   end
 end
 
---- Names of all task files, sorted. Plain Lua cannot list a folder, so `ls` does.
+-- Names in a folder, by the C library inside kvbench and by `ls` in a plain Lua.
+local function entries(root)
+  local ok, library = pcall(require, "kvbench.ffi")
+  local names = {}
+  if ok then
+    local ffi = require "ffi"
+    local out = ffi.new "const char *[1]"
+    if library.C.kvb_path_kind(root) ~= 2 then return names end
+    library.check(library.C.kvb_dir_list(root, out))
+    for name in ffi.string(out[0]):gmatch("[^\n]+") do names[#names + 1] = name end
+    return names
+  end
+  local pipe = io.popen("ls -1 '" .. root:gsub("'", "'\\''") .. "' 2>/dev/null")
+  for name in pipe:lines() do names[#names + 1] = name end
+  pipe:close()
+  return names
+end
+
+--- Names of all task files, sorted.
 function M.tasks()
   local seen, names = {}, {}
   for _, root in ipairs(M.roots()) do
-    local pipe = io.popen("ls -1 '" .. root:gsub("'", "'\\''") .. "' 2>/dev/null")
-    for line in pipe and pipe:lines() or function() end do
-      local name = line:match("^([%w_-]+)%.lua$")
+    for _, entry in ipairs(entries(root)) do
+      local name = entry:match("^([%w_-]+)%.lua$")
       if name and not seen[name] then
         seen[name] = true
         names[#names + 1] = name
       end
     end
-    if pipe then pipe:close() end
   end
   table.sort(names)
   return names

@@ -211,10 +211,13 @@ Sommelier]]
 
 M.university_cities = list [[Daegu Tianjin Shanghai Nairobi Lisbon Oslo Dublin Leeds Quito Havana Kyoto Busan Hanoi
   Delhi Madras
-  Lagos Accra Tunis Cairo Ankara Sofia Riga Vilnius Krakow Prague Vienna Zurich Geneva Milan Lyon Madrid Boston Denver Austin
-  Ottawa Perth Sydney Auckland Santos Lima Bogota Managua Kingston Nassau Dakar Kigali Lusaka Maputo Colombo Jakarta
+  Lagos Accra Tunis Cairo Ankara Sofia Riga Vilnius Krakow Prague Vienna Zurich Geneva Milan Lyon Madrid Boston Denver
+  Austin Ottawa Perth Sydney Auckland Santos Lima Bogota Managua Kingston Nassau Dakar Kigali Lusaka Maputo Colombo
+  Jakarta
   Manila]]
-M.university_words = list "Global Harbor Northern Pacific Central Metropolitan Coastal National Highland Royal Valley Lakeside"
+M.university_words = list [[
+  Global Harbor Northern Pacific Central Metropolitan Coastal National Highland Royal Valley
+  Lakeside]]
 M.university_fields = lines [[
 Science University
 Maritime University

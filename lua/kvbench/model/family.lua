@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What a model family is: one table in lua/kvbench/arch/, found by scanning that folder. It names configuration keys and
--- tensors in both worlds (Hugging Face, GGUF) and switches of the one decoder in C. Whatever a family does not declare is
--- as in the LLaMA layout below; see docs/arch.md.
+-- What a model family is: one table in lua/kvbench/arch/, found by scanning that folder. It names configuration keys
+-- and tensors in both worlds (Hugging Face, GGUF) and switches of the one decoder in C. Whatever a family does not
+-- declare is as in the LLaMA layout below; see docs/arch.md.
 local C = require("kvbench.ffi").C
 local ffi = require "ffi"
 local paths = require "kvbench.paths"
@@ -12,20 +12,21 @@ local M = {}
 --- Field of kvb_model_desc -> key in config.json, and key below "<architecture>." in GGUF metadata.
 M.config_keys = {
   hf = {
-    layers = "num_hidden_layers", hidden = "hidden_size", heads = "num_attention_heads", kv_heads = "num_key_value_heads",
-    head_dim = "head_dim", ffn = "intermediate_size", vocab = "vocab_size", max_positions = "max_position_embeddings",
-    norm_eps = "rms_norm_eps",
+    layers = "num_hidden_layers", hidden = "hidden_size", ffn = "intermediate_size", vocab = "vocab_size",
+    heads = "num_attention_heads", kv_heads = "num_key_value_heads", head_dim = "head_dim",
+    max_positions = "max_position_embeddings", norm_eps = "rms_norm_eps",
   },
   gguf = {
-    layers = "block_count", hidden = "embedding_length", heads = "attention.head_count", kv_heads = "attention.head_count_kv",
-    head_dim = "attention.key_length", ffn = "feed_forward_length", max_positions = "context_length",
-    norm_eps = "attention.layer_norm_rms_epsilon",
+    layers = "block_count", hidden = "embedding_length", ffn = "feed_forward_length",
+    heads = "attention.head_count", kv_heads = "attention.head_count_kv", head_dim = "attention.key_length",
+    max_positions = "context_length", norm_eps = "attention.layer_norm_rms_epsilon",
   },
 }
 
 -- slot = { kvb_weight_slot, names, shape in terms of the description, when } ; %d is the layer.
 local function slot(id, hf, gguf, rows, columns, only_with)
-  return { id = id, hf = hf, gguf = gguf, rows = rows, columns = columns, only_with = only_with, layered = hf:find("%%d") ~= nil }
+  return { id = id, hf = hf, gguf = gguf, rows = rows, columns = columns, only_with = only_with,
+    layered = hf:find("%%d") ~= nil }
 end
 
 local L, B = "model.layers.%d.", "blk.%d."
@@ -110,7 +111,8 @@ function M.find(field, value, where)
   table.sort(known)
   local near = text.nearest(tostring(value), known)
   error(("%s: model type '%s' is not supported -> supported are %s%s"):format(where, tostring(value),
-    table.concat(known, ", "), near and "; this one may need only a table in lua/kvbench/arch/, see docs/arch.md" or ""), 0)
+    table.concat(known, ", "), near and "; this one may need only a table in lua/kvbench/arch/, see docs/arch.md"
+      or ""), 0)
 end
 
 return M

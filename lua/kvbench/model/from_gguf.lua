@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A GGUF file: the same source table as from_hf makes, from metadata keys "<architecture>.*" and the tensors' own shapes.
+-- A GGUF file: the same source table as from_hf makes, from metadata keys "<architecture>.*" and the tensors' own
+-- shapes.
 local families = require "kvbench.model.family"
 local rope = require "kvbench.model.rope"
 local weights = require "kvbench.weights"
 
 local M = {}
 
--- A key's one value. Some files give a number per layer: all equal is the same as one, anything else is another decoder.
+-- A key's one value. Some files give a number per layer: all equal is the same as one, anything else is another
+-- decoder.
 local function scalar(file, key)
   local first = file:meta(key)
   for i = 1, file:meta_count(key) - 1 do
@@ -39,7 +41,8 @@ local function check_features(get, d, where, architecture)
   for _, key in ipairs { "attention.value_length", "rope.dimension_count" } do
     local value = get(key)
     if value and value ~= d.head_dim then
-      error(("%s: %s.%s is %g, but the heads have %g channels, which is not supported"):format(where, architecture, key, value,
+      error(("%s: %s.%s is %g, but the heads have %g channels, which is not supported"):format(where, architecture,
+        key, value,
         d.head_dim), 0)
     end
   end
@@ -56,7 +59,8 @@ local function read_fields(file, family, get, where, architecture)
   for _, field in ipairs { "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "max_positions" } do
     local v = d[field]
     if type(v) ~= "number" or v < 1 or v ~= math.floor(v) or v >= 2 ^ 31 then
-      error(("%s: %s.%s is %s, expected a whole number"):format(where, architecture, family.config_keys.gguf[field] or "vocab_size",
+      error(("%s: %s.%s is %s, expected a whole number"):format(where, architecture,
+        family.config_keys.gguf[field] or "vocab_size",
         v == nil and "missing" or tostring(v)), 0)
     end
   end
@@ -77,19 +81,26 @@ local function read_rope(file, get, head_dim, where)
   if not file:info "rope_freqs.weight" then return rope.from_keys(get, theta, where) end
   local values, info = file:floats "rope_freqs.weight"
   if info.elements ~= head_dim / 2 then
-    error(("%s: rope_freqs.weight has %d factors, heads of %d channels need %d"):format(where, info.elements, head_dim, head_dim / 2), 0)
+    error(("%s: rope_freqs.weight has %d factors, heads of %d channels need %d"):format(where, info.elements, head_dim,
+      head_dim / 2), 0)
   end
   local factors = {}
   for i = 1, info.elements do factors[i] = tonumber(values[i - 1]) end
   return rope.from_factors(factors, theta, where)
 end
 
---- The source of a model in a GGUF file (see from_hf.open for its fields; kind = "gguf"). Reads no weights.
+--- The source of a model in a GGUF file (see from_hf.open for its fields; kind = "gguf"), or nil when the
+-- file is of another kind. Reads no weights.
 function M.open(path, name)
   local file = weights.open(path)
+  if file.kind ~= "gguf" then
+    file:close()
+    return nil
+  end
   local where = "gguf '" .. path .. "'"
   local architecture = file:meta "general.architecture"
-  if type(architecture) ~= "string" then error(where .. ": general.architecture is missing, so the family is not known", 0) end
+  if type(architecture) ~= "string" then error(where
+    .. ": general.architecture is missing, so the family is not known", 0) end
   local family = families.find("architectures", architecture, where)
   local function get(key) return scalar(file, architecture .. "." .. key) end
   local desc = read_fields(file, family, get, where, architecture)
@@ -105,7 +116,8 @@ function M.open(path, name)
   end
   local template = file:meta "tokenizer.chat_template"
   return {
-    kind = "gguf", path = path, name = name, family = family, desc = desc, rope = read_rope(file, get, desc.head_dim, where),
+    kind = "gguf", path = path, name = name, family = family, desc = desc, rope = read_rope(file, get, desc.head_dim,
+      where),
     weights = file, stop_ids = stop, chat_template = type(template) == "string" and template or nil,
     has_tokenizer = file:meta_count "tokenizer.ggml.tokens" > 0, config_path = path,
     hash = function() return file:hash() end,

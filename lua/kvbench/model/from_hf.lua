@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A Hugging Face model folder: config.json in the layouts of transformers 4 and 5, safetensors (one file or an index with
--- shards), generation_config.json, tokenizer files if there are any. What the decoder cannot do is refused by name here.
+-- A Hugging Face model folder: config.json in the layouts of transformers 4 and 5, safetensors (one file or an index
+-- with shards), generation_config.json, tokenizer files if there are any. What the decoder cannot do is refused by name
+-- here.
 local C = require("kvbench.ffi").C
 local ffi = require "ffi"
 local families = require "kvbench.model.family"
@@ -35,23 +36,26 @@ local function check_features(config, get, family, where)
     if get(key) == true then refuse(where, "%s is true, which family %s here does not support", key, family.name) end
   end
   local act = get "hidden_act" or get "hidden_activation" or "silu"
-  if act ~= "silu" and act ~= "swish" then refuse(where, "hidden_act '%s' is not supported -> supported is silu", tostring(act)) end
+  if act ~= "silu" and act ~= "swish" then refuse(where, "hidden_act '%s' is not supported -> supported is silu",
+    tostring(act)) end
   if type(config.quantization_config) == "table" then
-    refuse(where, "quantised weights (quantization_config, method '%s') are not supported -> use the model in bf16 or f16, "
-      .. "or a GGUF file", tostring(config.quantization_config.quant_method))
+    refuse(where, "quantised weights (quantization_config, method '%s') are not supported -> use the model in bf16 or "
+      .. "f16, or a GGUF file", tostring(config.quantization_config.quant_method))
   end
 end
 
 -- A window that reaches over all positions changes nothing; a smaller one would have to be implemented.
 local function check_window(config, get, where)
   for _, kind in ipairs(type(config.layer_types) == "table" and config.layer_types or {}) do
-    if kind ~= "full_attention" then refuse(where, "attention of type '%s' is not supported -> supported is full_attention", tostring(kind)) end
+    if kind ~= "full_attention" then
+      refuse(where, "attention of type '%s' is not supported -> supported is full_attention", tostring(kind))
+    end
   end
   local window, positions = get "sliding_window", get "max_position_embeddings"
   if get "use_sliding_window" == false or type(window) ~= "number" then return end
   if type(positions) ~= "number" or window < positions then
-    refuse(where, "sliding-window attention over %g of %s positions is not supported -> use a model with full attention",
-      window, tostring(positions))
+    refuse(where, "sliding-window attention over %g of %s positions is not supported -> use a model with full "
+      .. "attention", window, tostring(positions))
   end
 end
 
@@ -101,7 +105,9 @@ local function chat_template(folder)
   local path = folder .. "/tokenizer_config.json"
   local template = exists(path) and object(path).chat_template or nil
   if json.is_array(template) then
-    for _, entry in ipairs(template) do if type(entry) == "table" and entry.name == "default" then template = entry.template end end
+    for _, entry in ipairs(template) do
+      if type(entry) == "table" and entry.name == "default" then template = entry.template end
+    end
   end
   return type(template) == "string" and template or nil
 end
@@ -112,7 +118,15 @@ local function open_weights(folder)
   if exists(single) then return weights.open(single) end
   local other = exists(folder .. "/pytorch_model.bin") or exists(folder .. "/pytorch_model.bin.index.json")
   refuse("'" .. folder .. "'", "no model.safetensors and no model.safetensors.index.json%s", other
-    and "; pickled .bin weights are not read -> convert them to safetensors" or " -> fetch the weights into this folder")
+    and "; pickled .bin weights are not read -> convert them to safetensors"
+      or " -> fetch the weights into this folder")
+end
+
+-- Somebody may give the folder where a GGUF file lies.
+local function gguf_in(folder)
+  local list = ffi.new("const char *[1]")
+  if C.kvb_dir_list(folder, list) ~= 0 then return nil end
+  for name in ffi.string(list[0]):gmatch("[^\n]+") do if name:find("%.gguf$") then return name end end
 end
 
 --- The source of a model in a folder: {kind = "hf", path, name, family, desc (fields of kvb_model_desc), rope, weights,
@@ -120,10 +134,14 @@ end
 function M.open(folder, name)
   local path = folder .. "/config.json"
   if not exists(path) then
-    error(("'%s' is a folder without config.json -> give a Hugging Face model folder, or a .gguf file"):format(folder), 0)
+    local gguf = gguf_in(folder)
+    local advice = gguf and "the file in it: '" .. folder .. "/" .. gguf .. "'"
+      or "a Hugging Face model folder, or a .gguf file"
+    error(("'%s' is a folder without config.json -> give %s"):format(folder, advice), 0)
   end
   local config = object(path)
-  if type(config.model_type) ~= "string" then error(path .. ": model_type is missing, so the family is not known", 0) end
+  if type(config.model_type) ~= "string" then error(path .. ": model_type is missing, so the family is not known",
+    0) end
   local family = families.find("model_types", config.model_type, path)
   local get = reader(config, family)
   check_features(config, get, family, path)
@@ -132,9 +150,10 @@ function M.open(folder, name)
   desc.tied_embeddings = get "tie_word_embeddings" == true
   local file = open_weights(folder)
   return {
-    kind = "hf", path = folder, name = name, family = family, desc = desc, rope = rope.from_config(config, path), weights = file,
+    kind = "hf", path = folder, name = name, family = family, desc = desc, rope = rope.from_config(config, path),
+      weights = file,
     stop_ids = stop_ids(folder, config), chat_template = chat_template(folder),
-    has_tokenizer = exists(folder .. "/tokenizer.json"), config_path = path,
+    has_tokenizer = exists(folder .. "/tokenizer.json") or exists(folder .. "/tokenizer.json.zst"), config_path = path,
     hash = function()
       local text = read_text(path)
       return bit.tohex(C.kvb_hash64(text, #text, C.kvb_weights_hash(file.handle)), 16)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench model info X: what a model is, without reading its weights. Everything that loading would refuse is refused here.
+-- kvbench model info X: what a model is, without reading its weights. Everything that loading would refuse is refused
+-- here.
 local ffi = require "ffi"
 local C = require("kvbench.ffi").C
 local plan = require "kvbench.model.plan"
@@ -10,7 +11,8 @@ local M = {}
 local function describe_rope(r)
   if r.kind == "default" then return ("theta %g"):format(r.theta) end
   if r.kind == "linear" then return ("theta %g, linear scaling by %g"):format(r.theta, r.factor) end
-  return ("theta %g, llama3 scaling by %g (low %g, high %g, original positions %d)"):format(r.theta, r.factor, r.low_freq,
+  return ("theta %g, llama3 scaling by %g (low %g, high %g, original positions %d)"):format(r.theta, r.factor,
+    r.low_freq,
     r.high_freq, r.original_positions)
 end
 
@@ -38,12 +40,14 @@ local function rows_of(info)
     { "RoPE", describe_rope(info.rope_scaling) }, { "parameters", text.count(info.parameters) },
     { "stored as", describe_types(info.tensor_types) },
     { "memory", ("%s in f32, %s in bf16"):format(text.bytes(info.bytes_f32), text.bytes(info.bytes_bf16)) },
-    { "cache", ("%s a token in f32, %s in bf16"):format(text.bytes(info.cache_bytes_f32), text.bytes(info.cache_bytes_f32 / 2)) },
+    { "cache", ("%s a token in f32, %s in bf16"):format(text.bytes(info.cache_bytes_f32),
+      text.bytes(info.cache_bytes_f32 / 2)) },
     { "auto dtype", info.auto_dtype .. " on this CPU (" .. info.cpu_tier .. ")" },
     { "tokenizer", info.tokenizer or "none: token ids in, token ids out" },
     { "stop tokens", #info.stop_ids > 0 and table.concat(info.stop_ids, ", ") or "none given" },
     { "chat template", info.chat ~= "none" and "known: " .. info.chat
-      or info.chat_template and "not known (the file has one); prompts are plain text" or "none; prompts are plain text" },
+      or info.chat_template and "not known (the file has one); prompts are plain text"
+        or "none; prompts are plain text" },
   }
 end
 
@@ -55,18 +59,15 @@ local meta = {
   end,
 }
 
-local function tokenizer_kind(source)
-  local tokenizer = require("kvbench.model").tokenizer(source)
-  if not tokenizer then return nil end
-  return type(tokenizer.kind) == "function" and tokenizer:kind() or tokenizer.kind or "yes"
-end
-
 local function collect(source)
-  local steps = plan.of(source)
+  local model, steps = require "kvbench.model", plan.of(source)
+  local tokenizer = model.tokenizer(source)
   local info = {
-    name = source.name, path = source.path, kind = source.kind, family = source.family.name, stop_ids = source.stop_ids,
-    features = describe_flags(source.family, source.desc), rope_scaling = source.rope, chat_template = source.chat_template,
-    tensor_types = plan.types(steps), tokenizer = tokenizer_kind(source), cpu_tier = ffi.string(C.kvb_cpu_tier()),
+    name = source.name, path = source.path, kind = source.kind, family = source.family.name,
+      stop_ids = model.stop_ids(source, tokenizer),
+    features = describe_flags(source.family, source.desc), rope_scaling = source.rope,
+      chat_template = source.chat_template,
+    tensor_types = plan.types(steps), tokenizer = tokenizer and tokenizer.kind, cpu_tier = ffi.string(C.kvb_cpu_tier()),
   }
   for field, value in pairs(source.desc) do info[field] = value end
   info.group_size = info.heads / info.kv_heads
@@ -82,8 +83,9 @@ local function collect(source)
   return setmetatable(info, meta)
 end
 
---- {name, path, kind, family, features, layers ... max_positions, parameters, bytes_f32, bytes_bf16, cache_bytes_f32 (one
--- token), tensor_types, rope_scaling, tokenizer (its kind or nil), stop_ids, chat, chat_template, auto_dtype, cpu_tier}.
+--- {name, path, kind, family, features, layers ... max_positions, parameters, bytes_f32, bytes_bf16, cache_bytes_f32
+-- (one token), tensor_types, rope_scaling, tokenizer (its kind or nil), stop_ids, chat, chat_template, auto_dtype,
+-- cpu_tier}.
 function M.of(name_or_path)
   local source = require("kvbench.model").source(name_or_path)
   local ok, result = pcall(collect, source)

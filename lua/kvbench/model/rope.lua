@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Rotary embeddings from what model files say: config.json in both layouts, GGUF keys, or GGUF's table of frequency factors.
--- The result has the fields of kvb_model_desc: kind ("default", "linear", "llama3"), theta, factor, low_freq, high_freq,
--- original_positions. Anything else is an error: a wrong position code answers fluently and wrongly.
+-- Rotary embeddings from what model files say: config.json in both layouts, GGUF keys, or GGUF's table of frequency
+-- factors. The result has the fields of kvb_model_desc: kind ("default", "linear", "llama3"), theta, factor, low_freq,
+-- high_freq, original_positions. Anything else is an error: a wrong position code answers fluently and wrongly.
 local M = {}
 
 --- enum kvb_rope_kind
@@ -10,13 +10,14 @@ M.kinds = { default = 0, llama3 = 1, linear = 2 }
 local function number(t, key, where)
   local v = t[key]
   if type(v) ~= "number" then
-    error(("%s: RoPE scaling lacks a number '%s' -> complete config.json as the model's publisher has it"):format(where, key), 0)
+    error(("%s: RoPE scaling lacks a number '%s' -> take config.json from the model's publisher"):format(where, key), 0)
   end
   return v
 end
 
 local function unsupported(where, kind)
-  error(("%s: RoPE scaling '%s' is not supported -> supported are default, linear and llama3"):format(where, tostring(kind)), 0)
+  error(("%s: RoPE scaling '%s' is not supported -> supported are default, linear and llama3"):format(where,
+    tostring(kind)), 0)
 end
 
 local function partial(where, value)
@@ -69,20 +70,22 @@ local function fits(factors, theta, dim, rule)
   return true
 end
 
---- From GGUF's rope_freqs.weight: `factors` [head_dim / 2] divide the frequencies. All equal: linear. Else the llama3 rule,
--- whose low and high factors are 1 and 4 in every published model; the original context follows from any factor between
--- the two plateaus, and every entry is then checked against the rule.
+--- From GGUF's rope_freqs.weight: `factors` [head_dim / 2] divide the frequencies. All equal: linear. Else the llama3
+-- rule, whose low and high factors are 1 and 4 in every published model; the original context follows from any factor
+-- between the two plateaus, and every entry is then checked against the rule.
 function M.from_factors(factors, theta, where)
   local dim, lowest, highest = 2 * #factors, math.huge, -math.huge
   for _, f in ipairs(factors) do lowest, highest = math.min(lowest, f), math.max(highest, f) end
   if lowest == 1 and highest == 1 then return { kind = "default", theta = theta } end
   if lowest == highest and highest >= 1 then return { kind = "linear", theta = theta, factor = highest } end
-  local rule = { kind = "llama3", theta = theta, factor = highest, low_freq = 1, high_freq = 4, original_positions = 8192 }
+  local rule = { kind = "llama3", theta = theta, factor = highest, low_freq = 1, high_freq = 4,
+    original_positions = 8192 }
   for i, f in ipairs(factors) do
     if f > 1.001 and f < highest * 0.999 then
       local smooth = (1 / f - 1 / highest) / (1 - 1 / highest)
       local wavelength = 2 * math.pi / theta ^ (-2 * (i - 1) / dim)
-      rule.original_positions = math.floor(wavelength * (smooth * (rule.high_freq - rule.low_freq) + rule.low_freq) + 0.5)
+      local turns = smooth * (rule.high_freq - rule.low_freq) + rule.low_freq
+      rule.original_positions = math.floor(wavelength * turns + 0.5)
       if fits(factors, theta, dim, rule) then return rule end
     end
   end

@@ -23,7 +23,9 @@ return {
     local queries = ctx.queries:slice(3, sinks + 1) -- [layers, heads, n, d]
     local keys, values = ctx.keys:slice(3, sinks + 1), ctx.values:slice(3, sinks + 1)
 
-    local R = rotary.mean_matrix(ctx:rope(ctx.tokens, self.n_future_positions))
+    local R = ctx:once("mean rotation " .. self.n_future_positions, function()
+      return rotary.mean_matrix(ctx:rope(ctx.tokens, self.n_future_positions))
+    end)
     local rotated = keys:matmul(R):unsqueeze(3) -- [layers, kv_heads, 1, n, d], rows (R' k)'
     local mean = queries:mean(3)
     local logits = rotated:vecdot(mean:split_heads(group):unsqueeze(4)) / math.sqrt(d) -- [layers, kv_heads, group, n]

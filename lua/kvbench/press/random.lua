@@ -17,7 +17,7 @@ return {
   decides = function(self) return self.budget_of ~= nil end,
   score = function(self, ctx)
     local heads, n = ctx.kv_heads, ctx.tokens
-    local seed = ("%s/%s/%d"):format(self.params.seed, tostring(ctx.seed or 0), ctx.token_first or 0)
+    local seed = ("%s/%s/%d"):format(self.params.seed, tostring(ctx.seed), ctx.token_first)
     local draw
     if self.shared then
       draw = tensor.rand({ 1, 1, n }, seed)

@@ -1,0 +1,68 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- One row of a sweep: a continuation with its scores, its answer class and what eviction did to its evidence.
+local metric = require "kvbench.metric"
+local eviction = require "kvbench.metric.eviction"
+local evidence = require "kvbench.metric.evidence"
+local keepset = require "kvbench.keep"
+
+local M = {}
+
+--- Columns in the order of the CSV; rows may have more, which come after these in alphabetical order.
+M.columns = { "key", "passage_id", "question", "press", "ratio", "regime", "answerable", "class", "answer", "gold", "f1", "word_f1",
+  "contains", "exact", "hallucination", "abstention", "degenerate", "effective_ratio", "eviction_rate", "ger_model", "ger_layer",
+  "ger_frac" }
+
+-- What a keep-set does to a context, computed once per (context, condition).
+local function view_of(unit, condition)
+  unit.views = unit.views or {}
+  local view = unit.views[condition]
+  if not view then
+    local keep = condition.keep or keepset.all(unit.ctx.layers, unit.ctx.kv_heads, unit.ctx.tokens)
+    view = { keep = eviction.view(keep) }
+    view.passage = evidence.passage_columns(view.keep, unit.index)
+    unit.views[condition] = view
+  end
+  return view
+end
+
+local function smallest(list)
+  local least
+  for i = 1, #list do least = math.min(least or list[i], list[i]) end
+  return least
+end
+
+local function cut_at(text, stops)
+  local found = false
+  for _, stop in ipairs(stops) do
+    local at = text:find(stop, 1, true)
+    if at then text, found = text:sub(1, at - 1), true end
+  end
+  return text, found
+end
+
+--- The row of `result` (a finished continuation) for question number q of a unit under one condition.
+function M.make(o, unit, q, condition, result)
+  local question, tokenizer = unit.record.questions[q], o.model.tokenizer
+  local text, stopped = cut_at(tokenizer:decode(result.ids, { skip_special = true }), unit.prompt.stop)
+  local row = {
+    key = table.concat({ unit.record.id, q, condition.press, condition.ratio, unit.regime }, "|"),
+    passage_id = unit.record.id, question = q, press = condition.press, ratio = condition.ratio, regime = unit.regime,
+    gold = question.a, direction = question.direction, answer_type = question.answer_type, question_type = question.question_type,
+    tokens = #result.ids, truncated = result.stop == "length" and not stopped, margin = smallest(result.margins),
+    context_tokens = unit.ctx.tokens, notes = condition.notes and #condition.notes > 0 and table.concat(condition.notes, "; ") or nil,
+  }
+  if o.score == false then return row end
+  local function merge(columns)
+    for name, value in pairs(columns) do row[name] = value end
+  end
+  merge(metric.score {
+    answer = text, question = question, record = unit.record, ids = result.ids, stop = unit.prompt.stop, examples = unit.prompt.examples,
+    special = function(id) return tokenizer:is_special(id) end, tokenizer = tokenizer, tokenizer_name = o.model.name,
+  })
+  local view = view_of(unit, condition)
+  merge(view.passage)
+  merge(evidence.columns(view.keep, unit.index, question, { degenerate = row.class == "degenerate" }))
+  return row
+end
+
+return M
