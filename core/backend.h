@@ -48,6 +48,9 @@ struct kvb_backend {
     void (*lane_put)(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
     void (*lane_get)(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
 
+    /* x [heads][head_dim] of one row, in place: the op `rope` for one position's cos and sin [head_dim / 2]. */
+    void (*rotate)(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin);
+
     /*
      * Canonical attention of `rows` query tokens: q [rows, heads, head_dim] f32 (after RoPE) -> y [rows, heads * head_dim],
      * f32 or bf16. A row's bits do not depend on its neighbours.

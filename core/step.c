@@ -92,17 +92,6 @@ static kvb_status norm_heads(kvb_model *m, float *x, int32_t heads, const float 
     return kvb_op_rmsnorm(m->desc.device, &source, &weight, &t, m->desc.norm_eps);
 }
 
-/* Rotation in f32 with the table row of a position; the op of the same name is the specification. */
-static void rotate(float *x, int32_t heads, int32_t dim, const float *cosine, const float *sine) {
-    int32_t half = dim / 2;
-    for (int32_t h = 0; h < heads; h++, x += dim)
-        for (int32_t i = 0; i < half; i++) {
-            float a = x[i], b = x[half + i];
-            x[i] = a * cosine[i] - b * sine[i];
-            x[half + i] = b * cosine[i] + a * sine[i];
-        }
-}
-
 /* Splits qkv, normalises and rotates, stores keys and values, and notes what each row will attend to. */
 static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t layer) {
     kvb_model *m = s->m;
@@ -122,8 +111,8 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
             memcpy(c->queries + (((int64_t)layer * d->heads + h) * c->window + slot) * d->head_dim, qkv + (int64_t)h * d->head_dim,
                    (size_t)d->head_dim * sizeof *qkv);
     memcpy(q, qkv, (size_t)q_size * sizeof *q);
-    rotate(q, d->heads, d->head_dim, cosine, sine);
-    rotate(k, d->kv_heads, d->head_dim, cosine, sine);
+    m->backend->rotate(q, d->heads, d->head_dim, cosine, sine);
+    m->backend->rotate(k, d->kv_heads, d->head_dim, cosine, sine);
     kvb_lane *own = row->own + (int64_t)layer * d->kv_heads;
     for (int32_t h = 0; h < d->kv_heads; h++)
         m->backend->lane_put(&kind, own + h, row->index, k + (int64_t)h * d->head_dim, v + (int64_t)h * d->head_dim);

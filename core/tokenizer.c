@@ -51,8 +51,7 @@ int32_t kvb_tokenizer_id(const kvb_tokenizer *t, const char *token, int64_t byte
     return id;
 }
 
-/* ---- building, shared by both kinds of file
- * -------------------------------------------------------------------------- */
+/* ---- building, shared by both kinds of file ------------------------------------------------------------------ */
 
 kvb_status tok_added(kvb_tokenizer *t, int32_t id, const char *content, size_t n, bool special, uint8_t flags) {
     if (!t->added_flags && !(t->added_flags = kvb_alloc_array((size_t)t->bpe.size, 1, KVB_MEM_OTHER)))
@@ -78,8 +77,7 @@ kvb_status tok_check_holes(const kvb_tokenizer *t) {
     return KVB_OK;
 }
 
-/* ---- encoding
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- encoding ------------------------------------------------------------------------------------------------ */
 
 /* Normalised [from, to) of the current segment to original bytes. Calls come nearly in order, so a cursor finds the
  * edit. */
@@ -176,8 +174,7 @@ kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t byte
     return KVB_OK;
 }
 
-/* ---- decoding
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------------------------------------------ */
 
 kvb_status kvb_tokenizer_decode(kvb_tokenizer *t, const int32_t *ids, int32_t n, int32_t skip_special,
                                 const char **text, int64_t *bytes) {

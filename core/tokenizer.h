@@ -18,8 +18,7 @@
 #include "internal.h"
 #include <pcre2.h>
 
-/* ---- growing arrays: data, n used, room
- * ------------------------------------------------------------------------------ */
+/* ---- growing arrays: data, n used, room ---------------------------------------------------------------------- */
 
 typedef struct tok_bytes {
     char *data;
@@ -35,8 +34,7 @@ kvb_status tok_grow(void **data, size_t *room, size_t n, size_t more, size_t siz
 enum { TOK_SHOWN = 68 };
 const char *tok_shown(char *out, const char *text, size_t n);
 
-/* ---- Unicode
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Unicode ------------------------------------------------------------------------------------------------- */
 
 /* Bytes of the character at s (n > 0), 0 when it is not valid UTF-8; *code is the code point. */
 size_t tok_utf8_read(const char *s, size_t n, uint32_t *code);
@@ -63,8 +61,7 @@ typedef struct tok_normalized {
 kvb_status tok_normalize(tok_form form, const char *text, size_t n, tok_normalized *out);
 void tok_normalized_clear(tok_normalized *out);
 
-/* ---- vocabulary and merges
- * ------------------------------------------------------------------------------------------- */
+/* ---- vocabulary and merges ----------------------------------------------------------------------------------- */
 
 enum { TOKEN_PRESENT = 1, TOKEN_SPECIAL = 2, TOKEN_ADDED = 4, TOKEN_WORD = 8 /* a byte string that BPE may produce */ };
 
@@ -133,8 +130,7 @@ struct kvb_tokenizer;
 /* Appends the word's ids. Byte i of the word stands at origin + i of the piece's text, but never before `floor`. */
 kvb_status tok_bpe_encode(struct kvb_tokenizer *t, const char *word, size_t n, int64_t origin, int64_t floor);
 
-/* ---- added tokens
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- added tokens -------------------------------------------------------------------------------------------- */
 
 enum { ADDED_LSTRIP = 1, ADDED_RSTRIP = 2, ADDED_SINGLE_WORD = 4, ADDED_NORMALIZED = 8 };
 
@@ -166,8 +162,7 @@ typedef struct tok_match {
 bool tok_added_next(const struct kvb_tokenizer *t, const tok_trie *trie, const char *text, size_t n, size_t done,
                     size_t *at, bool parse_special, tok_match *out);
 
-/* ---- splitting
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- splitting ----------------------------------------------------------------------------------------------- */
 
 typedef enum tok_behaviour {
     SPLIT_ISOLATED,
@@ -219,8 +214,7 @@ void tok_splitter_clear(tok_splitter *s);
 /* Oniguruma's syntax to PCRE2's, as far as they differ; refuses what cannot be said the same way. */
 kvb_status tok_regex_translate(const char *where, const char *pattern, size_t n, tok_bytes *out);
 
-/* ---- the object
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the object ---------------------------------------------------------------------------------------------- */
 
 struct kvb_tokenizer {
     tok_bpe bpe;

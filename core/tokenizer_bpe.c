@@ -16,8 +16,7 @@ enum {
     CACHE_WORDS = CACHE_SLOTS / 2
 };
 
-/* ---- growing arrays
- * -------------------------------------------------------------------------------------------------- */
+/* ---- growing arrays ------------------------------------------------------------------------------------------ */
 
 kvb_status tok_grow(void **data, size_t *room, size_t n, size_t more, size_t size) {
     if (more <= *room - n) return KVB_OK;
@@ -42,8 +41,7 @@ kvb_status tok_bytes_add(tok_bytes *b, const void *data, size_t n) {
     return KVB_OK;
 }
 
-/* ---- the printable alphabet
- * ------------------------------------------------------------------------------------------ */
+/* ---- the printable alphabet ---------------------------------------------------------------------------------- */
 
 /* GPT-2's table: printable Latin-1 stands for itself, the other 68 bytes for U+0100.. in order. */
 static int32_t byte_of_code(uint32_t code) {
@@ -69,8 +67,7 @@ bool tok_bpe_unmap(const char *mapped, size_t n, char *out, size_t *out_n) {
     return true;
 }
 
-/* ---- building
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------------------------ */
 
 static size_t power_of_two_above(size_t n) {
     size_t p = 16;
@@ -184,8 +181,7 @@ void tok_bpe_clear(tok_bpe *b) {
     memset(b, 0, sizeof *b);
 }
 
-/* ---- merging
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- merging ------------------------------------------------------------------------------------------------- */
 
 /* The word's bytes as symbols. Bytes without a token become the unknown token or vanish; *exact tells that none did. */
 static kvb_status load_symbols(tok_bpe *b, const char *word, size_t n, int32_t *count, bool *exact) {
@@ -299,8 +295,7 @@ static kvb_status merge_by_heap(tok_bpe *b, int32_t count) {
     return KVB_OK;
 }
 
-/* ---- cache
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- cache --------------------------------------------------------------------------------------------------- */
 
 static tok_cached *cache_slot(tok_bpe *b, const char *word, size_t n, uint64_t hash) {
     for (size_t slot = (size_t)hash & (CACHE_SLOTS - 1);; slot = (slot + 1) & (CACHE_SLOTS - 1)) {
@@ -325,8 +320,7 @@ static kvb_status cache_store(tok_bpe *b, const char *word, size_t n, uint64_t h
     return KVB_OK;
 }
 
-/* ---- a word
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- a word -------------------------------------------------------------------------------------------------- */
 
 static kvb_status emit(kvb_tokenizer *t, int32_t id, int64_t from, int64_t to, int64_t floor) {
     return tok_emit(t, id, from > floor ? from : floor, to > floor ? to : floor);

@@ -44,8 +44,7 @@ static bool flag_of(const json_t *object, const char *key, bool otherwise) {
     return json_is_boolean(value) ? json_is_true(value) : otherwise;
 }
 
-/* ---- normaliser
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- normaliser ---------------------------------------------------------------------------------------------- */
 
 /* The forms one after the other are one form: K if any has it, and composed if the last one is. */
 static tok_form then(tok_form first, tok_form next) {
@@ -73,8 +72,7 @@ static kvb_status read_normalizer(loader *l, const json_t *spec, int depth) {
     return KVB_OK;
 }
 
-/* ---- pre-tokenizer
- * --------------------------------------------------------------------------------------------------- */
+/* ---- pre-tokenizer ------------------------------------------------------------------------------------------- */
 
 static kvb_status read_behaviour(const loader *l, const json_t *spec, tok_behaviour *out) {
     static const char *const names[] = {"Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
@@ -134,8 +132,7 @@ static kvb_status read_pretokenizer(loader *l, const json_t *spec, int depth, bo
     return KVB_OK;
 }
 
-/* ---- what must be as byte-level BPE has it
- * ---------------------------------------------------------------------------- */
+/* ---- what must be as byte-level BPE has it ------------------------------------------------------------------- */
 
 static kvb_status check_decoder(const loader *l, const json_t *spec, int depth) {
     if (!spec || json_is_null(spec)) return KVB_OK; /* bytes are bytes */
@@ -173,8 +170,7 @@ static kvb_status check_model(loader *l, const json_t *model) {
     return KVB_OK;
 }
 
-/* ---- tokens
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- tokens -------------------------------------------------------------------------------------------------- */
 
 /* An id below `size` that no token has yet. */
 static kvb_status check_id(const loader *l, const json_t *id, int32_t size, const char *token, size_t n, int32_t *out) {
@@ -315,8 +311,7 @@ static kvb_status read_merges(loader *l, const json_t *model) {
                     tok_shown(shown, name, n));
 }
 
-/* ---- BOS: a TemplateProcessing that begins with a special token
- * ------------------------------------------------------- */
+/* ---- BOS: a TemplateProcessing that begins with a special token ---------------------------------------------- */
 
 static void read_bos(loader *l, const json_t *spec, int depth) {
     const char *type = text_of(spec, "type");
@@ -333,8 +328,7 @@ static void read_bos(loader *l, const json_t *spec, int depth) {
         l->t->bos = (int32_t)json_integer_value(id);
 }
 
-/* ---- the file
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------------ */
 
 static kvb_status describe(loader *l) {
     static const char *const forms[] = {"", ", NFC", ", NFD", ", NFKC", ", NFKD"};

@@ -83,8 +83,7 @@ bool tok_is_word(uint32_t c) {
     return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) || joins || enclosed;
 }
 
-/* ---- normalisation
- * --------------------------------------------------------------------------------------------------- */
+/* ---- normalisation ------------------------------------------------------------------------------------------- */
 
 static bool composes(tok_form form) { return form == FORM_NFC || form == FORM_NFKC; }
 

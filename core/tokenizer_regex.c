@@ -158,8 +158,9 @@ static kvb_status property(translation *t, bool in_class) {
     return put(t, "}");
 }
 
-/* Oniguruma counts the Latin-1 superscripts and fractions, but no other numbers that are not digits. */
-#define WORD_CLASS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define WORD_CLASS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+/* Outside of a class Oniguruma also counts Latin-1's superscripts and fractions. */
+#define WORD_ALONE WORD_CLASS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 /* An escape; t->i stands on the backslash. */
 static kvb_status escape(translation *t, bool in_class) {
@@ -177,11 +178,11 @@ static kvb_status escape(translation *t, bool in_class) {
         return put(t, "\\P{White_Space}");
     case 'w':
         t->i++;
-        return put(t, in_class ? WORD_CLASS : "[" WORD_CLASS "]");
+        return put(t, in_class ? WORD_CLASS : "[" WORD_ALONE "]");
     case 'W':
         if (in_class) return refuse(t, "\\W inside a class");
         t->i++;
-        return put(t, "[^" WORD_CLASS "]");
+        return put(t, "[^" WORD_ALONE "]");
     case 'h':
     case 'H':
     case 'R':

@@ -94,8 +94,7 @@ void tok_splitter_clear(tok_splitter *s) {
     memset(s, 0, sizeof *s);
 }
 
-/* ---- cutting
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- cutting ------------------------------------------------------------------------------------------------- */
 
 /* *found = is there a match at or after `at`? */
 static kvb_status find(kvb_tokenizer *t, tok_stage *stage, const char *text, size_t n, size_t at, bool *found,

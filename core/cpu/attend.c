@@ -47,15 +47,17 @@ void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
     int32_t dim = kind->head_dim;
     if (kind->dtype == KVB_BF16) {
         int64_t wide = padded(dim);
-        uint16_t *k = lane->keys, *v = lane->values;
-        for (int32_t d = 0; d < dim; d++) {
-            k[key16_at(wide, index, d)] = kvb_f32_to_bf16(key[d]);
-            v[value16_at(wide, index, d)] = kvb_f32_to_bf16(value[d]);
+        uint16_t *k = (uint16_t *)lane->keys + key16_at(wide, index, 0), *v = (uint16_t *)lane->values + value16_at(wide, index, 0);
+        for (int32_t d = 0; d < dim; d += 2) { /* head_dim is even; the strides are those of key16_at and value16_at */
+            uint32_t pair = (uint32_t)kvb_f32_to_bf16(key[d]) | (uint32_t)kvb_f32_to_bf16(key[d + 1]) << 16;
+            memcpy(k + d * 16, &pair, sizeof pair);
         }
+        for (int32_t d = 0; d < dim; d += 16, v += 512)
+            for (int32_t i = 0; i < 16; i++) v[i * 2] = kvb_f32_to_bf16(value[d + i]);
         return;
     }
-    float *k = lane->keys;
-    for (int32_t d = 0; d < dim; d++) k[key32_at(dim, index, d)] = key[d];
+    float *k = (float *)lane->keys + key32_at(dim, index, 0);
+    for (int32_t d = 0; d < dim; d++) k[(int64_t)d * KVB_KEY_BLOCK] = key[d];
     memcpy((float *)lane->values + (int64_t)index * dim, value, (size_t)dim * sizeof(float));
 }
 
@@ -128,6 +130,15 @@ static void walk(scratch *s, tile_function *tile, const kvb_lane *lane, const kv
     }
 }
 
+/* The keys and values that the next sequence's few rows will read once: they come from memory, not from a cache. */
+static void fetch(const kvb_lane *lane, int32_t n, int64_t row_bytes) {
+    int64_t bytes = kvb_round_up(n, KVB_KEY_BLOCK) * row_bytes;
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch((const char *)lane->keys + i);
+        __builtin_prefetch((const char *)lane->values + i);
+    }
+}
+
 /* One block: consecutive tokens with one prefix, one KV head. */
 static void block(scratch *s, tile_function *tile, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind, const kvb_attn_row *row,
                   int32_t tokens, int32_t heads, int32_t group, int32_t kv_head, const float *q, kvb_tensor *y, int64_t y_first) {
@@ -145,9 +156,12 @@ static void block(scratch *s, tile_function *tile, const kvb_cpu_kernels *kernel
     memset(b->o, 0, (size_t)ROOM * (size_t)dim * sizeof(float));
     for (int32_t r = 0; r < ROOM; r++) b->m[r] = -INFINITY, b->l[r] = 0;
 
+    int64_t row_bytes = kind->dtype == KVB_BF16 ? b->padded_dim * 2 : dim * 4;
+    if (row[0].own_n < KVB_TILE) fetch(row[0].own + kv_head, row[0].own_n, row_bytes);
     if (row->prefix) walk(s, tile, row->prefix + kv_head, row, tokens, group, 0, kv_head, true);
     for (int32_t i = 0, n; i < tokens; i += n) { /* runs of tokens of one sequence */
         for (n = 1; i + n < tokens && row[i + n].own == row[i].own; n++) {}
+        if (i + n < tokens) fetch(row[i + n].own + kv_head, row[i + n].own_n, row_bytes);
         walk(s, tile, row[i].own + kv_head, row + i, n, group, i * group, kv_head, false);
     }
 

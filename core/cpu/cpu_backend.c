@@ -7,6 +7,7 @@ const kvb_backend kvb_backend_cpu = {
     .lane_bytes = kvb_cpu_lane_bytes,
     .lane_put = kvb_cpu_lane_put,
     .lane_get = kvb_cpu_lane_get,
+    .rotate = kvb_cpu_rotate,
     .attend = kvb_cpu_attend,
     .pack = kvb_cpu_pack,
     .pack_free = kvb_cpu_pack_free,

@@ -18,5 +18,7 @@ typedef __m512 vf;
 #define V_POW2I(n) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
 #define V_MASKED(v, w, i) _mm512_mask_blend_ps((__mmask16)((w) >> (i)), _mm512_set1_ps(-INFINITY), v)
 #define V_MASKED_ZERO(v, w, i) _mm512_maskz_mov_ps((__mmask16)((w) >> (i)), v)
+#define V_SUM(v) _mm512_reduce_add_ps(v)
+#define V_LARGEST(v) _mm512_reduce_max_ps(v)
 #include "kernels.inc"
 #endif

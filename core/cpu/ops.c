@@ -41,6 +41,10 @@ kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
     return KVB_OK;
 }
 
+void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin) {
+    kvb_cpu_pick()->rope(x, heads, head_dim, cos, sin);
+}
+
 kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin, const kvb_tensor *position) {
     if (!kvb_tensor_contiguous(x) || !plain(cos, sin) || !kvb_tensor_contiguous(position) || x->ndim != 3 || x->shape[2] % 2)
         return ref_rope(x, cos, sin, position);

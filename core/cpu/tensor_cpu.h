@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tensor_cpu.h - the inner loops of the CPU's tensor ops: one source (tensor_kernels.inc) compiled per instruction set.
+ * tensor_cpu.h - the inner loops of the CPU's tensor ops: one source (tensor_kernels.inc) compiled per instruction
+ * set.
  *
- * A kernel sees one run of elements; layouts, threads and checks are its caller's. Steps count elements, and a step of 0
- * repeats one element (a broadcast operand).
+ * A kernel sees one run of elements; layouts, threads and checks are its caller's. Steps count elements, and a step of
+ * 0 repeats one element (a broadcast operand).
  */
 #ifndef KVB_TENSOR_CPU_H
 #define KVB_TENSOR_CPU_H
@@ -13,8 +14,10 @@ enum { KVB_COLUMNS = 64, KVB_GEMM_ROWS = 64 };
 
 typedef struct kvb_tensor_kernels {
     void (*unary)(int32_t kind, int64_t n, const float *x, int64_t sx, float *y, int64_t sy, float low, float high);
-    void (*binary)(int32_t kind, int64_t n, const float *a, int64_t sa, const float *b, int64_t sb, float *y, int64_t sy);
-    void (*where)(int64_t n, const float *c, int64_t sc, const float *a, int64_t sa, const float *b, int64_t sb, float *y, int64_t sy);
+    void (*binary)(int32_t kind, int64_t n, const float *a, int64_t sa, const float *b, int64_t sb, float *y,
+        int64_t sy);
+    void (*where)(int64_t n, const float *c, int64_t sc, const float *a, int64_t sa, const float *b, int64_t sb,
+        float *y, int64_t sy);
     /* One slice of n contiguous elements; every REDUCE_ kind but the arg ones. */
     float (*reduce)(int32_t kind, int64_t n, const float *x, double p);
     /* `width` <= KVB_COLUMNS neighbouring slices whose elements lie `step` apart; sum, mean, norm 1 and 2, min, max. */
@@ -22,10 +25,11 @@ typedef struct kvb_tensor_kernels {
     void (*softmax)(int64_t n, const float *x, float *y); /* contiguous; x may be y */
     float (*dot)(int64_t n, const float *a, const float *b);
     /*
-     * y [m, n] (rows sy apart) = a [m, k] (any steps) times b [k, n] (any steps). scratch holds kvb_gemm_scratch(k) floats.
-     * Sums run over k in order with one accumulator per element: a row does not depend on its neighbours.
+     * y [m, n] (rows sy apart) = a [m, k] (any steps) times b [k, n] (any steps). scratch holds kvb_gemm_scratch(k)
+     * floats. Sums run over k in order with one accumulator per element: a row does not depend on its neighbours.
      */
-    void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_step, const float *b, int64_t b_row,
+    void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_step, const float *b,
+        int64_t b_row,
                  int64_t b_step, float *y, int64_t y_row, float *scratch);
 } kvb_tensor_kernels;
 
@@ -34,8 +38,9 @@ const kvb_tensor_kernels *kvb_tensor_pick(void); /* for this CPU's tier */
 static inline int64_t kvb_gemm_scratch(int64_t k) { return 32 * k; } /* one packed panel of b */
 
 /*
- * The outer loops of ops whose operands have one shape: dimensions that all operands step through alike are merged, the last
- * one is the kernel's run. A job runs `row(state, offsets)` for every run, offsets in elements per operand, in parallel.
+ * The outer loops of ops whose operands have one shape: dimensions that all operands step through alike are merged,
+ * the last one is the kernel's run. A job runs `row(state, offsets)` for every run, offsets in elements per operand,
+ * in parallel.
  */
 enum { KVB_OPERANDS = 4 };
 typedef struct kvb_loop {

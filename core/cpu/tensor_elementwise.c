@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tensor_elementwise.c - copy, unary, binary and where on the CPU: runs of the merged index space, spread over threads. */
+/* tensor_elementwise.c - copy, unary, binary and where on the CPU: runs of the merged index space, spread over
+ * threads. */
 #include "cpu.h"
 #include "tensor_cpu.h"
 
@@ -12,7 +13,8 @@ kvb_status cpu_unary(const kvb_tensor *x, kvb_tensor *y, int32_t kind, double lo
     for (int64_t i = 0; i < loop.outer; i++) {
         int64_t at[KVB_OPERANDS];
         kvb_loop_at(&loop, i, at);
-        kernels->unary(kind, loop.run, (const float *)x->data + at[0], loop.stride[0][loop.ndim], (float *)y->data + at[1],
+        kernels->unary(kind, loop.run, (const float *)x->data + at[0], loop.stride[0][loop.ndim],
+            (float *)y->data + at[1],
                        loop.stride[1][loop.ndim], (float)low, (float)high);
     }
     return KVB_OK;
@@ -27,7 +29,8 @@ kvb_status cpu_binary(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y, i
     for (int64_t i = 0; i < loop.outer; i++) {
         int64_t at[KVB_OPERANDS];
         kvb_loop_at(&loop, i, at);
-        kernels->binary(kind, loop.run, (const float *)a->data + at[0], loop.stride[0][loop.ndim], (const float *)b->data + at[1],
+        kernels->binary(kind, loop.run, (const float *)a->data + at[0], loop.stride[0][loop.ndim],
+            (const float *)b->data + at[1],
                         loop.stride[1][loop.ndim], (float *)y->data + at[2], loop.stride[2][loop.ndim]);
     }
     return KVB_OK;

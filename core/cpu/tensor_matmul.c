@@ -2,8 +2,9 @@
 /*
  * tensor_matmul.c - batched products of small matrices on the CPU.
  *
- * What presses multiply is a few hundred matrices of about 250 x 64: blocks of 64 rows of each are dealt to the threads.
- * Rejected: oneDNN's sgemm, whose bits depend on the shape of the call, and which costs more to enter than such a product.
+ * What presses multiply is a few hundred matrices of about 250 x 64: blocks of 64 rows of each are dealt to the
+ * threads. Rejected: oneDNN's sgemm, whose bits depend on the shape of the call, and which costs more to enter than
+ * such a product.
  */
 #include "cpu.h"
 #include "tensor_cpu.h"
@@ -34,8 +35,10 @@ kvb_status cpu_matmul(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y) {
             if (!scratch) continue;
             kvb_loop_at(&loop, which / loop.run, at);
             for (int o = 0; o < 3; o++) at[o] += within * loop.stride[o][loop.ndim];
-            kernels->gemm(kvb_min64(KVB_GEMM_ROWS, m - first), n, k, (const float *)a->data + at[0] + first * a->stride[row],
-                          a->stride[row], a->stride[column], (const float *)b->data + at[1], b->stride[row], b->stride[column],
+            kernels->gemm(kvb_min64(KVB_GEMM_ROWS, m - first), n, k,
+                (const float *)a->data + at[0] + first * a->stride[row],
+                          a->stride[row], a->stride[column], (const float *)b->data + at[1], b->stride[row],
+                              b->stride[column],
                           (float *)y->data + at[2] + first * y->stride[row], y->stride[row], scratch);
         }
         kvb_free(scratch);

@@ -2,9 +2,10 @@
 /*
  * tensor_rank.c - ranks and stable orders of rows on the CPU, by radix sort.
  *
- * A float maps to an integer of the same order (sign bit flipped, negatives inverted, -0 first made 0); counting sort by its
- * four bytes is stable, so equal values stay in position order, which is the definition. Bytes that are equal in the whole row
- * are skipped. Rejected: a comparison sort of indices (three times slower at 250 elements, and qsort is not stable).
+ * A float maps to an integer of the same order (sign bit flipped, negatives inverted, -0 first made 0); counting sort
+ * by its four bytes is stable, so equal values stay in position order, which is the definition. Bytes that are equal
+ * in the whole row are skipped. Rejected: a comparison sort of indices (three times slower at 250 elements, and qsort
+ * is not stable).
  */
 #include "cpu.h"
 #include "tensor_cpu.h"
@@ -39,7 +40,8 @@ static item *sort(item *items, item *spare, int64_t n) {
 }
 
 /* Every row of x sorted; y gets ranks (as_rank) or positions. */
-static kvb_status order(const char *op, const kvb_tensor *x, kvb_tensor *y, bool descending, bool as_rank, int32_t base) {
+static kvb_status order(const char *op, const kvb_tensor *x, kvb_tensor *y, bool descending, bool as_rank,
+    int32_t base) {
     int32_t last = x->ndim - 1;
     kvb_tensor x0 = ref_drop_dim(x, last), y0 = ref_drop_dim(y, last);
     const kvb_tensor *const t[] = {&x0, &y0};

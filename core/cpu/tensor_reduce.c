@@ -2,9 +2,9 @@
 /*
  * tensor_reduce.c - reductions, softmax and inner products on the CPU, one slice per call of a kernel.
  *
- * Two layouts matter: slices that are contiguous (reducing the last dimension), and slices whose neighbours are contiguous
- * (reducing an outer dimension), where 64 columns are reduced together in one pass over memory. Anything else copies its
- * slice into a small buffer first.
+ * Two layouts matter: slices that are contiguous (reducing the last dimension), and slices whose neighbours are
+ * contiguous (reducing an outer dimension), where 64 columns are reduced together in one pass over memory. Anything
+ * else copies its slice into a small buffer first.
  */
 #include "cpu.h"
 #include "tensor_cpu.h"
@@ -28,7 +28,8 @@ static kvb_status out_of_memory(const char *op, int64_t n) {
 }
 
 static bool column_kind(int32_t kind, double p) {
-    return kind == REDUCE_SUM || kind == REDUCE_MEAN || kind == REDUCE_MIN || kind == REDUCE_MAX || (kind == REDUCE_NORM && (p == 1 || p == 2));
+    return kind == REDUCE_SUM || kind == REDUCE_MEAN || kind == REDUCE_MIN || kind == REDUCE_MAX
+        || (kind == REDUCE_NORM && (p == 1 || p == 2));
 }
 
 static int64_t extremum(const float *x, int64_t n, int64_t step, bool largest) {
@@ -124,8 +125,10 @@ kvb_status cpu_vecdot(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y) {
         int64_t at[KVB_OPERANDS], d = loop.ndim;
         kvb_loop_at(&loop, i, at);
         for (int64_t j = 0; j < loop.run; j++)
-            ((float *)y->data)[at[2] + j * loop.stride[2][d]] = kernels->dot(n, (const float *)a->data + at[0] + j * loop.stride[0][d],
-                                                                             (const float *)b->data + at[1] + j * loop.stride[1][d]);
+            ((float *)y->data)[at[2] + j * loop.stride[2][d]] = kernels->dot(n,
+                (const float *)a->data + at[0] + j * loop.stride[0][d],
+                                                                             (const float *)b->data + at[1]
+                                                                                 + j * loop.stride[1][d]);
     }
     return KVB_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * argsort.c - reference of argsort over the last dimension: y[k] = position of the element that comes k-th. Stable in both
- * directions; NaN is refused. Insertion sort: the plainest stable order.
+ * argsort.c - reference of argsort over the last dimension: y[k] = position of the element that comes k-th. Stable in
+ * both directions; NaN is refused. Insertion sort: the plainest stable order.
  */
 #include "operands.h"
 #include <math.h>

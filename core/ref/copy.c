@@ -2,9 +2,9 @@
 /*
  * copy.c - reference of copy: elements moved between layouts and dtypes.
  *
- * Every pair of dtypes goes through double, which holds each of them exactly (i64 beyond 2^53 excepted: equal dtypes are
- * therefore moved as bytes). To integers: truncated towards zero, clamped to the range, NaN becomes 0; torch leaves the
- * last two undefined, and an undefined result would differ between machines.
+ * Every pair of dtypes goes through double, which holds each of them exactly (i64 beyond 2^53 excepted: equal dtypes
+ * are therefore moved as bytes). To integers: truncated towards zero, clamped to the range, NaN becomes 0; torch
+ * leaves the last two undefined, and an undefined result would differ between machines.
  */
 #include "operands.h"
 #include <math.h>
@@ -42,7 +42,8 @@ static void put(const kvb_tensor *t, int64_t i, double v) {
 kvb_status ref_copy(const kvb_tensor *x, kvb_tensor *y) {
     if (!x || !y) return kvb_fail(KVB_E_ARG, "copy: %s is missing", x ? "the output" : "x");
     size_t unit = (size_t)kvb_dtype_bytes(y->dtype);
-    if (!unit || !kvb_dtype_bytes(x->dtype)) return kvb_fail(KVB_E_ARG, "copy: unknown dtype %d", unit ? x->dtype : y->dtype);
+    if (!unit || !kvb_dtype_bytes(x->dtype)) return kvb_fail(KVB_E_ARG, "copy: unknown dtype %d",
+        unit ? x->dtype : y->dtype);
     KVB_TRY(ref_check_output("copy", y, y->dtype));
     KVB_TRY(ref_check_input("copy", "x", x, x->dtype, y, -1));
     for (ref_walk w = ref_walk_start(y); w.more; ref_walk_next(&w, y)) {

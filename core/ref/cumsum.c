@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cumsum.c - reference of the running sum along one dimension: y[i] = x[0] + ... + x[i]. The sum itself stays in double;
- * only what is stored is rounded.
+ * cumsum.c - reference of the running sum along one dimension: y[i] = x[0] + ... + x[i]. The sum itself stays in
+ * double; only what is stored is rounded.
  */
 #include "operands.h"
 

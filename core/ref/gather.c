@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gather.c - reference of gather: along `dim`, y picks the elements of x that an index tensor of y's shape names. Indices
- * are checked against x before anything is read. `base` is the index of the first element (Lua counts from 1).
+ * gather.c - reference of gather: along `dim`, y picks the elements of x that an index tensor of y's shape names.
+ * Indices are checked against x before anything is read. `base` is the index of the first element (Lua counts from 1).
  */
 #include "operands.h"
 
@@ -12,7 +12,8 @@ kvb_status ref_gather(const kvb_tensor *x, const kvb_tensor *index, kvb_tensor *
     for (ref_walk w = ref_walk_start(y); w.more; ref_walk_next(&w, y)) {
         int64_t i = (int64_t)((const int32_t *)index->data)[ref_offset(index, &w)] - base;
         if (i < 0 || i >= x->shape[dim])
-            return kvb_fail(KVB_E_ARG, "gather: index %lld is outside dimension %d of size %lld", (long long)(i + base), dim + 1,
+            return kvb_fail(KVB_E_ARG, "gather: index %lld is outside dimension %d of size %lld",
+                (long long)(i + base), dim + 1,
                             (long long)x->shape[dim]);
         ref_walk from = w;
         from.at[dim] = i;

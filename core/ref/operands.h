@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * operands.h - what all tensor ops share: the kinds of the generic ops, the checks of their operands, and the reference's
- * walk over elements.
+ * operands.h - what all tensor ops share: the kinds of the generic ops, the checks of their operands, and the
+ * reference's walk over elements.
  *
- * The kinds are repeated in lua/kvbench/tensor/kinds.lua, which names them for users; tests/lua/tensor_test.lua pins every
- * one of them by value. Checks live here so that every backend refuses exactly the same operands.
+ * The kinds are repeated in lua/kvbench/tensor/kinds.lua, which names them for users; tests/lua/tensor_test.lua pins
+ * every one of them by value. Checks live here so that every backend refuses exactly the same operands.
  */
 #ifndef KVB_OPERANDS_H
 #define KVB_OPERANDS_H
 #include "ref.h"
 
-enum { UNARY_NEG, UNARY_EXP, UNARY_LOG, UNARY_SQRT, UNARY_ABS, UNARY_CLAMP, UNARY_COS, UNARY_SIN, UNARY_TANH, UNARY_KINDS };
-enum { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_POW, BINARY_MAX, BINARY_MIN, BINARY_LT, BINARY_LE, BINARY_GT,
+enum { UNARY_NEG, UNARY_EXP, UNARY_LOG, UNARY_SQRT, UNARY_ABS, UNARY_CLAMP, UNARY_COS, UNARY_SIN, UNARY_TANH,
+    UNARY_KINDS };
+enum { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_POW, BINARY_MAX, BINARY_MIN, BINARY_LT, BINARY_LE,
+    BINARY_GT,
        BINARY_GE, BINARY_EQ, BINARY_NE, BINARY_KINDS };
 enum { REDUCE_SUM, REDUCE_MEAN, REDUCE_VAR, REDUCE_MIN, REDUCE_MAX, REDUCE_ARGMIN, REDUCE_ARGMAX, REDUCE_NORM,
        REDUCE_LOGSUMEXP, REDUCE_KINDS };
@@ -20,7 +22,8 @@ enum { POOL_AVG, POOL_MAX, POOL_KINDS };
 /* An output must exist, have the dtype, and not step over the same element twice. */
 kvb_status ref_check_output(const char *op, const kvb_tensor *y, int32_t dtype);
 /* An input must exist, have the dtype and the shape of `like`; dimension `except` (or -1) may differ. */
-kvb_status ref_check_input(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype, const kvb_tensor *like,
+kvb_status ref_check_input(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype,
+    const kvb_tensor *like,
                            int32_t except);
 kvb_status ref_check_kind(const char *op, int32_t kind, int32_t kinds);
 /* The whole checks of the ops that have fast versions. */

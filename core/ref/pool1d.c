@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pool1d.c - reference of average and maximum pooling over the last dimension, as torch.nn.functional defines them:
- * the input is padded on both sides (with 0 for the average, with -inf for the maximum), include_pad says whether padding
- * counts in the average's denominator (torch's default is yes).
+ * the input is padded on both sides (with 0 for the average, with -inf for the maximum), include_pad says whether
+ * padding counts in the average's denominator (torch's default is yes).
  */
 #include "operands.h"
 #include <math.h>
@@ -14,13 +14,15 @@ kvb_status ref_pool1d(const kvb_tensor *x, kvb_tensor *y, int32_t kind, int32_t 
     int32_t last = y->ndim - 1;
     KVB_TRY(ref_check_input("pool1d", "x", x, KVB_F32, y, last));
     if (kernel < 1 || step < 1 || padding < 0 || padding > kernel / 2)
-        return kvb_fail(KVB_E_ARG, "pool1d: kernel %d, stride %d, padding %d (padding may be at most half the kernel)", kernel, step, padding);
+        return kvb_fail(KVB_E_ARG, "pool1d: kernel %d, stride %d, padding %d (padding may be at most half the kernel)",
+                        kernel, step, padding);
     int64_t n = x->shape[last], room = n + 2 * (int64_t)padding - kernel, m = room < 0 ? 0 : room / step + 1;
     if (y->shape[last] != m)
-        return kvb_fail(KVB_E_SHAPE, "pool1d: the output has %lld positions, %lld come out of %lld with kernel %d, stride %d, padding %d",
-                        (long long)y->shape[last], (long long)m, (long long)n, kernel, step, padding);
+        return kvb_fail(KVB_E_SHAPE, "pool1d: the output has %lld positions, but %lld in give %lld", (long long)y->shape[last],
+                        (long long)n, (long long)m);
     for (ref_walk w = ref_walk_start(y); w.more; ref_walk_next(&w, y)) {
-        int64_t from = w.at[last] * step - padding, to = kvb_min64(from + kernel, n + padding), start = kvb_max64(from, 0);
+        int64_t from = w.at[last] * step - padding, to = kvb_min64(from + kernel, n + padding),
+            start = kvb_max64(from, 0);
         int64_t stop = kvb_min64(to, n);
         ref_walk first = w;
         first.at[last] = 0;

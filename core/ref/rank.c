@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rank.c - reference of rank: how many elements of the row come before this one, the higher value first, then the earlier
- * position; -0 equals 0. It is the definition of "which tokens are kept", hence the counting form: nothing is left to a
- * sort's stability. NaN has no rank and is an error.
+ * rank.c - reference of rank: how many elements of the row come before this one, the higher value first, then the
+ * earlier position; -0 equals 0. It is the definition of "which tokens are kept", hence the counting form: nothing is
+ * left to a sort's stability. NaN has no rank and is an error.
  */
 #include "operands.h"
 #include <math.h>

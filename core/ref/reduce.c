@@ -2,8 +2,8 @@
 /*
  * reduce.c - reference of the reductions over one dimension, in double, in index order.
  *
- * NaN wins: the extremum of a slice that holds one is NaN, and its arg is the first NaN, as in torch. Empty slices: sum and
- * norm 0, mean and variance NaN, logsumexp -inf.
+ * NaN wins: the extremum of a slice that holds one is NaN, and its arg is the first NaN, as in torch. Empty slices:
+ * sum and norm 0, mean and variance NaN, logsumexp -inf.
  */
 #include "operands.h"
 #include <math.h>

@@ -45,6 +45,16 @@ static double dot(const float *a, const float *b, int32_t n) {
     return sum;
 }
 
+static void rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin) {
+    int64_t half = head_dim / 2;
+    for (int64_t h = 0; h < heads; h++, x += head_dim)
+        for (int64_t i = 0; i < half; i++) {
+            double a = x[i], b = x[half + i];
+            x[i] = (float)(a * cos[i] - b * sin[i]);
+            x[half + i] = (float)(b * cos[i] + a * sin[i]);
+        }
+}
+
 static kvb_status attend(const kvb_lane_kind *kind, const kvb_attn_row *rows, int32_t n, int32_t heads, int32_t kv_heads,
                          const float *q, double scale, kvb_tensor *y) {
     int32_t d = kind->head_dim, group = heads / kv_heads;
@@ -113,6 +123,7 @@ const kvb_backend kvb_backend_ref = {
     .lane_bytes = lane_bytes,
     .lane_put = lane_put,
     .lane_get = lane_get,
+    .rotate = rotate,
     .attend = attend,
     .pack = pack,
     .pack_free = pack_free,

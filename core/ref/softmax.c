@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * softmax.c - reference of softmax over one dimension: exp(x - max) / sum exp(x - max). A slice of -inf alone is 0/0 = NaN,
- * as in torch; attention with an empty mask is the attention op's case, not this one's.
+ * softmax.c - reference of softmax over one dimension: exp(x - max) / sum exp(x - max). A slice of -inf alone is 0/0 =
+ * NaN, as in torch; attention with an empty mask is the attention op's case, not this one's.
  */
 #include "operands.h"
 #include <math.h>

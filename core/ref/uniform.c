@@ -3,8 +3,8 @@
  * uniform.c - reference of uniform: numbers in [0, 1) with 24 bits, element i of the row-major order from a counter.
  *
  * Element i is the finisher of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014, doi:10.1145/2714064.2660195) applied to
- * seed + (first + i + 1) * golden gamma: a counter, not a stream, so that any block of a tensor can be drawn alone, on any
- * device, in any order, with the same result.
+ * seed + (first + i + 1) * golden gamma: a counter, not a stream, so that any block of a tensor can be drawn alone, on
+ * any device, in any order, with the same result.
  */
 #include "operands.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vecdot.c - reference of the inner product over the last dimension: y = sum_i a_i b_i. An op of its own because quadratic
- * forms k' C k of every key would otherwise store a product as large as the keys of all heads.
+ * vecdot.c - reference of the inner product over the last dimension: y = sum_i a_i b_i. An op of its own because
+ * quadratic forms k' C k of every key would otherwise store a product as large as the keys of all heads.
  */
 #include "operands.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * where.c - reference of where: a choice, not a product, so that an infinity or NaN on the side that is not taken does not
- * leak through (mask * x would give 0 * inf = NaN).
+ * where.c - reference of where: a choice, not a product, so that an infinity or NaN on the side that is not taken does
+ * not leak through (mask * x would give 0 * inf = NaN).
  */
 #include "operands.h"
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A context without a model: seeded random keys, values and queries behind the interface that presses see. For trying a press
--- out and for tests; the numbers mean nothing.
+-- A context without a model: seeded random keys, values and queries behind the interface that presses see. For trying
+-- a press out and for tests; the numbers mean nothing.
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -38,7 +38,8 @@ function M.new(options)
   local layers, kv_heads, heads = o.layers or 3, o.kv_heads or 2, o.heads or 2 * (o.kv_heads or 2)
   local tokens, d, seed = o.tokens or 40, o.head_dim or 8, o.seed or 0
   return {
-    layers = layers, layer_first = o.layer_first or 0, kv_heads = kv_heads, heads = heads, group_size = heads / kv_heads,
+    layers = layers, layer_first = o.layer_first or 0, kv_heads = kv_heads, heads = heads,
+      group_size = heads / kv_heads,
     tokens = tokens, head_dim = d, seed = seed,
     keys = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/keys"),
     values = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/values"),

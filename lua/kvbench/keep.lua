@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- KeepSet: which tokens of a context survive, one bit per (layer, KV head, token). Layers, heads and tokens count from 0
--- here, as positions do everywhere outside tensors; ranges are half-open.
---   keep.layers, .kv_heads, .tokens, .handle (kvb_keep *, for the engine), .notes (what a press had to adapt), .press, .ratio
+-- KeepSet: which tokens of a context survive, one bit per (layer, KV head, token). Layers, heads and tokens count from
+-- 0 here, as positions do everywhere outside tensors; ranges are half-open.
+--   keep.layers, .kv_heads, .tokens, .handle (kvb_keep *, for the engine), .notes (what a press had to adapt), .press,
+--   .ratio
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local C = library.C
@@ -64,7 +65,8 @@ end
 
 local function cell(self, op, layer, head)
   if layer < 0 or layer >= self.layers or head < 0 or head >= self.kv_heads then
-    error(("keep:%s: layer %s, head %s is outside %d layers x %d KV heads (both count from 0)"):format(op, layer, head, self.layers,
+    error(("keep:%s: layer %s, head %s is outside %d layers x %d KV heads (both count from 0)"):format(op, layer,
+      head, self.layers,
       self.kv_heads), 0)
   end
 end
@@ -108,7 +110,8 @@ function Keep:span_cells(from, to) return C.kvb_keep_span_cells(self.handle, fro
 --- Kept (layer, head, token) triples.
 function Keep:total() return tonumber(C.kvb_keep_total(self.handle)) end
 
---- The share of [from, to) (all unless told) that is really evicted, averaged over layers and heads: the effective ratio.
+--- The share of [from, to) (all unless told) that is really evicted, averaged over layers and heads: the effective
+--- ratio.
 function Keep:evicted(from, to)
   from, to = from or 0, to or self.tokens
   if to <= from then return 0 end
@@ -146,7 +149,8 @@ function Keep:hash()
 end
 
 function Keep:__tostring()
-  return ("keep-set of %d layers x %d KV heads x %d tokens, %.1f %% evicted%s"):format(self.layers, self.kv_heads, self.tokens,
+  return ("keep-set of %d layers x %d KV heads x %d tokens, %.1f %% evicted%s"):format(self.layers, self.kv_heads,
+    self.tokens,
     100 * self:evicted(), #self.notes > 0 and " (" .. table.concat(self.notes, "; ") .. ")" or "")
 end
 

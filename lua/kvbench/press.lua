@@ -5,8 +5,8 @@
 --   kv.press("my/rule.lua")                  by path
 --   kv.press{name = "mine", score = function(self, ctx) return -ctx.keys:norm(-1) end}
 --
--- A press has .name, .doc, .paper, .params (resolved; also as fields), .needs (what prefill must observe), .scope, .nested,
--- .budget, .ratio_dependent, .source_hash. docs/press.md shows how to write one.
+-- A press has .name, .doc, .paper, .params (resolved; also as fields), .needs (what prefill must observe), .scope,
+-- .nested, .budget, .ratio_dependent, .source_hash. docs/press.md shows how to write one.
 local find = require "kvbench.press_find"
 local keepset = require "kvbench.keep"
 local order = require "kvbench.press_order"
@@ -65,14 +65,16 @@ end
 
 local function build(rule, hash, file, alias, preset, given)
   given = given or {}
-  if type(given) ~= "table" then error(("press '%s': parameters are a table, got %s"):format(rule.name, type(given)), 0) end
+  if type(given) ~= "table" then error(("press '%s': parameters are a table, got %s"):format(rule.name, type(given)),
+    0) end
   local press = setmetatable({ name = alias or rule.name, rule = rule, file = file }, meta)
   -- a wrapper without `of` is the paper's version of itself
   local paper = merged(rule.paper_preset, preset)
   press.params = params.resolve(rule, given, given.of == nil and paper or preset, M.new)
   press.base = params.resolve(rule, {}, paper, M.new, true) -- what label() need not mention
   for name, value in pairs(press.params) do
-    if Press[name] or reserved[name] then error(("press '%s': a parameter may not be called '%s'"):format(rule.name, name), 0) end
+    if Press[name] or reserved[name] then error(("press '%s': a parameter may not be called '%s'"):format(rule.name,
+      name), 0) end
     press[name] = value
   end
   press.needs = {}
@@ -102,10 +104,12 @@ local function strip(spec)
   return rest
 end
 
---- See the top of this file. Also takes a press (returned as it is) and a spec {press = "adakv", of = {press = ...}, ...}.
+--- See the top of this file. Also takes a press (returned as it is) and a spec {press = "adakv", of = {press = ...},
+--- ...}.
 function M.new(rule, given)
   if M.is(rule) then
-    if given and next(given) then error(("press '%s' is already made -> kv.press(\"%s\", {...})"):format(rule.name, rule.name), 0) end
+    if given and next(given) then error(("press '%s' is already made -> kv.press(\"%s\", {...})"):format(rule.name,
+      rule.name), 0) end
     return rule
   end
   if type(rule) == "table" and rule.press then return M.new(rule.press, strip(rule)) end
@@ -118,8 +122,8 @@ function M.new(rule, given)
   return build(found, hash, file, alias, preset, given)
 end
 
---- A press from a JSON-like table {press = name, of = {...}, parameter = value}; nil and the reason when this build has no
---- such rule or parameter.
+--- A press from a JSON-like table {press = name, of = {...}, parameter = value}; nil and the reason when this build
+--- has no such rule or parameter.
 function M.from_spec(spec)
   local ok, press = pcall(M.new, spec)
   if ok then return press end
@@ -149,15 +153,16 @@ function Press:at_most(name, most)
   return most
 end
 
---- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept. `ratio` only matters for rules
---- that depend on it.
+--- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept. `ratio` only matters for
+--- rules that depend on it.
 function Press:score(ctx, ratio) return order.scores(self, ctx, ratio) end
 
 local function evictable_range(press, ctx, options)
   local range = options and options.evictable or { 0, ctx.tokens }
   local from, to = range[1], range[2]
   if type(from) ~= "number" or type(to) ~= "number" or from < 0 or to > ctx.tokens or from >= to then
-    error(("press '%s': evictable tokens [%s, %s) do not lie inside a context of %d"):format(press.name, tostring(from), tostring(to), ctx.tokens), 0)
+    error(("press '%s': evictable tokens [%s, %s) do not lie inside a context of %d"):format(press.name,
+      tostring(from), tostring(to), ctx.tokens), 0)
   end
   return range
 end
@@ -179,9 +184,9 @@ function Press:order(ctx, options, ratio)
   return order.new(self, ctx, evictable_range(self, ctx, options), ratio)
 end
 
---- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it.
---- options.evictable = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them.
---- Each set carries .press (label), .ratio and .notes.
+--- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it. options.evictable
+--- = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them. Each set
+--- carries .press (label), .ratio and .notes.
 function Press:keeps(ctx, list, options)
   local collected, out, shared = {}, {}, nil
   evictable_range(self, ctx, options)

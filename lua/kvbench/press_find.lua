@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Where rules come from: lua/kvbench/press/*.lua and ./press/*.lua of the current folder, one rule a file, named as its file.
--- A rule may list aliases: {ea = {}, other = {n_sink = 2}}: further names with parameters of their own. Nothing is registered
--- anywhere else. A name that both folders have is an error, so that nobody measures another rule than they think.
+-- Where rules come from: lua/kvbench/press/*.lua and ./press/*.lua of the current folder, one rule a file, named as
+-- its file. A rule may list aliases: {ea = {}, other = {n_sink = 2}}: further names with parameters of their own.
+-- Nothing is registered anywhere else. A name that both folders have is an error, so that nobody measures another rule
+-- than they think.
 local ffi = require "ffi"
 local paths = require "kvbench.paths"
 local text = require "kvbench.text"
@@ -26,10 +27,12 @@ end
 
 --- Checks a rule table: name, and a score or an order. `where` names it in errors. Returns it.
 function M.check(rule, where)
-  if type(rule) ~= "table" then error(("press %s: expected a table {name =, score =}, got %s"):format(where, type(rule)), 0) end
+  if type(rule) ~= "table" then error(("press %s: expected a table {name =, score =}, got %s"):format(where,
+    type(rule)), 0) end
   if type(rule.name) ~= "string" then error(("press %s: it has no name -> name = \"...\""):format(where), 0) end
   if type(rule.score) ~= "function" then
-    error(("press '%s' %s: score is %s -> score = function(self, ctx) return tensor end"):format(rule.name, where, type(rule.score)), 0)
+    error(("press '%s' %s: score is %s -> score = function(self, ctx) return tensor end"):format(rule.name, where,
+      type(rule.score)), 0)
   end
   local scope = rule.scope or "head"
   if scope ~= "head" and scope ~= "layer" and scope ~= "model" then

@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From scores to keep-sets: the decisions that all presses share. A score is checked, ranked once within its scope (higher
--- first, then the earlier position), and every ratio is a cut through those ranks; so nine ratios cost one score, and smaller
--- sets are subsets of larger ones by construction.
+-- From scores to keep-sets: the decisions that all presses share. A score is checked, ranked once within its scope
+-- (higher first, then the earlier position), and every ratio is a cut through those ranks; so nine ratios cost one
+-- score, and smaller sets are subsets of larger ones by construction.
 local ffi = require "ffi"
 local keepset = require "kvbench.keep"
 local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
 local view = require "kvbench.press_view"
+
+local LARGEST = 3.4028234663852886e38 -- of the finite floats
 
 local M = {}
 local Order = {}
@@ -22,11 +24,13 @@ local function wrong_shape(press, score, ctx)
   if n == 4 then
     hint = "\n-> one number per token is wanted: reduce the last dimension, e.g. :norm(-1) or :mean(-1)"
   elseif n == 3 and score:size(2) == ctx.heads and ctx.heads ~= ctx.kv_heads then
-    hint = ("\n-> average over the %d query heads of each KV head: scores:group_mean(ctx.group_size)"):format(ctx.heads / ctx.kv_heads)
+    hint = ("\n-> average over the %d query heads of each KV head: scores:group_mean(ctx.group_size)"):format(
+      ctx.heads / ctx.kv_heads)
   elseif n == 3 and score:size(1) == ctx.layers and score:size(2) == ctx.kv_heads then
     hint = "\n-> score every token; what a rule always keeps gets math.huge: scores:pad(front, back, math.huge)"
   end
-  error(("%s: score has shape %s, expected [layers %d, kv_heads %d, tokens %d]%s"):format(where(press), tensor.show(score), ctx.layers,
+  error(("%s: score has shape %s, expected [layers %d, kv_heads %d, tokens %d]%s"):format(where(press),
+    tensor.show(score), ctx.layers,
     ctx.kv_heads, ctx.tokens, hint), 0)
 end
 
@@ -34,7 +38,8 @@ end
 function M.checked_score(press, ctx, ratio)
   local score = press.rule.score(press, ctx, ratio)
   if not tensor.is(score) then
-    error(("%s: score returned %s, expected a tensor [layers %d, kv_heads %d, tokens %d] -> return one number per token, higher = keep")
+    error(("%s: score returned %s, expected a tensor [layers %d, kv_heads %d, tokens %d]\n"
+      .. "-> return one number per token, higher = keep")
       :format(where(press), score == nil and "nothing" or "a " .. type(score), ctx.layers, ctx.kv_heads, ctx.tokens), 0)
   end
   if score.ndim ~= 3 or score:size(1) ~= ctx.layers or score:size(2) ~= ctx.kv_heads or score:size(3) ~= ctx.tokens then
@@ -43,7 +48,8 @@ function M.checked_score(press, ctx, ratio)
   score = score:type() == "f32" and score:contiguous() or score:to("f32")
   if score:max() ~= score:max() then -- NaN is the largest of anything that holds one
     local at = tensor.locate_nan(score)
-    error(("%s: score is NaN at layer %d, head %d, token %d\n-> 0/0, inf - inf or the log of a negative number; print(ctx.keys) shows NaN and inf in the inputs")
+    error(("%s: score is NaN at layer %d, head %d, token %d\n"
+      .. "-> 0/0, inf - inf or the log of a negative number; print(ctx.keys) shows NaN and inf in the inputs")
       :format(where(press), ctx.layer_first + at[1] - 1, at[2] - 1, at[3] - 1), 0)
   end
   return score
@@ -86,10 +92,14 @@ function Order:budget(ratio, from, to)
   return length - open + kept, kept
 end
 
---- Scores of tokens outside the evictable range become +inf.
+--- Scores of tokens outside the evictable range become +inf; what a rule itself protects inside comes after them,
+--- since a window or sinks may be more than the ratio leaves. offset: position of the scores' first token in the
+--- context.
 function M.protect(scores, evictable, offset)
   local n = scores:size(3)
   local from, to = math.max(0, evictable[1] - offset), math.min(n, evictable[2] - offset)
+  if from == 0 and to == n then return scores end
+  scores:copy_(scores:clamp(-math.huge, LARGEST))
   if from > 0 then scores:narrow(3, 1, math.min(from, n)):fill_(math.huge) end
   if to < n then scores:narrow(3, math.max(0, to) + 1, n - math.max(0, to)):fill_(math.huge) end
   return scores
@@ -98,7 +108,8 @@ end
 --- Everything a press knows about a context before a ratio is chosen (or at one ratio, for rules that depend on it).
 function M.new(press, ctx, evictable, ratio)
   local order = setmetatable({
-    press = press, ctx = ctx, evictable = evictable, layers = ctx.layers, kv_heads = ctx.kv_heads, tokens = ctx.tokens, by_scope = {},
+    press = press, ctx = ctx, evictable = evictable, layers = ctx.layers, kv_heads = ctx.kv_heads,
+      tokens = ctx.tokens, by_scope = {},
   }, Order)
   if press.rule.order then
     press.rule.order(press, order, ctx, ratio)

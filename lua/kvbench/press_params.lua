@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Parameters of a press: declared in its file, checked when someone sets them.
--- A declaration is a default (`window_size = 64`) or a table {default = , min = , max = , integer = true, kind = "press",
--- optional = true, doc = }. The type is the default's; kind "press" takes a name, a spec or a press.
+-- Parameters of a press: declared in its file, checked when someone sets them. A declaration is a default
+-- (`window_size = 64`) or a table {default = , min = , max = , integer = true, kind = "press", optional = true, doc =
+-- }. The type is the default's; kind "press" takes a name, a spec or a press.
 local text = require "kvbench.text"
 
 local M = {}
@@ -39,8 +39,8 @@ local function check(press, name, value, d, build)
   return value
 end
 
---- All parameters with their values: `given` over `preset` over the declared defaults. build(x) makes a press of a parameter
---- of kind "press". Unknown names and values out of range are errors; so is a missing one, unless `partial`.
+--- All parameters with their values: `given` over `preset` over the declared defaults. build(x) makes a press of a
+--- parameter of kind "press". Unknown names and values out of range are errors; so is a missing one, unless `partial`.
 function M.resolve(rule, given, preset, build, partial)
   local out, declared = {}, rule.params or {}
   for name in pairs(given) do

@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What a rule sees of a context: a block of its layers. A rule is called once per block, so that its temporaries stay in the
--- CPU's caches and memory stays bounded whatever the model; a rule of scope "model" gets one block with every layer.
+-- What a rule sees of a context: a block of its layers. A rule is called once per block, so that its temporaries stay
+-- in the CPU's caches and memory stays bounded whatever the model; a rule of scope "model" gets one block with every
+-- layer.
 local tensor = require "kvbench.tensor"
 
 local M = {}
 
 local per_layer = { keys = true, values = true, queries = true }
-local MISSING = "a press needs ctx.%s, which was not observed when this context was prefilled -> prefill with the press's needs"
+local MISSING = "a press needs ctx.%s, which this context does not have -> model:prefill(text, press.needs)"
 
 local View = {}
 
@@ -17,7 +18,8 @@ function View.__index(view, key)
     local whole = tensor.outside(function() return ctx[key] end)
     if whole == nil then error(MISSING:format(key), 0) end
     local part = whole
-    if rawget(view, "layers") ~= whole:size(1) then part = whole:narrow(1, rawget(view, "block_first"), rawget(view, "layers")) end
+    if rawget(view, "layers") ~= whole:size(1) then part = whole:narrow(1, rawget(view, "block_first"), rawget(view,
+      "layers")) end
     rawset(view, key, part)
     return part
   end

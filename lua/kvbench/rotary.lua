@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Rotary position embedding on tensors, in the rotate-half layout (RoPE, arXiv:2104.09864; channels i and i + d/2 are a pair).
+-- Rotary position embedding on tensors, in the rotate-half layout (RoPE, arXiv:2104.09864; channels i and i + d/2 are
+-- a pair).
 local tensor = require "kvbench.tensor"
 
 local M = {}

@@ -23,7 +23,7 @@ local defaults = {
   idk_example = true, seed = 1, group = 4, label = "sweep",
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out", "group",
-  "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks" }
+  "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens" }
 
 local function settings(opt)
   local o = {}
@@ -104,6 +104,14 @@ local function new_tokens(o, question)
   return math.max(24, 2 * #o.model:ids(question.a) + 8)
 end
 
+-- What is appended for a question; with question_tokens (benchmarks) cut or repeated to that length.
+local function question_ids(o, unit, question)
+  local ids = o.model:ids(unit.prompt.suffix(question))
+  local n, out = o.question_tokens, {}
+  for i = 1, n or 0 do out[i] = ids[(i - 1) % #ids + 1] end
+  return n and out or ids
+end
+
 -- All conditions of one prefilled context: {press label, ratio, keep} with ratio 0 once.
 local function conditions_of(o, unit)
   local range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
@@ -138,7 +146,7 @@ local function begin(o, state, group)
     unit.ctx:forget()
     for _, q in ipairs(unit.questions) do
       local question, twins = unit.record.questions[q], {}
-      local ids = o.model:ids(unit.prompt.suffix(question))
+      local ids = question_ids(o, unit, question)
       for _, condition in ipairs(conditions) do
         local hash = condition.keep and condition.keep:hash() or "full"
         local twin = twins[hash]
@@ -194,6 +202,7 @@ end
 ---   evictable           "passage" (default: prompt and examples are kept) or "context" (everything competes, as in KVPress)
 ---   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
 ---   out                 folder for rows.jsonl, rows.csv and run.json; without it results stay in memory
+---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept and an error says so.
 function M.run(opt)
@@ -221,6 +230,7 @@ function M.run(opt)
       if bar then bar:update(state.done_records) end
     until pending == 0 and next_record > #left
   end)
+  run.model_rows, run.model_padded_rows, run.model_steps = state.batch:rows()
   state.batch:close()
   if bar then bar:finish() end
   if not ok then

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kv.tensor: torch-like arrays over the library's memory. torch's names; dimensions and indices count from 1, negative ones
--- from the end; reductions take the dimension first and drop it (without one they return a number); comparisons are methods
--- (t:lt(x)) that yield 1 and 0. f32 unless said. See docs/press.md for a tour.
+-- kv.tensor: torch-like arrays over the library's memory. torch's names; dimensions and indices count from 1, negative
+-- ones from the end; reductions take the dimension first and drop it (without one they return a number); comparisons
+-- are methods (t:lt(x)) that yield 1 and 0. f32 unless said. See docs/press.md for a tour.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 require "kvbench.tensor.views"
@@ -80,8 +80,8 @@ function M.seed(seed)
   return C.kvb_hash64(s, #s, 0)
 end
 
---- Uniform in [0, 1) from a seed (string or number). Element i (row-major) depends on the seed and first + i only, so a part
---- of a larger tensor can be drawn alone; first is 0 unless told.
+--- Uniform in [0, 1) from a seed (string or number). Element i (row-major) depends on the seed and first + i only, so
+--- a part of a larger tensor can be drawn alone; first is 0 unless told.
 function M.rand(shape, seed, first)
   local out = core.new(shape)
   core.run("uniform", out, M.seed(seed), first or 0)

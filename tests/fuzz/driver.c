@@ -36,8 +36,7 @@ static struct {
 static volatile long passed, current;
 static const char *volatile current_path = "";
 
-/* ---- reporting what ended the process; only async-signal-safe calls
- * -------------------------------------------------- */
+/* ---- reporting what ended the process; only async-signal-safe calls ------------------------------------------ */
 
 static void put(const char *s) {
     if (write(STDOUT_FILENO, s, strlen(s)) < 0) _exit(3);
@@ -72,8 +71,7 @@ static void on_signal(int number) {
     _exit(1);
 }
 
-/* ---- mutating
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- mutating ------------------------------------------------------------------------------------------------ */
 
 static uint64_t mix(uint64_t x) {
     x += 0x9e3779b97f4a7c15ull;
@@ -221,8 +219,7 @@ static void mutate(input *in, const input *other) {
     }
 }
 
-/* ---- running
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------------------------- */
 
 static double now(void) {
     struct timespec t;

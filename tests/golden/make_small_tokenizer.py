@@ -20,12 +20,14 @@ a = p.parse_args()
 
 full = json.load(open(a.tokenizer))
 model = full["model"]
-pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]][: a.merges]
-names = sorted((t for t in model["vocab"] if len(t) == 1), key=model["vocab"].get)
-for left, right in pairs:
-    if left + right not in names[256:]:
-        names.append(left + right)
-model["vocab"] = {t: i for i, t in enumerate(dict.fromkeys(names))}
+names = dict.fromkeys(sorted((t for t in model["vocab"] if len(t) == 1), key=model["vocab"].get))
+pairs = []
+for merge in model["merges"]:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    if left in names and right in names and len(pairs) < a.merges:  # files with ignore_merges list all splits of a token
+        names[left + right] = None
+        pairs.append([left, right])
+model["vocab"] = {t: i for i, t in enumerate(names)}
 model["merges"] = pairs if a.pairs else [" ".join(m) for m in pairs]
 added = full["added_tokens"][: a.added]
 for text in a.set:

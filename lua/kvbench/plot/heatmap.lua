@@ -2,6 +2,7 @@
 -- A panel of cells: a matrix in colours with a colour bar. Rows run downwards unless y.origin is "bottom"; NaN is grey.
 local axes = require "kvbench.plot.axes"
 local canvas = require "kvbench.plot.canvas"
+local colorbar = require "kvbench.plot.colorbar"
 local colormap = require "kvbench.plot.colormap"
 local matrix = require "kvbench.plot.matrix"
 local scale = require "kvbench.plot.scale"
@@ -10,7 +11,7 @@ local text = require "kvbench.plot.text"
 
 local M = {}
 
-local BAR_GAP, BAR, LONGEST = 7, 8, 90 -- points: before the colour bar, its width, of an upright tick label
+local LONGEST = 90 -- points, of an upright tick label
 
 local function fail(where, message, ...) error(where .. ": " .. message:format(...), 0) end
 
@@ -112,22 +113,6 @@ local function y_ticks(panel, height)
   return ticks
 end
 
-local function bar_ticks(panel, height)
-  panel.bar:place(height, 0)
-  return panel.bar:ticks(axes.y_fits(panel.bar, 15))
-end
-
-local function bar_label(panel)
-  local factor = panel.bar:multiplier()
-  if factor then return panel.color.label and panel.color.label .. " (" .. factor .. ")" or factor end
-  return panel.color.label
-end
-
-local function bar_lines(panel, height)
-  local label = bar_label(panel)
-  return label and text.wrap(label, style.label, false, math.max(height, 60)) or {}
-end
-
 local function span_marks(panel, width)
   local items, first, pitch = {}, panel.x.first or 0, width / panel.columns
   for _, s in ipairs(panel.spans) do
@@ -145,8 +130,7 @@ function M.measure(panel, width, height, show)
   if show.x_ticks then room.bottom = axes.x_space(xt, show.x_label and panel.x.label, width, turned) end
   if show.y_ticks then room.left = axes.y_space(y_ticks(panel, height), show.y_label and panel.y.label, height) end
   if show.bar then
-    local label = #bar_lines(panel, height) * style.label * style.leading
-    room.right = BAR_GAP + BAR + 5 + axes.widest(bar_ticks(panel, height)) + label + 2
+    room.right = colorbar.space(panel, height)
   end
   local _, rows = span_marks(panel, width)
   room.marks = #panel.spans > 0 and rows * axes.ROW + 4 or 0
@@ -196,25 +180,6 @@ local function draw_values(panel, c, box, colors)
   end
 end
 
-local function draw_bar(panel, c, box)
-  local left, right = box.x + box.width + BAR_GAP, box.x + box.width + BAR_GAP + BAR
-  local strip = {}
-  for i = 0, 255 do strip[i + 1] = { panel.colors[255 - i] } end
-  c:cells(left, box.y, BAR, box.height, strip)
-  c:rect(left, box.y, BAR, box.height, { outline = { color = style.axis, width = style.hair } })
-  local ticks = bar_ticks(panel, box.height)
-  for _, t in ipairs(ticks) do
-    local y = box.y + panel.bar:map(t.at)
-    c:polyline({ right, y, right + 2, y }, { color = style.axis, width = style.hair })
-    c:text(t.label, right + 4.5, y, { size = style.tick, ay = 0.5 })
-  end
-  local x = right + 5 + axes.widest(ticks) + 3
-  for i, line in ipairs(bar_lines(panel, box.height)) do
-    c:text(line, x + (i - 1) * style.label * style.leading, box.y + box.height / 2,
-      { size = style.label, ax = 0.5, ay = 0, degrees = 90 })
-  end
-end
-
 --- Draws the panel into the box with the room that measure asked for around it.
 function M.draw(panel, c, box, show)
   local colors = {}
@@ -238,7 +203,7 @@ function M.draw(panel, c, box, show)
       { size = style.tick, color = style.for_text(style.palette[2]) })
   end
   axes.draw_title(c, panel.title, box.x, box.y - 2 - show.marks, box.width, style.label)
-  if show.bar then draw_bar(panel, c, box) end
+  if show.bar then colorbar.draw(panel, c, box) end
 end
 
 M.columns = { "row", "column", "value" }

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- AdaKV: the heads of a layer share one budget. In every head the best alpha_safeguard of its even share is safe; the rest of
--- the layer's budget goes to the highest scores of any head. What a head keeps is always its own best tokens, so the decision
--- is one number per head: how many.
+-- AdaKV: the heads of a layer share one budget. In every head the best alpha_safeguard of its even share is safe; the
+-- rest of the layer's budget goes to the highest scores of any head. What a head keeps is always its own best tokens,
+-- so the decision is one number per head: how many.
 return {
   name = "adakv",
   paper = "arXiv:2407.11550",
@@ -13,7 +13,7 @@ return {
   paper_preset = { of = { press = "expected_attention", epsilon = 1e-2 } },
   check = function(self)
     if self.of.decides then
-      error(("press 'adakv': '%s' decides by itself what is kept, and cannot share a budget -> a rule that only scores"):format(self.of.name), 0)
+      error(("press 'adakv': '%s' decides by itself what is kept -> a rule that only scores"):format(self.of.name), 0)
     end
   end,
   score = function(self, ctx, ratio) return self.of.rule.score(self.of, ctx, ratio) end,

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Expected attention: queries of a context are taken as Gaussian before RoPE, rotated by the mean rotation R of the positions
--- to come; the attention a key k then expects is softmax over keys of  mu'Rk.. = (R mu).k / sqrt(d) + (R k)' C (R k) / 2d.
--- R' is applied to the keys instead of to mean and covariance: there are fewer of them than there are query heads.
+-- Expected attention: queries of a context are taken as Gaussian before RoPE, rotated by the mean rotation R of the
+-- positions to come; the attention a key k then expects is softmax over keys of  mu'Rk.. = (R mu).k / sqrt(d) + (R k)'
+-- C (R k) / 2d. R' is applied to the keys instead of to mean and covariance: there are fewer of them than there are
+-- query heads.
 local rotary = require "kvbench.rotary"
 
 return {
@@ -10,7 +11,8 @@ return {
   doc = "Keeps the keys that future queries are expected to attend to, weighted by the norm of their values.",
   aliases = { ea = {} },
   params = {
-    n_future_positions = { default = 512, min = 1, integer = true, doc = "positions after the context that R averages over" },
+    n_future_positions = { default = 512, min = 1, integer = true,
+      doc = "positions after the context that R averages over" },
     n_sink = { default = 4, min = 0, integer = true, doc = "first tokens: always kept, left out of the statistics" },
     use_covariance = { default = true, doc = "use the queries' covariance beside their mean" },
     use_vnorm = { default = true, doc = "multiply by the norm of the value" },

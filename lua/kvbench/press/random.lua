@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Nulls that keep other rules honest. The draw of (layer, head, token) depends on the seeds and on its index alone, not on
--- which layers are scored together.
+-- Nulls that keep other rules honest. The draw of (layer, head, token) depends on the seeds and on its index alone,
+-- not on which layers are scored together.
 local tensor = require "kvbench.tensor"
 
 return {
@@ -8,7 +8,8 @@ return {
   doc = "Keeps a random set: independent for every head, or one set for all.",
   params = {
     seed = { default = 0, kind = "seed", doc = "with the context's own seed" },
-    sinks = { default = 0, min = 0, integer = true, doc = "first tokens that always stay (the reference's random evicts them)" },
+    sinks = { default = 0, min = 0, integer = true,
+      doc = "first tokens that always stay (the reference's random evicts them)" },
     shared = { default = false, doc = "one set for all layers and heads" },
     budget_of = { kind = "press", optional = true, doc = "keep as many tokens in each head as this press does" },
   },

@@ -11,7 +11,8 @@ return {
     kernel_size = { default = 5, min = 1, integer = true, doc = "width of the average pooling, odd" },
   },
   check = function(self)
-    if self.kernel_size % 2 == 0 then error(("press 'snapkv': kernel_size = %d, expected an odd number"):format(self.kernel_size), 0) end
+    if self.kernel_size % 2 == 0 then
+      error(("press 'snapkv': kernel_size = %d, expected an odd number"):format(self.kernel_size), 0) end
   end,
   needs = function(self) return { window_queries = self.window_size } end,
   score = function(self, ctx)

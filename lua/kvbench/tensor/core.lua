@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Under kvbench.tensor: how tensors are made, owned and freed, and how an op is called. Methods are added to `methods` by
--- the other files of this folder.
+-- Under kvbench.tensor: how tensors are made, owned and freed, and how an op is called. Methods are added to `methods`
+-- by the other files of this folder.
 --
--- LuaJIT's collector sees about 130 bytes of a tensor, whatever it holds, so it would never hurry. Three things help: new
--- tensors count the library's live bytes and run the collector when they have doubled; a failed allocation collects and
--- tries once more; and scope() frees temporaries without waiting for any collector.
+-- LuaJIT's collector sees about 130 bytes of a tensor, whatever it holds, so it would never hurry. Three things help:
+-- new tensors count the library's live bytes and run the collector when they have doubled; a failed allocation
+-- collects and tries once more; and scope() frees temporaries without waiting for any collector.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local kinds = require "kvbench.tensor.kinds"
@@ -38,8 +38,12 @@ end
 function M.new(shape, dtype)
   local n = #shape
   local code = kinds.dtype[dtype or "f32"]
-  if not code then error(("tensor: dtype '%s' is unknown -> f32, f16, bf16, i32, u8, u32, i64"):format(tostring(dtype)), 0) end
-  if n > C.KVB_MAX_DIMS then error(("tensor: shape %s has %d dimensions, at most 5 are possible"):format(M.show(shape), n), 0) end
+  if not code then
+    error(("tensor: dtype '%s' is unknown -> f32, f16, bf16, i32, u8, u32, i64"):format(tostring(dtype)), 0)
+  end
+  if n > C.KVB_MAX_DIMS then
+    error(("tensor: shape %s has %d dimensions, at most 5 are possible"):format(M.show(shape), n), 0)
+  end
   local sizes = shape_type()
   for i = 1, n do
     local size = shape[i]
@@ -59,7 +63,8 @@ function M.new(shape, dtype)
   return own(t)
 end
 
---- A second view of t's storage (which stays alive as long as any view); the caller changes shape, stride or data of it.
+--- A second view of t's storage (which stays alive as long as any view); the caller changes shape, stride or data of
+--- it.
 function M.view(t)
   local v = kvb_tensor(t)
   C.kvb_tensor_retain(v)
@@ -121,8 +126,9 @@ local function close_scope(outer, ok, ...)
   return ...
 end
 
---- Calls fn(...) and frees every tensor made in it at once, except those it returns (also inside returned tables) and those
---- given to persist() or made in outside(). A freed tensor that was stored elsewhere raises "missing or closed" when used.
+--- Calls fn(...) and frees every tensor made in it at once, except those it returns (also inside returned tables) and
+--- those given to persist() or made in outside(). A freed tensor that was stored elsewhere raises "missing or closed"
+--- when used.
 function M.scope(fn, ...)
   local outer = arena
   arena = {}
@@ -161,7 +167,9 @@ end
 --- x must be a tensor; `op` names the caller in the error.
 function M.expect(op, x)
   if not M.is(x) then error(("%s: expected a tensor, got %s"):format(op, type(x)), 0) end
-  if x.data == nil then error(("%s: the tensor is missing or closed -> it was freed, by scope() or :close()"):format(op), 0) end
+  if x.data == nil then
+    error(("%s: the tensor is missing or closed -> it was freed, by scope() or :close()"):format(op), 0)
+  end
   return x
 end
 
@@ -169,7 +177,8 @@ end
 function M.dim(op, t, dim)
   local n = t.ndim
   if type(dim) ~= "number" or dim % 1 ~= 0 or dim == 0 or dim > n or dim < -n then
-    error(("%s: dimension %s of a tensor of shape %s -> 1 to %d, or negative from the end"):format(op, tostring(dim), M.show(t), n), 0)
+    error(("%s: dimension %s of a tensor of shape %s -> 1 to %d, or negative from the end"):format(op, tostring(dim),
+      M.show(t), n), 0)
   end
   return dim > 0 and dim - 1 or n + dim
 end
@@ -209,7 +218,8 @@ function M.broadcast_shape(op, a, b, from_end)
     local ia, ib = i - (n - na), i - (n - nb)
     local sa, sb = ia >= 1 and tonumber(a.shape[ia - 1]) or 1, ib >= 1 and tonumber(b.shape[ib - 1]) or 1
     if sa ~= sb and sa ~= 1 and sb ~= 1 then
-      error(("%s: shapes %s and %s do not fit: %d and %d in dimension %d of %d"):format(op, M.show(a), M.show(b), sa, sb, i, n + skip), 0)
+      error(("%s: shapes %s and %s do not fit: %d and %d in dimension %d of %d"):format(op, M.show(a), M.show(b), sa,
+        sb, i, n + skip), 0)
     end
     out[i] = sa == 1 and sb or sa
   end

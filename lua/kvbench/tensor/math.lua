@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Tensor methods that compute: element-wise with broadcasting, reductions over one dimension, products, pooling.
--- Results are f32 and contiguous; integer operands are converted. NaN and infinities behave as in IEEE arithmetic and torch.
+-- Results are f32 and contiguous; integer operands are converted. NaN and infinities behave as in IEEE arithmetic and
+-- torch.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 local kinds = core.kinds
@@ -119,11 +120,13 @@ end
 function T:matmul(other)
   local a, b = core.f32("matmul", self), core.f32("matmul", other)
   if a.ndim < 2 or b.ndim < 2 then
-    error(("matmul: shapes %s and %s: both need at least 2 dimensions -> t:unsqueeze(dim), or vecdot"):format(core.show(a), core.show(b)), 0)
+    error(("matmul: shapes %s and %s: both need at least 2 dimensions -> t:unsqueeze(dim), or vecdot"):format(
+      core.show(a), core.show(b)), 0)
   end
   local m, k, n = a:size(-2), a:size(-1), b:size(-1)
   if b:size(-2) ~= k then
-    error(("matmul: shapes %s and %s do not fit: %d columns and %d rows"):format(core.show(a), core.show(b), k, b:size(-2)), 0)
+    error(("matmul: shapes %s and %s do not fit: %d columns and %d rows"):format(core.show(a), core.show(b), k,
+      b:size(-2)), 0)
   end
   local batch = core.broadcast_shape("matmul", a, b, 2)
   local va, vb = core.alias(a), core.alias(b)
@@ -159,9 +162,12 @@ local function pool(op, kind, t, kernel, padding, options)
   return out
 end
 
---- Pooling over the last dimension with stride 1 unless told: options = {stride = 1, count_include_pad = true} (torch's names).
-function T:avg_pool1d(kernel, padding, options) return pool("avg_pool1d", kinds.pool.avg, self, kernel, padding, options) end
-function T:max_pool1d(kernel, padding, options) return pool("max_pool1d", kinds.pool.max, self, kernel, padding, options) end
+--- Pooling over the last dimension with stride 1 unless told: options = {stride = 1, count_include_pad = true}
+--- (torch's names).
+function T:avg_pool1d(kernel, padding, options) return pool("avg_pool1d", kinds.pool.avg, self, kernel, padding,
+  options) end
+function T:max_pool1d(kernel, padding, options) return pool("max_pool1d", kinds.pool.max, self, kernel, padding,
+  options) end
 
 -- Splits dimension `dim` (2 unless told: [layers, heads, ...]) into groups of `group` neighbours.
 local function grouped(op, t, group, dim)
@@ -169,7 +175,8 @@ local function grouped(op, t, group, dim)
   local shape = core.sizes(t)
   local size = shape[d + 1]
   if type(group) ~= "number" or group < 1 or group % 1 ~= 0 or size % group ~= 0 then
-    error(("%s: dimension %d of shape %s cannot be split into groups of %s"):format(op, d + 1, core.show(t), tostring(group)), 0)
+    error(("%s: dimension %d of shape %s cannot be split into groups of %s"):format(op, d + 1, core.show(t),
+      tostring(group)), 0)
   end
   shape[d + 1] = size / group
   table.insert(shape, d + 2, group)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tensor methods that order, pick and join. Order is total and stable everywhere: the earlier position wins a tie, -0 equals
--- 0, NaN is refused. Indices count from 1.
+-- Tensor methods that order, pick and join. Order is total and stable everywhere: the earlier position wins a tie, -0
+-- equals 0, NaN is refused. Indices count from 1.
 local core = require "kvbench.tensor.core"
 local T = core.methods
 
@@ -110,7 +110,8 @@ end
 function T:pad(front, back, value)
   local shape = core.sizes(core.expect("pad", self))
   local n = shape[#shape]
-  if not n or front < 0 or back < 0 then error(("pad: %s and %s elements around shape %s"):format(front, back, core.show(self)), 0) end
+  if not n or front < 0 or back < 0 then error(("pad: %s and %s elements around shape %s"):format(front, back,
+    core.show(self)), 0) end
   shape[#shape] = front + n + back
   local out = core.new(shape, self:type())
   if (value or 0) ~= 0 then out:fill_(value) end

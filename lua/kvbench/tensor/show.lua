@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Between tensors and Lua: reading values out, building from tables, printing. A printed tensor says its dtype, shape and
--- range, counts NaN and infinities, and shows a few values.
+-- Between tensors and Lua: reading values out, building from tables, printing. A printed tensor says its dtype, shape
+-- and range, counts NaN and infinities, and shows a few values.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 local T = core.methods
@@ -31,7 +31,8 @@ end
 
 --- The only element, as a number.
 function T:item()
-  if core.count(self) ~= 1 then error("item: the tensor of shape " .. core.show(self) .. " has not exactly one element", 0) end
+  if core.count(self) ~= 1 then error("item: the tensor of shape " .. core.show(self)
+    .. " has not exactly one element", 0) end
   local p = typed(self)
   return tonumber(p[0])
 end
@@ -40,11 +41,13 @@ end
 function T:at(...)
   local p, t = typed(self)
   local offset = 0
-  if select("#", ...) ~= self.ndim then error(("at: %d indices for shape %s"):format(select("#", ...), core.show(self)), 0) end
+  if select("#", ...) ~= self.ndim then error(("at: %d indices for shape %s"):format(select("#", ...),
+    core.show(self)), 0) end
   for d = 1, self.ndim do
     local i, size = select(d, ...), tonumber(self.shape[d - 1])
     if i < 0 then i = size + 1 + i end
-    if i % 1 ~= 0 or i < 1 or i > size then error(("at: index %s in dimension %d of shape %s"):format(i, d, core.show(self)), 0) end
+    if i % 1 ~= 0 or i < 1 or i > size then error(("at: index %s in dimension %d of shape %s"):format(i, d,
+      core.show(self)), 0) end
     offset = offset + (i - 1) * tonumber(t.stride[d - 1])
   end
   return tonumber(p[offset])
@@ -78,7 +81,8 @@ function core.from(values, dtype)
       return
     end
     if type(v) ~= "table" or #v ~= shape[d] then
-      error(("tensor.from: the tables are ragged: %s in dimension %d, expected %d"):format(type(v) == "table" and #v or type(v), d, shape[d]), 0)
+      error(("tensor.from: the tables are ragged: %s in dimension %d, expected %d"):format(type(v) == "table" and #v
+        or type(v), d, shape[d]), 0)
     end
     for i = 1, shape[d] do fill(v[i], d + 1) end
   end

@@ -47,7 +47,8 @@ function T:narrow(dim, start, length)
   if type(start) == "number" and start < 0 then start = size + 1 + start end
   if type(start) ~= "number" or type(length) ~= "number" or start % 1 ~= 0 or length % 1 ~= 0 or start < 1 or length < 0
       or start - 1 + length > size then
-    fail("narrow", self, "%s elements from %s do not lie inside dimension %d of size %d", tostring(length), tostring(start), d + 1, size)
+    fail("narrow", self, "%s elements from %s do not lie inside dimension %d of size %d", tostring(length),
+      tostring(start), d + 1, size)
   end
   local v = core.view(self)
   v.shape[d] = length
@@ -84,7 +85,8 @@ function T:permute(...)
   local v = core.view(core.expect("permute", self))
   for i = 1, self.ndim do
     local d = core.dim("permute", self, order[i])
-    if seen[d] or #order ~= self.ndim then fail("permute", self, "(%s) is not an order of its dimensions", table.concat(order, ", ")) end
+    if seen[d] or #order ~= self.ndim then fail("permute", self, "(%s) is not an order of its dimensions",
+      table.concat(order, ", ")) end
     seen[d] = true
     v.shape[i - 1], v.stride[i - 1] = self.shape[d], self.stride[d]
   end
@@ -133,12 +135,13 @@ function T:expand(...)
     if shape[i] == -1 then shape[i] = i > lead and tonumber(self.shape[i - lead - 1]) or -1 end
   end
   local v = core.view(core.expect("expand", self))
-  if lead < 0 or #shape > 5 or not core.stretch(v, shape) then fail("expand", self, "cannot be repeated to %s", core.show(shape)) end
+  if lead < 0 or #shape > 5 or not core.stretch(v, shape) then fail("expand", self, "cannot be repeated to %s",
+    core.show(shape)) end
   return v
 end
 
--- Strides for a view of t as `shape`, or nil. From the last dimension on, old dimensions that are evenly spaced form a group;
--- the new sizes must fill each group exactly.
+-- Strides for a view of t as `shape`, or nil. From the last dimension on, old dimensions that are evenly spaced form a
+-- group; the new sizes must fill each group exactly.
 local function strides_for(t, shape)
   local out, new = {}, #shape
   if t.ndim == 0 or core.count(t) == 0 then return out end
@@ -223,7 +226,8 @@ function T:fill_(value)
   return self:copy_(one)
 end
 
---- Frees the view now instead of when Lua's collector finds it. Using it afterwards is an error, closing it again is not.
+--- Frees the view now instead of when Lua's collector finds it. Using it afterwards is an error, closing it again is
+--- not.
 function T:close()
   require("kvbench.ffi").C.kvb_tensor_release(self)
 end

@@ -1,0 +1,469 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Figures: numbers and ticks by hand-made expectations, pixels read back through Cairo's own PNG reader, CSV text in
+-- full, and for many kinds of data the one property a figure must have:
+-- nothing is cut off at the page's edge.
+local csv = require "kvbench.csv"
+local ffi = require "ffi"
+local kvb = require "kvbench.ffi"
+local plot = require "kvbench.plot"
+local t = require "kvbench.testing"
+
+ffi.cdef [[
+  typedef struct test_surface test_surface;
+  test_surface *cairo_image_surface_create_from_png(const char *);
+  unsigned char *cairo_image_surface_get_data(test_surface *);
+  int cairo_image_surface_get_width(test_surface *);
+  int cairo_image_surface_get_height(test_surface *);
+  int cairo_image_surface_get_stride(test_surface *);
+  void cairo_surface_destroy(test_surface *);
+  int setenv(const char *, const char *, int);
+  int unsetenv(const char *);
+  int getpid(void);
+]]
+local C = ffi.C
+local nan = 0 / 0
+local folder = "/tmp/kvb_plot_test_" .. C.getpid()
+
+local function slurp(path)
+  local f = assert(io.open(path, "rb"))
+  local text = f:read "*a"
+  f:close()
+  return text
+end
+
+--- width, height and at(x, y) -> 0xRRGGBB of a PNG.
+local function png(path)
+  local s = ffi.gc(C.cairo_image_surface_create_from_png(path), C.cairo_surface_destroy)
+  local data, stride = C.cairo_image_surface_get_data(s), C.cairo_image_surface_get_stride(s)
+  t.ok(data ~= nil, path .. " is no PNG")
+  local function at(x, y)
+    local p = data + y * stride + x * 4
+    return p[2] * 65536 + p[1] * 256 + p[0], s
+  end
+  return C.cairo_image_surface_get_width(s), C.cairo_image_surface_get_height(s), at
+end
+
+--- Number of pixels of a colour and their mean place.
+local function find(path, color)
+  local w, h, at = png(path)
+  local n, sx, sy = 0, 0, 0
+  for y = 0, h - 1 do
+    for x = 0, w - 1 do
+      if (at(x, y)) == color then n, sx, sy = n + 1, sx + x, sy + y end
+    end
+  end
+  return n, sx / n, sy / n
+end
+
+local function edge_is_white(path)
+  local w, h, at = png(path)
+  for x = 0, w - 1 do
+    if (at(x, 0)) ~= 0xffffff or (at(x, h - 1)) ~= 0xffffff then return false, "x = " .. x end
+  end
+  for y = 0, h - 1 do
+    if (at(0, y)) ~= 0xffffff or (at(w - 1, y)) ~= 0xffffff then return false, "y = " .. y end
+  end
+  return true
+end
+
+-- ---- csv ------------------------------------------------------------
+
+t.case("csv numbers are the shortest that restore the double", function()
+  for _, c in ipairs {
+    { 0.1, "0.1" }, { 1, "1" }, { -3, "-3" }, { 1 / 3, "0.3333333333333333" }, { 0.1 + 0.2, "0.30000000000000004" },
+    { 1e300, "1e+300" }, { 2 ^ 53, "9007199254740992" }, { 1e14, "100000000000000" }, { nan, "nan" },
+    { math.huge, "inf" }, { -math.huge, "-inf" },
+  } do
+    t.eq(csv.number(c[1]), c[2])
+  end
+  for i = 1, 200 do
+    local x = math.sin(i) * 10 ^ (i % 40 - 20)
+    t.ok(tonumber(csv.number(x)) == x, "round trip of " .. csv.number(x))
+  end
+end)
+
+t.case("csv quotes as RFC 4180 asks", function()
+  t.eq(csv.text({ "a", "b,c" }, { { 1, 'say "x"' }, { a = "two\nlines", ["b,c"] = true }, { nil, " edge" } }),
+    'a,"b,c"\n1,"say ""x"""\n"two\nlines",true\n," edge"\n')
+  t.eq(csv.cell(12345678901234567LL), "12345678901234567")
+  t.eq(csv.text({ "only" }, {}), "only\n")
+  t.fails(function() csv.cell {} end, "a cell is a table")
+end)
+
+t.case("csv is written whole, or an error names the path", function()
+  kvb.check(C.kvb_dir_make(folder))
+  t.eq(csv.write(folder .. "/a.csv", { "x" }, { { 1 }, { 2 } }), folder .. "/a.csv")
+  t.eq(slurp(folder .. "/a.csv"), "x\n1\n2\n")
+  t.fails(function() csv.write(folder .. "/none/a.csv", { "x" }, {}) end, "none/a.csv")
+end)
+
+-- ---- scales, labels, text ------------------------------------------------------------
+
+local scale = require "kvbench.plot.scale"
+
+local function ticks_of(lo, hi, axis, most)
+  local s = scale.new(lo, hi, axis, true)
+  s:place(100, 0)
+  local out = {}
+  for i, tick in ipairs(s:ticks(function(list) return #list <= most end)) do out[i] = tick.label end
+  return table.concat(out, " "), s
+end
+
+t.case("linear ticks are 1-2-5 and as many as fit", function()
+  t.eq((ticks_of(0, 70, { max = 70 }, 8)), "0 10 20 30 40 50 60 70")
+  t.eq((ticks_of(0, 70, { max = 70 }, 4)), "0 20 40 60")
+  t.eq((ticks_of(-1, 1, { min = -1, max = 1 }, 5)), "−1.0 −0.5 0.0 0.5 1.0")
+  t.eq((ticks_of(0, 1, { format = "percent" }, 6)), "0% 20% 40% 60% 80% 100%")
+  t.eq((ticks_of(0, 1, { format = "percent" }, 5)), "0% 25% 50% 75% 100%")
+  t.eq((ticks_of(0, 40000, {}, 5)), "0 10,000 20,000 30,000 40,000")
+end)
+
+t.case("rates start at zero and end at 100 %", function()
+  local _, s = ticks_of(0.02, 0.97, { format = "percent" }, 6)
+  t.eq({ s.lo, s.hi }, { 0, 1 })
+  _, s = ticks_of(0, 0, { format = "percent" }, 6)
+  t.eq({ s.lo, s.hi }, { 0, 1 }, "a constant zero")
+  _, s = ticks_of(5, 5, {}, 6)
+  t.ok(s.lo < 5 and s.hi > 5)
+end)
+
+t.case("huge and tiny numbers share a factor", function()
+  local labels, s = ticks_of(-4e12, 9e12, {}, 9)
+  t.eq(labels, "−4 −2 0 2 4 6 8 10")
+  t.eq(s:multiplier(), "×10¹²")
+  labels, s = ticks_of(0, 9e-7, {}, 6)
+  t.eq(labels, "0.0 0.2 0.4 0.6 0.8 1.0")
+  t.eq(s:multiplier(), "×10⁻⁶")
+end)
+
+t.case("log2 ticks are powers of two", function()
+  t.eq((ticks_of(1, 1024, { scale = "log2" }, 11)), "1 2 4 8 16 32 64 128 256 512 1024")
+  t.eq((ticks_of(1, 1024, { scale = "log2" }, 6)), "1 4 16 64 256 1024")
+  t.eq((ticks_of(1, 2 ^ 30, { scale = "log2" }, 7)), "2⁰ 2⁵ 2¹⁰ 2¹⁵ 2²⁰ 2²⁵ 2³⁰")
+  t.eq((ticks_of(0.25, 2, { scale = "log2" }, 9)), "0.25 0.5 1 2")
+  local s = scale.new(1, 256, { scale = "log2", min = 1, max = 256 })
+  s:place(0, 80)
+  t.near(s:map(1), 0, 1e-9)
+  t.near(s:map(2), 10, 1e-9)
+  t.near(s:map(256), 80, 1e-9)
+end)
+
+t.case("given ticks stay where they are", function()
+  local s = scale.new(0, 1, { ticks = { 0, 0.5, 0.9, 7 }, labels = { "none", "half", "most", "outside" }, min = 0,
+    max = 1 })
+  s:place(0, 100)
+  local ticks = s:ticks(function() return true end)
+  t.eq(#ticks, 3)
+  t.eq({ ticks[3].at, ticks[3].label }, { 0.9, "most" })
+end)
+
+t.case("labels at line ends: nearest places without overlap", function()
+  local spread = require("kvbench.plot.labels").spread
+  t.eq(spread({ 10, 50 }, { 10, 10 }, 0, 100), { 10, 50 })
+  t.eq(spread({ 50, 50 }, { 10, 10 }, 0, 100), { 45, 55 })
+  t.eq(spread({ 0, 1 }, { 10, 10 }, 0, 100), { 5, 15 }, "pushed off the top")
+  t.eq(spread({ 100, 100, 20 + 80 }, { 10, 10, 10 }, 0, 100), { 75, 85, 95 }, "pushed off the bottom")
+  t.eq(spread({ 50, 50 }, { 20, 10 }, 0, 100), { 42.5, 57.5 }, "15 apart, around 50")
+  t.eq(spread({}, {}, 0, 100), {})
+end)
+
+local text = require "kvbench.plot.text"
+local measure = require("kvbench.plot.canvas").measure
+
+t.case("text wraps between words, and inside one only when it must", function()
+  local words = "Share of answerable questions with a wrong, fluent answer against the ratio"
+  local lines = text.wrap(words, 8, false, 90)
+  t.ok(#lines > 2)
+  for _, line in ipairs(lines) do t.ok(measure(line, 8) <= 90, line) end
+  t.eq(table.concat(lines, " "), words)
+  local long = text.wrap(("Übermäßig"):rep(12), 8, false, 60)
+  t.eq(table.concat(long), ("Übermäßig"):rep(12), "no byte lost")
+  for _, line in ipairs(long) do
+    t.ok(measure(line, 8) <= 60)
+    t.ok(not line:find "^[\128-\191]", "cut inside a character")
+  end
+  t.eq(text.wrap("a\nb", 8, false, 100), { "a", "b" })
+  t.eq(text.wrap("", 8, false, 100), { "" })
+end)
+
+t.case("numbers as papers print them", function()
+  t.eq({ text.number(1234, 0), text.number(12345, 0), text.number(-0.5, 1), text.number(-0.0001, 1),
+    text.number(1234567.25, 2) },
+    { "1234", "12,345", "−0.5", "0.0", "1,234,567.25" })
+  t.eq(text.power("2", -17), "2⁻¹⁷")
+  t.ok(measure(text.shorten(("x"):rep(100), 8, 50), 8) <= 50)
+end)
+
+t.case("colours: viridis' ends and middle, readable text", function()
+  local colormap, style = require "kvbench.plot.colormap", require "kvbench.plot.style"
+  local v = colormap.table "viridis"
+  t.eq({ v[0], v[255] }, { 0x440154ff, 0xfde725ff })
+  t.eq(colormap.table "jet", nil)
+  local d = colormap.table "diverging"
+  t.eq({ d[0], d[255] }, { 0x053061ff, 0x67001fff })
+  t.eq(style.rgba("#ff0080", 0.5), 0xff008080)
+  t.eq(style.for_text "#000000", "#000000")
+  t.ok(style.for_text "#E69F00" ~= "#e69f00", "orange is too light for text")
+  t.fails(function() style.rgba "blueish" end, "no colour 'blueish'")
+end)
+
+-- ---- figures ------------------------------------------------------------
+
+local ratios = { 0, 0.5, 0.9, 0.95 }
+local function two_lines()
+  return plot.lines {
+    title = "t", caption = "A caption.", x = { label = "ratio", format = "percent" }, y = { label = "rate",
+      format = "percent" },
+    series = {
+      { label = "ea", x = ratios, y = { 0.1, 0.2, nan, 0.9 }, lo = { 0, 0.1, nan, 0.8 }, hi = { 0.2, 0.3, nan, 1 } },
+      { label = "null, indep.", style = "reference", x = ratios, y = { 0, 0.1, 0.2, 1 / 3 } },
+    },
+    vlines = { { x = 0.9, label = "cliff" } }, hlines = { { y = 0.05, label = "full cache" } },
+  }
+end
+
+t.case("save writes PNG, PDF, SVG and the drawn numbers", function()
+  local files = two_lines():save(folder .. "/deep/er/fig")
+  local stem = folder .. "/deep/er/fig"
+  t.eq(files, { stem .. ".png", stem .. ".pdf", stem .. ".svg", stem .. ".csv" })
+  t.eq(slurp(files[4]), [[
+panel,series,x,y,lo,hi
+1,ea,0,0.1,0,0.2
+1,ea,0.5,0.2,0.1,0.3
+1,ea,0.9,nan,nan,nan
+1,ea,0.95,0.9,0.8,1
+1,"null, indep.",0,0,,
+1,"null, indep.",0.5,0.1,,
+1,"null, indep.",0.9,0.2,,
+1,"null, indep.",0.95,0.3333333333333333,,
+1,vline: cliff,0.9,,,
+1,hline: full cache,,0.05,,
+]])
+  local w, h = png(files[1])
+  t.eq(w, 1020, "3.4 in at 300 dpi")
+  t.ok(h > 780 and h < 1000, "2.6 in, title and caption")
+  t.ok(find(files[1], 0x0072B2) > 200, "the first series is blue")
+  t.eq(slurp(files[2]):sub(1, 5), "%PDF-")
+  t.ok(slurp(files[3]):find("</svg>", 1, true))
+end)
+
+t.case("the same figure has the same bytes", function()
+  local a, b = two_lines():save(folder .. "/same_a"), two_lines():save(folder .. "/same_b")
+  for i = 1, #a do t.ok(slurp(a[i]) == slurp(b[i]), a[i]) end
+end)
+
+t.case("formats, dpi and the extension choose what is written", function()
+  t.eq(#two_lines():save(folder .. "/one", { formats = { "svg" } }), 2)
+  t.eq(two_lines():save(folder .. "/v1.5.png"), { folder .. "/v1.5.png", folder .. "/v1.5.csv" })
+  local files = two_lines():save(folder .. "/small", { formats = { "png" }, dpi = 75 })
+  t.eq((png(files[1])), 255)
+  t.fails(function() two_lines():save(folder .. "/x", { formats = { "gif" } }) end, "known extension")
+  t.fails(function() two_lines():save(folder .. "/x", { dpi = 5 }) end, "dpi is 5")
+  t.fails(function() two_lines():save "/proc/nowhere/fig" end, "/proc/nowhere")
+end)
+
+t.case("a heatmap's first row is on top, its first column left", function()
+  local files = plot.heatmap { matrix = { { 0, 0 }, { 0, 1 } } }:save(folder .. "/h", { formats = { "png" } })
+  local low, lx, ly = find(files[1], 0x440154)
+  local high, hx, hy = find(files[1], 0xfde725)
+  t.near(low / high, 3, 0.15, "three cells low, one high")
+  t.ok(hx > lx and hy > ly)
+  files = plot.heatmap { matrix = { { 0, 0 }, { 0, 1 } }, y = { origin = "bottom" } }:save(folder .. "/h2",
+    { formats = { "png" } })
+  local _, _, low_y = find(files[1], 0x440154)
+  local _, _, high_y = find(files[1], 0xfde725)
+  t.ok(high_y < low_y)
+end)
+
+t.case("a heatmap's CSV uses the axes' own names", function()
+  local files = plot.heatmap({ { 1, nan }, { 0.5, -2 } }, folder .. "/short.png", { y = { labels = { "a", "b" } },
+    x = { first = 4 } })
+  t.eq(files, { folder .. "/short.png", folder .. "/short.csv" })
+  t.eq(slurp(files[2]), "panel,row,column,value\n1,a,4,1\n1,a,5,nan\n1,b,4,0.5\n1,b,5,-2\n")
+end)
+
+t.case("a heatmap takes a strided tensor", function()
+  local tensor, shape = ffi.new "kvb_tensor", ffi.new("int64_t[2]", 2, 3)
+  kvb.check(C.kvb_tensor_new(C.KVB_F32, 2, shape, tensor))
+  local data = ffi.cast("float *", tensor.data)
+  for i = 0, 5 do data[i] = i end
+  local turned = ffi.new("kvb_tensor", tensor) -- [3, 2] view of the same numbers
+  turned.shape[0], turned.shape[1], turned.stride[0], turned.stride[1] = 3, 2, 1, 3
+  local _, rows = plot.heatmap { matrix = turned }:numbers()
+  local values = {}
+  for i, row in ipairs(rows) do values[i] = row.value end
+  t.eq(values, { 0, 3, 1, 4, 2, 5 })
+  turned.ndim = 3
+  t.fails(function() plot.heatmap { matrix = turned } end, "3 dimensions")
+  C.kvb_tensor_release(tensor)
+end)
+
+t.case("small multiples: one colour per label, shared scales, one table of numbers", function()
+  local function panel(title, names, top)
+    local series = {}
+    for i, name in ipairs(names) do series[i] = { label = name, x = { 1, 2 }, y = { 0, top / i } } end
+    return { kind = "lines", title = title, x = { label = "x" }, y = { label = "y" }, series = series }
+  end
+  local f = plot.small_multiples { columns = 2, panels = { panel("A", { "p", "q" }, 1), panel("B", { "q", "r" }, 8),
+    panel("C", { "r" }, 2) } }
+  t.eq(f.panels[1].ys.hi, f.panels[2].ys.hi)
+  t.eq(f.panels[1].series[2].look.color, f.panels[2].series[1].look.color)
+  t.ok(f.panels[1].series[1].look.color ~= f.panels[2].series[1].look.color)
+  local free = plot.small_multiples { share_y = false, panels = { panel("A", { "p" }, 1), panel("B", { "p" }, 8) } }
+  t.ok(free.panels[1].ys.hi < free.panels[2].ys.hi)
+  local columns, rows = f:numbers()
+  t.eq(columns, { "panel", "series", "x", "y", "lo", "hi" })
+  t.eq({ #rows, rows[3].panel, rows[5].series }, { 10, "A", "q" })
+  local mixed = plot.small_multiples { panels = { panel("A", { "p" }, 1), { matrix = { { 1, 2 } } } } }
+  t.eq((mixed:numbers()), { "panel", "series", "x", "y", "lo", "hi", "row", "column", "value" })
+  t.ok(edge_is_white(f:save(folder .. "/multi", { formats = { "png" }, dpi = 100 })[1]))
+  t.ok(edge_is_white(mixed:save(folder .. "/mixed", { formats = { "png" }, dpi = 100 })[1]))
+end)
+
+t.case("lines break at NaN and bands follow", function()
+  local runs = require("kvbench.plot.series").runs
+  local s = { n = 7, x = { 1, 2, 3, 4, 5, 6, 7 }, y = { 1, 2, nan, 4, nan, 6, 7 } }
+  t.eq(runs(s, false), { { 1, 2 }, { 4, 4 }, { 6, 7 } })
+  s.lo, s.hi = { nan, 1, 1, 1, 1, 1, 1 }, { 2, 2, 2, 2, 2, 2, nan }
+  t.eq(runs(s, true), { { 2, 6 } })
+end)
+
+local function many(n)
+  local series = {}
+  for k = 1, n do
+    series[k] = { label = "series number " .. k, x = {}, y = {} }
+    for i = 1, 12 do series[k].x[i], series[k].y[i] = i, math.sin(i / 3 + k / 5) * k end
+  end
+  return series
+end
+local function grid(rows, columns, f)
+  local m = {}
+  for r = 1, rows do
+    m[r] = {}
+    for c = 1, columns do m[r][c] = f and f(r, c) or (r * c) % 17 end
+  end
+  return m
+end
+local sentence = "a very long text that describes in great detail and without mercy what can be seen, with units [tokens]"
+local words = {}
+for i = 1, 60 do words[i] = "Donaudampfschifffahrt " .. i end
+
+for name, make in pairs {
+  ["one point"] = function()
+    return plot.lines { series = { { label = "one", x = { 3 }, y = { 0.5 }, lo = { 0.4 }, hi = { 0.7 } } } }
+  end,
+  ["a constant"] = function()
+    return plot.lines { series = { { x = { 1, 2, 3 }, y = { 0, 0, 0 } } }, y = { format = "percent" } }
+  end,
+  ["huge and negative"] = function()
+    return plot.lines { series = { { label = "h", x = { -1e9, 3e9 }, y = { -4e12, 9e200 } } } }
+  end,
+  ["an offset"] = function() return plot.lines { series = { { label = "o", x = { 0, 1 }, y = { 1e9, 1e9 + 1 } } } } end,
+  ["forty series"] = function() return plot.lines { series = many(40), title = "forty" } end,
+  ["nine series"] = function() return plot.lines { series = many(9) } end,
+  ["long texts"] = function()
+    local series = { { label = sentence, x = { 1, 2 }, y = { 1, 2 } },
+      { label = ("x"):rep(200), x = { 1, 2 }, y = { 2, 1 } } }
+    local caption = (sentence .. " "):rep(4)
+    return plot.lines { title = sentence, caption = caption, x = { label = sentence },
+      y = { label = sentence }, series = series }
+  end,
+  ["long direct labels"] = function()
+    return plot.lines {
+      series = {
+        { label = "expected attention with sinks", x = { 1, 2 }, y = { 1, 2 } },
+        { label = "random with one set for all heads", x = { 1, 2 }, y = { 2, 1 } },
+      },
+      vlines = { { x = 2, label = "the paper's cliff" } },
+    }
+  end,
+  ["unicode and stray bytes"] = function()
+    return plot.lines { title = "Überprüfung: χ = ∂H/∂α ≥ 0.9, Привет", x = { label = "α\0\255" },
+      series = { { label = "naïve\n\t", x = { 1, 2 }, y = { 1, 2 } } } }
+  end,
+  ["values outside the limits"] = function()
+    return plot.lines { y = { min = 0, max = 1 }, series = { { label = "c", x = { 0, 1, 2 }, y = { -5, 0.5, 9 },
+      lo = { -9, 0, 1 }, hi = { 0, 1, 99 } } } }
+  end,
+  ["log2 both ways"] = function()
+    return plot.lines { x = { scale = "log2", label = "bytes" }, y = { scale = "log2" },
+      series = { { label = "l", x = { 1, 1024, 2 ^ 30 }, y = { 0.01, 100, 1e6 } } } }
+  end,
+  ["a narrow log2 axis"] = function()
+    return plot.lines { x = { scale = "log2" }, series = { { x = { 9, 10, 15 }, y = { 1, 2, 3 } } } }
+  end,
+  ["crowded marks"] = function()
+    return plot.lines { series = { { x = { 0, 10 }, y = { 0, 1 } } },
+      vlines = { { x = 9, label = "one of the marks" }, { x = 9.2, label = "another one" }, { x = 10, label = "third" } } }
+  end,
+  ["one cell"] = function()
+    return plot.heatmap { matrix = { { 3 } }, x = { label = "x" }, y = { label = "y" }, color = { label = "v" },
+      annotate = true }
+  end,
+  ["90 x 300 cells"] = function()
+    return plot.heatmap { matrix = grid(90, 300), x = { label = "token" }, y = { label = "head" },
+      color = { label = sentence } }
+  end,
+  ["1 x 3000 cells"] = function() return plot.heatmap { matrix = grid(1, 3000), x = { label = "token" } } end,
+  ["300 x 1 cells"] = function() return plot.heatmap { matrix = grid(300, 1) } end,
+  ["word labels"] = function()
+    return plot.heatmap { matrix = grid(60, 60), x = { labels = words }, y = { labels = words }, height = 4 }
+  end,
+  ["NaN cells, diverging, spans"] = function()
+    return plot.heatmap { matrix = grid(4, 40, function(r, c) return c == 7 and nan or r - c / 10 end),
+      color = { map = "diverging", label = "difference" }, annotate = true,
+      spans = { { from = 0, to = 3, label = "sinks of the context" }, { from = 5, to = 9, label = "answer value" },
+        { from = 38, to = 40, label = "question tokens" } } }
+  end,
+} do
+  t.case("nothing is cut off: " .. name, function()
+    local files = make():save(folder .. "/edge", { formats = { "png" }, dpi = 100 })
+    local ok, where = edge_is_white(files[1])
+    t.ok(ok, "something is drawn at the page's edge, " .. tostring(where))
+  end)
+end
+
+t.case("mistakes are named", function()
+  local function lines(s) return function() plot.lines(s) end end
+  local xy = { x = { 1, 2 }, y = { 1, 2 } }
+  t.fails(lines {}, "series is empty")
+  t.fails(lines { series = {} }, "series is empty")
+  t.fails(lines { serie = {} }, "no option 'serie'")
+  t.fails(lines { series = { { label = "ea", x = {}, y = {} } } }, "'ea'.*has no points")
+  t.fails(lines { series = { { label = "ea", x = { 1 }, y = { 1, 2 } } } }, "x has 1 numbers, y has 2")
+  t.fails(lines { series = { { label = "ea", x = { 1, 2 }, y = { nan, nan } } } }, "every x is NaN")
+  t.fails(lines { series = { { x = { 1, 2 }, y = { 1, "2" } } } }, "y%[2%] is 2")
+  t.fails(lines { series = { { x = { 1, 2 }, y = { 1, math.huge } } } }, "infinite")
+  t.fails(lines { series = { { x = { 1, 2 }, y = { 1, 2 }, lo = { 1, 2 } } } }, "only one of lo and hi")
+  t.fails(lines { series = { xy, xy } }, "has no label")
+  t.fails(lines { series = { { x = { 0, 2 }, y = { 1, 2 } } }, x = { scale = "log2" } },
+    "x = 0 has no place on a log2 scale")
+  t.fails(lines { series = { xy }, x = { scale = "log10" } }, "linear or log2")
+  t.fails(lines { series = { xy }, y = { min = 2, max = 1 } }, "y.min is 2 and y.max is 1")
+  t.fails(lines { series = { { x = { 1 }, y = { -1e308 } } } }, "1e300")
+  t.fails(lines { series = { xy }, width = 1e9 }, "width is")
+  t.fails(lines { series = { { x = { 1 }, y = { 1 }, color = "mauve" } } }, "no colour 'mauve'")
+  t.fails(lines { series = { { x = { 1 }, y = { 1 }, style = "wavy" } } }, "no style 'wavy'")
+  t.fails(function() plot.lines { series = { xy }, width = 0.6, height = 0.5 }:draw() end, "larger width or height")
+  t.fails(function() plot.heatmap { matrix = { { nan, nan } } } end, "every value of the 1 x 2 matrix is NaN")
+  t.fails(function() plot.heatmap { matrix = {} } end, "empty")
+  t.fails(function() plot.heatmap { matrix = { { 1, 2 }, { 1 } } } end,
+    "row 2 of the matrix has 1 numbers, row 1 has 2")
+  t.fails(function() plot.heatmap { matrix = { { 1 } }, color = { map = "jet" } } end, "viridis, magma or diverging")
+  t.fails(function() plot.heatmap { matrix = { { 1 } }, x = { labels = { "a", "b" } } } end, "2 texts for 1 columns")
+  t.fails(function() plot.heatmap(nil) end, "plot.heatmap")
+  t.fails(function() plot.small_multiples { panels = {} } end, "panels is empty")
+  t.fails(function() plot.small_multiples { panels = { { kind = "pie" } } } end, "no kind 'pie'")
+  t.fails(function() plot.small_multiples { panels = { { title = "(a)", series = { { x = {}, y = {} } } } } } end,
+    "panel 1 %('%(a%)'%)")
+end)
+
+t.case("a font that is not there is an error with a way out", function()
+  C.setenv("KVBENCH_FONT", "/nowhere/fonts", 1)
+  local ok, err = pcall(function() two_lines():save(folder .. "/font") end)
+  C.unsetenv "KVBENCH_FONT"
+  t.ok(not ok and err:find("/nowhere/fonts", 1, true) and err:find("-> ", 1, true), tostring(err))
+  two_lines():save(folder .. "/font", { formats = { "svg" } })
+end)
+
+os.execute("rm -rf '" .. folder .. "'")
