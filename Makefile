@@ -4,7 +4,7 @@ SAN     ?=
 JOBS    ?= $(shell nproc)
 build   := $(if $(SAN),build-san,build)
 werror  := $(if $(filter true 1,$(CI)),ON,OFF)
-export CI SAN KVB_GOLDEN KVBENCH_CACHE
+export CI SAN KVB_GOLDEN
 
 # A fresh checkout fetches and installs by itself; KVB_OFFLINE=1 says that everything is already there.
 KVB_OFFLINE ?=

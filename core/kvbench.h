@@ -206,11 +206,11 @@ void kvb_tokenizer_free(kvb_tokenizer *t);
 int32_t kvb_tokenizer_size(const kvb_tokenizer *t); /* ids are below this; there are no holes */
 /*
  * Text (any bytes, NUL included; bytes that are not UTF-8 become tokens of their own) to ids. No BOS or EOS is added.
- * With parse_special, special tokens written out in the text become their ids; without, they are plain text. Added tokens
- * that are not special are found in both cases, as in the reference. The result stays inside the tokenizer object and is
- * valid until its next encode: *ids [n], and *spans [n][2] = byte range of the ORIGINAL text that each token covers. Spans
- * are exact and gapless, but for a character that normalisation changed (its tokens each cover the characters it was made
- * from), and for what no token covers: bytes that the vocabulary lacks, text that a Split with "Removed" drops.
+ * With parse_special, special tokens written out in the text become their ids; without, they are plain text. Added
+ * tokens that are not special are found in both cases, as in the reference. The result stays inside the tokenizer and is
+ * valid until its next encode: *ids [n], and *spans [n][2] = byte range of the ORIGINAL text that each token covers.
+ * Spans are exact and gapless, but for a character that normalisation changed (its tokens each cover the characters it
+ * was made from), and for what no token covers: bytes the vocabulary lacks, text that a "Removed" Split drops.
  */
 kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t bytes, int32_t parse_special,
                                 const int32_t **ids, const int32_t **spans, int32_t *n);

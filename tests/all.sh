@@ -60,7 +60,7 @@ unit() {
     out=$(mktemp)
     CMOCKA_MESSAGE_OUTPUT=STDOUT "$@" >"$out" 2>&1 || status=$?
     cat "$out"
-    number() { sed -nE "s/^\[ +$1 +\] ([0-9]+) test.*/\1/p" "$out" | tail -n 1; }
+    number() { sed -nE "s/^\[ +$1 +\] ([^:]*: )?([0-9]+) test.*/\2/p" "$out" | tail -n 1; }
     local p f s
     p=$(number PASSED) f=$(number FAILED) s=$(number SKIPPED)
     rm -f "$out"

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench tests/golden_tokenizer.lua MODEL FILE.jsonl: one count per line of FILE: {"text", "ids", and maybe "decoded"}.
--- MODEL is a registry name, a .gguf, or a folder with tokenizer.json. Ids must be equal; offsets must lie in order inside the
--- text; decoding the ids must give `decoded`. A tokenizer of a kind that is not built (SentencePiece) prints as skipped.
+-- kvbench tests/golden_tokenizer.lua MODEL FILE.jsonl: one count per line of FILE: {"text", "ids", maybe "decoded"}.
+-- MODEL is a registry name, a .gguf, or a folder with tokenizer.json. Ids must be equal; offsets must lie in order
+-- inside the text; decoding the ids must give `decoded`. What is not built (SentencePiece) prints as skipped.
 local C = require("kvbench.ffi").C
 local json = require "kvbench.json"
 local tokenizer = require "kvbench.tokenizer"
@@ -60,7 +60,9 @@ else
   for line in file:lines() do
     number = number + 1
     local item = json.decode(line, path .. ":" .. number)
-    if type(item.text) ~= "string" or type(item.ids) ~= "table" then error(path .. ":" .. number .. ": no text or no ids", 0) end
+    if type(item.text) ~= "string" or type(item.ids) ~= "table" then
+      error(path .. ":" .. number .. ": no text or no ids", 0)
+    end
     local what, got, expected = check(tok, item)
     if what then
       failed = failed + 1

@@ -17,7 +17,7 @@ const kvb_tensor_kernels *kvb_tensor_pick(void) {
 }
 
 int32_t kvb_loop_threads(int64_t elements) {
-    int64_t useful = elements / 16384; /* below, starting a second thread costs more than it saves */
+    int64_t useful = elements / 32768; /* below, starting a second thread costs more than it saves */
     return (int32_t)kvb_max64(1, kvb_min64(useful, kvb_threads()));
 }
 

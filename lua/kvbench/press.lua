@@ -133,6 +133,13 @@ end
 --- Every name, sorted: files and aliases.
 M.list = find.names
 
+--- What prefill must observe for all of these presses: one table for model:prefill.
+function M.needs(presses)
+  local all = {}
+  for _, press in ipairs(presses) do merge_needs(all, M.new(press).needs) end
+  return all
+end
+
 --- Name and what differs from the defaults: "snapkv(window_size=16)".
 function Press:label()
   local difference = params.difference(self.rule, self.params, self.base)

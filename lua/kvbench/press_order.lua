@@ -55,10 +55,25 @@ function M.checked_score(press, ctx, ratio)
   return score
 end
 
+-- A context may have been prefilled for another press, with fewer queries than this one needs.
+local function check_queries(press, ctx)
+  local window = press.needs.window_queries
+  local wanted = press.needs.queries and ctx.tokens or window and math.min(window, math.floor(ctx.tokens / 2)) or 0
+  if wanted == 0 then return end
+  local queries = tensor.outside(function() return ctx.queries end)
+  local held = queries and queries:size(3) or 0
+  if held < wanted then
+    error(("press '%s' needs the last %d queries of the context, prefill kept %d of %d "
+      .. "-> model:prefill(text, press.needs)")
+      :format(press.name, wanted, held, ctx.tokens), 0)
+  end
+end
+
 --- The scores of all layers, block by block, temporaries freed after each. Not in any scope of the caller's.
 function M.scores(press, ctx, ratio)
   local step = press.scope == "model" and ctx.layers or view.layers_at_once(ctx)
   local out, shared = nil, view.shared(ctx)
+  check_queries(press, ctx)
   for first = 1, ctx.layers, step do
     local count = math.min(step, ctx.layers - first + 1)
     local block = tensor.scope(M.checked_score, press, view.block(ctx, first, count, shared), ratio)

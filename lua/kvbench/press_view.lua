@@ -69,10 +69,10 @@ end
 
 function M.shared(ctx) return new_shared(ctx, ctx.token_first or 0) end
 
---- How many layers to score at once, so that one tensor of all query heads takes about 1 MiB.
+--- How many layers to score at once, so that one tensor of all query heads takes about 2 MiB.
 function M.layers_at_once(ctx)
   local bytes = 4 * (ctx.heads or ctx.kv_heads) * ctx.tokens * (ctx.head_dim or 64)
-  return math.max(1, math.min(ctx.layers, math.floor(2 ^ 20 / bytes)))
+  return math.max(1, math.min(ctx.layers, math.floor(2 ^ 21 / bytes)))
 end
 
 return M

@@ -14,7 +14,9 @@ Tokenizer.__index = function(self, key)
   return Tokenizer[key]
 end
 
-Tokenizer.__tostring = function(self) return ("tokenizer '%s' (%s, %d tokens)"):format(self.where, self.kind, self.size) end
+Tokenizer.__tostring = function(self)
+  return ("tokenizer '%s' (%s, %d tokens)"):format(self.where, self.kind, self.size)
+end
 
 -- Tokens that end a turn in the chat formats of the families supported, whatever the configuration calls EOS.
 local end_of_turn = { "<|im_end|>", "<|eot_id|>", "<|eom_id|>" }
@@ -81,8 +83,9 @@ function M.from_json(bytes, where, config, generation)
     end
     local template, add_bos = config.chat_template, config.add_bos_token
     return {
-      bos_id = id_of(self, config.bos_token), eos_id = id_of(self, config.eos_token), pad_id = id_of(self, config.pad_token),
-      stop_ids = stop, chat_template = type(template) == "string" and template or nil,
+      bos_id = id_of(self, config.bos_token), eos_id = id_of(self, config.eos_token),
+      pad_id = id_of(self, config.pad_token), stop_ids = stop,
+      chat_template = type(template) == "string" and template or nil,
       add_bos = type(add_bos) == "boolean" and add_bos or nil,
     }
   end)
@@ -94,8 +97,8 @@ function M.from_gguf(weights, where)
   check(C.kvb_tokenizer_from_gguf(weights, where or "gguf", out))
   local function number(key)
     key = "tokenizer.ggml." .. key
-    if C.kvb_weights_meta_count(weights, key) ~= 1 or C.kvb_weights_meta_is_string(weights, key) ~= 0 then return nil end
-    return tonumber(C.kvb_weights_meta_number(weights, key, 0))
+    local scalar = C.kvb_weights_meta_count(weights, key) == 1 and C.kvb_weights_meta_is_string(weights, key) == 0
+    return scalar and tonumber(C.kvb_weights_meta_number(weights, key, 0)) or nil
   end
   return wrap(out[0], where or "gguf", function(self)
     local bytes, template = ffi.new "int64_t[1]", nil
@@ -136,8 +139,8 @@ local function open_folder(path)
   error(("folder '%s' has %s -> give a folder with tokenizer.json, or a .gguf file"):format(path, what), 0)
 end
 
---- Opens the tokenizer of a folder (tokenizer.json, and tokenizer_config.json beside it if there), of a .gguf file (`weights`:
--- its open kvb_weights *, if at hand), or a tokenizer.json by its own name. Fields of the object:
+--- Opens the tokenizer of a folder (tokenizer.json, and tokenizer_config.json beside it if there), of a .gguf file
+-- (`weights`: its open kvb_weights *, if at hand), or a tokenizer.json by its own name. Fields of the object:
 --   size            ids are below it
 --   kind, where     for people
 --   bos_id, eos_id, pad_id   or nil
@@ -197,7 +200,8 @@ function Tokenizer:decode(ids, opts)
   for i = 1, n do
     local id = ids[i]
     if type(id) ~= "number" or id % 1 ~= 0 or id < 0 or id >= self.size then
-      error(("tok:decode: element %d is %s -> ids are whole numbers from 0 to %d"):format(i, tostring(id), self.size - 1), 0)
+      error(("tok:decode: element %d is %s -> ids are whole numbers from 0 to %d"):format(i, tostring(id),
+        self.size - 1), 0)
     end
     list[i - 1] = id
   end

@@ -175,5 +175,6 @@ t.case("paths: home holds lua/kvbench, folders by name, the cache where the envi
   t.eq(paths.datasets, paths.home .. "/datasets")
   t.eq(paths.at("x/y"), paths.home .. "/x/y")
   t.eq(paths.no_such_folder, nil)
-  t.eq(paths.cache(), os.getenv("KVBENCH_CACHE") or (os.getenv("XDG_CACHE_HOME") or os.getenv("HOME") .. "/.cache") .. "/kvbench")
+  local function env(name) return os.getenv(name) ~= "" and os.getenv(name) or nil end -- empty counts as not set
+  t.eq(paths.cache(), env "KVBENCH_CACHE" or (env "XDG_CACHE_HOME" or os.getenv "HOME" .. "/.cache") .. "/kvbench")
 end)

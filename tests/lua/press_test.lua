@@ -137,6 +137,24 @@ t.case("nothing is left behind in memory", function()
   t.ok(tensor.bytes() <= before, ("%d bytes before, %d after"):format(before, tensor.bytes()))
 end)
 
+t.case("any allocation may fail: an error or a retry, nothing lost", function()
+  local C = require("kvbench.ffi").C
+  local ctx = fake.new { tokens = 70, head_dim = 16 }
+  local press = kv.press "adakv"
+  local expected = press:keep(ctx, 0.6):hash()
+  collectgarbage() collectgarbage()
+  local before, failures = tensor.bytes(), 0
+  for n = 1, 400, 3 do
+    C.kvb_memory_fail_nth(n)
+    local ok, keep = pcall(press.keep, press, ctx, 0.6)
+    C.kvb_memory_fail_nth(0)
+    if ok then t.eq(keep:hash(), expected) else failures = failures + 1 t.ok(tostring(keep):find "out of memory", keep) end
+  end
+  t.ok(failures > 0, "some failures must come through")
+  collectgarbage() collectgarbage()
+  t.ok(tensor.bytes() <= before, "tensor bytes are back")
+end)
+
 t.case("a block of layers gets the scores it would get in the whole", function()
   local big = fake.new { layers = 6, heads = 8, kv_heads = 4, tokens = 300, head_dim = 32 } -- more than one block
   for _, name in ipairs { "ea", "random", "snapkv" } do
@@ -232,6 +250,7 @@ t.case("labels, presets, needs and hashes", function()
   t.eq(kv.press("adakv", { of = { press = "snapkv", window_size = 16 } }).needs, { window_queries = 16 })
   t.eq(kv.press("chunk", { of = "snapkv" }).needs, { queries = true })
   t.eq(kv.press("knorm").needs, {})
+  t.eq(kv.press.needs { "ea", "knorm", "snapkv", kv.press("snapkv", { window_size = 80 }) }, { queries = true, window_queries = 80 })
   t.ok(kv.press("adakv").source_hash ~= kv.press("adakv", { of = "snapkv" }).source_hash)
   t.eq(kv.press("adakv").source_hash, kv.press("adakv").source_hash)
 end)
@@ -277,6 +296,14 @@ t.case("a rule that depends on the ratio is scored for each", function()
   press:keeps(fake.new(), { 0.2, 0, 0.6 })
   t.eq(seen, { 0.2, 0.6 })
   t.eq(press.nested, false)
+end)
+
+t.case("queries that prefill did not keep", function()
+  local ctx = fake.new { tokens = 30 }
+  ctx.queries = ctx.queries:slice(3, -10)
+  t.fails(function() kv.press("ea"):keep(ctx, 0.5) end, "press 'ea' needs the last 30 queries.*prefill kept 10 of 30")
+  t.fails(function() kv.press("snapkv"):keep(ctx, 0.5) end, "needs the last 15 queries")
+  t.ok(kv.press("snapkv", { window_size = 10 }):keep(ctx, 0.5):total() > 0)
 end)
 
 t.case("a rule in a file, by path", function()

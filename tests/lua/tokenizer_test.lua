@@ -27,7 +27,9 @@ end
 
 -- ---- a GGUF of metadata only, written by the format's description ----
 
-local function u32(n) return string.char(n % 256, math.floor(n / 256) % 256, math.floor(n / 65536) % 256, math.floor(n / 16777216)) end
+local function u32(n)
+  return string.char(n % 256, math.floor(n / 256) % 256, math.floor(n / 65536) % 256, math.floor(n / 16777216))
+end
 local function u64(n) return u32(n) .. u32(0) end
 local function str(s) return u64(#s) .. s end
 
@@ -47,7 +49,8 @@ local function gguf(changes)
     { "tokenizer.ggml.tokens", { "a", "b", "1", "Ġ", "ab", "Ġa", "11", "<end>", "<tool>", "[PAD]" } },
     { "tokenizer.ggml.token_type", { 1, 1, 1, 1, 1, 1, 1, 3, 4, 5 } },
     { "tokenizer.ggml.merges", { "a b", "Ġ a", "1 1" } },
-    { "tokenizer.ggml.bos_token_id", 7 }, { "tokenizer.ggml.eos_token_id", 7 }, { "tokenizer.ggml.add_bos_token", true },
+    { "tokenizer.ggml.bos_token_id", 7 }, { "tokenizer.ggml.eos_token_id", 7 },
+    { "tokenizer.ggml.add_bos_token", true },
   }
   local parts, n = {}, 0
   for _, item in ipairs(keys) do
@@ -154,7 +157,8 @@ t.case("GGUF vocabularies that are refused", function()
     { { merges = false }, "has no merges" },
     { { merges = { "ab" } }, "merge 0 is not two tokens" },
     { { merges = { "a z" } }, "its right side is no token" },
-    { { tokens = { "a", "a", "1", "Ġ", "ab", "Ġa", "11", "<end>", "<tool>", "[PAD]" } }, "tokens 0 and 1 are the same" },
+    { { tokens = { "a", "a", "1", "Ġ", "ab", "Ġa", "11", "<end>", "<tool>", "[PAD]" } },
+      "tokens 0 and 1 are the same" },
     { { bos_token_id = 10 }, "bos_token_id 10" },
   }
   for _, case in ipairs(cases) do

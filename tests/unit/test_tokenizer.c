@@ -154,7 +154,8 @@ static void splits(void **state) {
             json, sizeof json,
             FILE_OF(
                 "{\"a\":0,\"b\":1,\"x\":2,\"y\":3,\"z\":4,\"ab\":5,\"ba\":6}", "[\"a b\",\"b a\"]", "[]", "null",
-                "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"String\":\"b\"},\"behavior\":"
+                "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":"
+                "{\"String\":\"b\"},\"behavior\":"
                 "\"%s\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}",
                 ""),
             cases[i].behaviour);
@@ -229,14 +230,13 @@ static void patterns_that_would_mean_something_else_are_refused(void **state) {
                                            "(",      "a)",      "[a",     "\\\\p{Nowhere}", "\\\\"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         char json[1024];
-        snprintf(
-            json, sizeof json,
-            FILE_OF(
-                "{\"a\":0}", "[]", "[]", "null",
-                "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%s\"},\"behavior\":"
-                "\"Isolated\",\"invert\":false}," BYTES "]}",
-                ""),
-            patterns[i]);
+        snprintf(json, sizeof json,
+                 FILE_OF("{\"a\":0}", "[]", "[]", "null",
+                         "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":"
+                         "{\"Regex\":\"%s\"},\"behavior\":"
+                         "\"Isolated\",\"invert\":false}," BYTES "]}",
+                         ""),
+                 patterns[i]);
         kvb_tokenizer *t = NULL;
         if (kvb_tokenizer_from_json(json, (int64_t)strlen(json), "test", &t) == KVB_OK)
             fail_msg("accepted %s", patterns[i]);

@@ -2,7 +2,6 @@
 -- Chunk: every piece of the context is scored as if it were the whole context (own query statistics, own sinks) and
 -- keeps its own share. Over all pieces the number kept is only about n_kept, since each piece rounds for itself.
 local keepset = require "kvbench.keep"
-local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
 local orders = require "kvbench.press_order"
 

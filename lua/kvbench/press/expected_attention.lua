@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Expected attention: queries of a context are taken as Gaussian before RoPE, rotated by the mean rotation R of the
--- positions to come; the attention a key k then expects is softmax over keys of  mu'Rk.. = (R mu).k / sqrt(d) + (R k)'
--- C (R k) / 2d. R' is applied to the keys instead of to mean and covariance: there are fewer of them than there are
--- query heads.
+-- Expected attention. The context's queries before RoPE are taken as Gaussian (mean m, covariance C) and rotated by R,
+-- the mean rotation of the positions to come. The logit that a key k can expect is then
+--   (R m) . k / sqrt(d) + k' (R C R') k / (2 d)
+-- and its softmax over the keys is the expected attention. Here R' is applied to the keys instead of R to m and C: the
+-- same number, and there are fewer KV heads than query heads.
 local rotary = require "kvbench.rotary"
 
 return {

@@ -12,7 +12,8 @@ return {
   },
   check = function(self)
     if self.kernel_size % 2 == 0 then
-      error(("press 'snapkv': kernel_size = %d, expected an odd number"):format(self.kernel_size), 0) end
+      error(("press 'snapkv': kernel_size = %d, expected an odd number"):format(self.kernel_size), 0)
+    end
   end,
   needs = function(self) return { window_queries = self.window_size } end,
   score = function(self, ctx)

@@ -173,7 +173,7 @@ function Run:curves(y, opt)
     end
     local points = stats.curve(rows, { x = "ratio", y = y, cluster = "passage_id", band = opt.band or "sup-t",
       replicates = opt.replicates or 2000, seed = opt.seed or 1 })
-    local s = { label = opt.name and opt.name[label] or label, x = {}, y = {}, lo = {}, hi = {}, points = points }
+    local s = { label = opt.name and opt.name[label] or label, x = {}, y = {}, lo = {}, hi = {} }
     for i, p in ipairs(points) do
       s.x[i], s.y[i] = p.x, p.mean
       s.lo[i], s.hi[i] = p.lo or p.mean, p.hi or p.mean

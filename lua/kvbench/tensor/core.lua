@@ -79,6 +79,11 @@ function M.alias(t)
   return ffi.gc(v, C.kvb_tensor_release)
 end
 
+--- Ends aliases after the call they were made for.
+function M.drop(...)
+  for i = 1, select("#", ...) do release((select(i, ...))) end
+end
+
 --- Takes t out of the scope() it was made in: for what is kept elsewhere, such as a cache.
 function M.persist(t)
   for i = arena and #arena or 0, 1, -1 do

@@ -32,6 +32,7 @@ local function binary(op, a, b)
   core.stretch(va, shape)
   core.stretch(vb, shape)
   core.run("binary", va, vb, out, kinds.binary[op])
+  core.drop(va, vb)
   return out, keep_a, keep_b
 end
 
@@ -60,6 +61,7 @@ function core.where(condition, a, b)
   for _, v in ipairs { vc, va, vb } do core.stretch(v, shape) end
   local out = core.new(shape)
   core.run("where", vc, va, vb, out)
+  core.drop(vc, va, vb)
   return out, keep_c, keep_a, keep_b
 end
 
@@ -134,6 +136,7 @@ function T:matmul(other)
   core.stretch(vb, with({ unpack(batch) }, k, n))
   local out = core.new(with(batch, m, n))
   core.run("matmul", va, vb, out)
+  core.drop(va, vb)
   return out
 end
 
@@ -147,6 +150,7 @@ function T:vecdot(other)
   table.remove(shape)
   local out = core.new(shape)
   core.run("vecdot", va, vb, out)
+  core.drop(va, vb)
   return out
 end
 

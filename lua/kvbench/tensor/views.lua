@@ -216,6 +216,7 @@ function T:copy_(x)
     fail("copy_", self, "a tensor of shape %s does not fit", core.show(x))
   end
   core.run("copy", v, self)
+  core.drop(v)
   return self
 end
 
