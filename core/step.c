@@ -83,13 +83,10 @@ static void observe_hidden(const kvb_step *s, const kvb_row *row, int32_t n, int
     }
 }
 
+/* RMSNorm over head_dim of every head of one row, in place. */
 static kvb_status norm_heads(kvb_model *m, float *x, int32_t heads, const float *w) {
     kvb_tensor t = kvb_view2(x, KVB_F32, heads, m->desc.head_dim), weight = kvb_view1((void *)w, KVB_F32, m->desc.head_dim);
-    float copy[256 * 16];
-    if ((int64_t)heads * m->desc.head_dim > (int64_t)(sizeof copy / sizeof *copy)) return kvb_op_rmsnorm(KVB_DEVICE_REF, &t, &weight, &t, m->desc.norm_eps);
-    memcpy(copy, x, (size_t)heads * (size_t)m->desc.head_dim * sizeof *copy);
-    kvb_tensor source = kvb_view2(copy, KVB_F32, heads, m->desc.head_dim);
-    return kvb_op_rmsnorm(m->desc.device, &source, &weight, &t, m->desc.norm_eps);
+    return kvb_op_rmsnorm(m->desc.device, &t, &weight, &t, m->desc.norm_eps);
 }
 
 /* Splits qkv, normalises and rotates, stores keys and values, and notes what each row will attend to. */

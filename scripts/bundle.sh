@@ -6,7 +6,7 @@
 # inherit; the newer DT_RUNPATH is not inherited). LuaJIT is inside the binary. The result is checked before it counts.
 set -euo pipefail
 build=$(cd "$1" && pwd)
-target=$2
+target=$(realpath -m "$2")
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$target.tmp-$$
 trap 'rm -rf "$work"' EXIT
@@ -15,9 +15,9 @@ command -v patchelf >/dev/null || { echo "kvbench: the bundle needs patchelf -> 
 mkdir -p "$work/lib" "$work/fonts" "$work/licenses" "$work/tests"
 cp "$build/kvbench" "$work/kvbench"
 cp -r "$root/lua" "$root/datasets" "$root/experiments" "$root/LICENSE" "$work/"
-for part in run.lua golden.lua golden_tokenizer.lua golden_answers.lua lua ops golden press; do
-    if [[ -e $root/tests/$part ]]; then cp -r "$root/tests/$part" "$work/tests/"; fi
-done
+cp "$root"/tests/*.lua "$work/tests/"
+rm "$work/tests/docs_test.lua" # the documents stay in the checkout
+for part in lua ops golden e2e; do cp -r "$root/tests/$part" "$work/tests/"; done
 
 # The licence of the package that a file came from. Debian's database knows files by /lib or by /usr/lib, never by both.
 keep_license() {
@@ -45,8 +45,8 @@ for library in "$work"/lib/*; do patchelf --force-rpath --set-rpath '$ORIGIN' "$
 patchelf --force-rpath --set-rpath '$ORIGIN/lib' "$work/kvbench"
 
 # -- checks: nothing but glibc comes from outside; the old-style rpath is there; it runs without any environment ----------
-outside=$(cd / && env -i LD_DEBUG=libs "$(realpath "$work")/kvbench" --version 2>&1 >/dev/null | sed -nE 's/.*calling init: (.*)/\1/p' |
-    grep -vF "$(realpath "$work")/" | xargs -rn1 basename | sort -u | grep -vE "$glibc" || true)
+outside=$(cd / && env -i LD_DEBUG=libs "$work/kvbench" --version 2>&1 >/dev/null | sed -nE 's/.*calling init: (.*)/\1/p' |
+    grep -vF "$work/" | xargs -rn1 basename | sort -u | grep -vE "$glibc" || true)
 if [[ -n $outside ]]; then
     echo "kvbench: the bundle would load these from the machine it runs on:" $outside >&2
     exit 1
@@ -54,8 +54,8 @@ fi
 for file in "$work/kvbench" "$work"/lib/*; do
     if ! readelf -d "$file" | grep -q '(RPATH)'; then echo "kvbench: $file has no DT_RPATH" >&2; exit 1; fi
 done
-answer=$(cd / && env -i "$(realpath "$work")/kvbench" -e 'print(require("kvbench.paths").home)')
-if [[ $answer != "$(realpath "$work")" ]]; then
+answer=$(cd / && env -i "$work/kvbench" -e 'print(require("kvbench.paths").home)')
+if [[ $answer != "$work" ]]; then
     echo "kvbench: the bundled binary takes its Lua files from '$answer'" >&2
     exit 1
 fi

@@ -22,9 +22,10 @@ return {
     if window == 0 then return tensor.zeros(ctx.layers, ctx.kv_heads, n) end
     -- Of a part of a context (chunk) the reference takes the positions at the end of the whole context; so do we.
     local cos, sin = ctx:rope((ctx.parent_tokens or n) - window, window)
-    local queries = rotary.apply(ctx.queries:slice(3, -window), cos, sin):split_heads(ctx.group_size)
+    local queries = rotary.apply(ctx.queries:slice(3, -window), cos, sin) / math.sqrt(d)
     local keys = ctx.keys:unsqueeze(3) -- [layers, kv_heads, 1, n, d]
-    local logits = queries:matmul(keys:transpose()) / math.sqrt(d) + tensor.causal_mask(window, n)
+    local logits = queries:split_heads(ctx.group_size):matmul(keys:transpose())
+      + ctx:once("mask " .. window, function() return tensor.causal_mask(window, n) end)
     local attention = logits:softmax(-1):slice(-1, 1, n - window):mean(4) -- [layers, kv_heads, group, n - window]
     return attention:avg_pool1d(self.kernel_size, math.floor(self.kernel_size / 2)):mean(3):pad(0, window, math.huge)
   end,

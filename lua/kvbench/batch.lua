@@ -1,0 +1,91 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Batch: many continuations in flight over shared contexts. Lua adds and takes, C packs and steps (core/batch.c); order and
+-- company never change an answer.
+local ffi = require "ffi"
+local library = require "kvbench.ffi"
+local core = require "kvbench.tensor.core"
+local C, check = library.C, library.check
+
+local M = {}
+
+local Batch = {}
+Batch.__index = Batch
+
+--- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, tag = any value}.
+function Batch:add(request)
+  local n = #request.ids
+  local ids = ffi.new("int32_t[?]", math.max(n, 1), request.ids)
+  local r = self.request
+  r.ctx, r.keep = request.ctx:pointer(), request.keep and request.keep.handle or nil
+  r.ids, r.n, r.position, r.max_new = ids, n, request.position or -1, request.max_new_tokens or 24
+  r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
+  self.last_tag = self.last_tag + 1
+  r.tag = self.last_tag
+  check(C.kvb_batch_add(self:pointer(), r))
+  self.tags[self.last_tag] = request.tag == nil and self.last_tag or request.tag
+end
+
+function Batch:pointer()
+  if self.handle == nil then error("this batch was closed", 0) end
+  return self.handle
+end
+
+--- One packed step; returns how many continuations are still queued or in flight.
+function Batch:step()
+  check(C.kvb_batch_step(self:pointer(), self.pending))
+  return self.pending[0]
+end
+
+--- Continuations waiting for admission.
+function Batch:queued() return C.kvb_batch_queued(self:pointer()) end
+
+--- Rows pushed through the model so far, rows with padding, steps.
+function Batch:rows()
+  local b = self:pointer()
+  return tonumber(C.kvb_batch_rows(b)), tonumber(C.kvb_batch_padded_rows(b)), tonumber(C.kvb_batch_steps(b))
+end
+
+--- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [n, vocab] or nil}.
+function Batch:next()
+  local r = self.result
+  if C.kvb_batch_next(self:pointer(), r) == 0 then return nil end
+  local tag = tonumber(r.tag)
+  local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length" }
+  self.tags[tag] = nil
+  for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end
+  if r.n_logits > 0 then
+    out.logits = core.new { r.n_logits, self.model.vocab }
+    ffi.copy(out.logits.data, r.logits, r.n_logits * self.model.vocab * 4)
+  end
+  return out
+end
+
+--- Runs until nothing is pending; returns the results in order of completion.
+function Batch:run()
+  local results = {}
+  repeat
+    local pending = self:step()
+    for result in function() return self:next() end do results[#results + 1] = result end
+  until pending == 0
+  return results
+end
+
+function Batch:close()
+  if self.handle == nil then return end
+  C.kvb_batch_free(ffi.gc(self.handle, nil))
+  self.handle = nil
+end
+
+--- A Batch of a model. opts: stop_ids (default: the model's), max_bytes of keys and values in flight (default 640 MiB).
+function M.new(model, opts)
+  opts = opts or {}
+  local stop = opts.stop_ids or model.stop_ids or {}
+  local out = ffi.new "kvb_batch *[1]"
+  check(C.kvb_batch_new(model:pointer(), ffi.new("int32_t[?]", math.max(#stop, 1), stop), #stop, opts.max_bytes or 0, out))
+  return setmetatable({
+    handle = ffi.gc(out[0], C.kvb_batch_free), model = model, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
+    result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
+  }, Batch)
+end
+
+return M
