@@ -156,9 +156,12 @@ local function find_script(name)
   error(("no script '%s'%s"):format(name, hint), 0)
 end
 
+-- arg[0] becomes the path found, so that a script can find the files beside it.
 local function load_script(name)
-  local chunk, problem = loadfile(find_script(name))
+  local path = find_script(name)
+  local chunk, problem = loadfile(path)
   if not chunk then error(problem, 0) end
+  arg[0] = path or name
   return chunk
 end
 

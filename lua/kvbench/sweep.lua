@@ -129,38 +129,44 @@ local function conditions_of(o, unit)
   return list
 end
 
--- Prefills a group of records and queues their continuations; returns how many rows they will give.
-local function begin(o, state, group)
-  local units, texts = {}, {}
-  for _, record in ipairs(group) do
-    for _, unit in ipairs(contexts_of(o, record)) do
-      units[#units + 1] = unit
-      texts[#texts + 1] = unit.prompt.context
+-- Queues every continuation of one prefilled context.
+local function enqueue(o, state, unit)
+  unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
+  local conditions = conditions_of(o, unit)
+  unit.ctx:forget()
+  for _, q in ipairs(unit.questions) do
+    local question, twins = unit.record.questions[q], {}
+    local ids = question_ids(o, unit, question)
+    for _, condition in ipairs(conditions) do
+      local hash = condition.keep and condition.keep:hash() or "full"
+      local twin = twins[hash]
+      if twin then
+        twin[#twin + 1] = condition
+      else
+        twins[hash] = { condition }
+        state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, max_new_tokens = new_tokens(o, question),
+          ignore_stop = o.ignore_stop, tag = { unit = unit, question = q, conditions = twins[hash] } }
+      end
+      state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
     end
   end
-  local contexts = o.model:prefill_many(texts, state.needs)
-  for i, unit in ipairs(units) do
-    unit.ctx = contexts[i]
-    unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
-    local conditions = conditions_of(o, unit)
-    unit.ctx:forget()
-    for _, q in ipairs(unit.questions) do
-      local question, twins = unit.record.questions[q], {}
-      local ids = question_ids(o, unit, question)
-      for _, condition in ipairs(conditions) do
-        local hash = condition.keep and condition.keep:hash() or "full"
-        local twin = twins[hash]
-        if twin then
-          twin[#twin + 1] = condition
-        else
-          twins[hash] = { condition }
-          state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, max_new_tokens = new_tokens(o, question),
-            ignore_stop = o.ignore_stop, tag = { unit = unit, question = q, conditions = twins[hash] } }
-        end
-        state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
-      end
+  unit.ctx:close() -- the continuations keep it
+end
+
+-- Prefills the contexts of a group of records, `group` at a time, since observations are larger than caches.
+local function begin(o, state, records)
+  local units = {}
+  for _, record in ipairs(records) do
+    for _, unit in ipairs(contexts_of(o, record)) do units[#units + 1] = unit end
+  end
+  for first = 1, #units, o.group do
+    local texts = {}
+    for i = first, math.min(first + o.group - 1, #units) do texts[#texts + 1] = units[i].prompt.context end
+    for i, ctx in ipairs(o.model:prefill_many(texts, state.needs)) do
+      local unit = units[first + i - 1]
+      unit.ctx = ctx
+      enqueue(o, state, unit)
     end
-    unit.ctx:close()
   end
 end
 
