@@ -4,12 +4,12 @@ SAN     ?=
 JOBS    ?= $(shell nproc)
 build   := $(if $(SAN),build-san,build)
 werror  := $(if $(filter true 1,$(CI)),ON,OFF)
-export CI SAN KVB_GOLDEN
 
 # A fresh checkout fetches and installs by itself; KVB_OFFLINE=1 says that everything is already there.
 KVB_OFFLINE ?=
 # More goldens than the ones committed here: any folder of the same layout, by default one beside the checkout.
 KVB_GOLDEN  ?= $(wildcard ../shared/golden)
+export CI SAN KVB_GOLDEN
 
 .PHONY: help setup build demo test bench bundle clean
 
@@ -29,7 +29,8 @@ ifeq ($(KVB_OFFLINE),)
 endif
 
 build:
-	@cmake -S . -B $(build) -G Ninja -DKVB_WERROR=$(werror) $(if $(SAN),-DKVB_SAN=address$(comma)undefined,) >$(build).log 2>&1 \
+	@cmake -S . -B $(build) -G Ninja -DKVB_WERROR=$(werror) \
+	  $(if $(SAN),-DKVB_SAN=address$(comma)undefined,) >$(build).log 2>&1 \
 	  || { cat $(build).log; exit 1; }
 	@rm -f $(build).log
 	@cmake --build $(build) -j $(JOBS)

@@ -2,9 +2,9 @@
 /*
  * line.c - line editing and history for the REPL over libedit, as a small Lua module.
  *
- * Completion is pulled, not called back: the Tab key ends the read and hands the text so far to Lua, which works out the
- * completion and reads again with the longer text already typed. So no Lua runs inside libedit, and an error in completion
- * cannot leave the terminal in raw mode. Rejected: GNU readline (GPL).
+ * Completion is pulled, not called back: the Tab key ends the read and hands the text so far to Lua, which works out
+ * the completion and reads again with the longer text already typed. So no Lua runs inside libedit, and an error in
+ * completion cannot leave the terminal in raw mode. Rejected: GNU readline (GPL).
  */
 #include "line.h"
 #include "kvbench.h"

@@ -3,12 +3,12 @@
  * main.c - starts LuaJIT and hands over to lua/kvbench/cli.lua; everything a user sees is decided there.
  *
  * GNU OpenMP reads its environment before main() runs, and its default is to spin for long at every barrier, which on a
- * shared machine costs a time slice each time. So the process sets a bound and executes itself once more. Rejected: OpenMP's
- * passive policy (a futex per barrier; measured slower for steps of a few milliseconds).
+ * shared machine costs a time slice each time. So the process sets a bound and executes itself once more. Rejected:
+ * OpenMP's passive policy (a futex per barrier; measured slower for steps of a few milliseconds).
  *
- * Ctrl-C sets the library's cancel flag, which long calls and the sweep poll; code that polls nothing is stopped by a debug
- * hook after a moment of patience. The hook is set by the signal only, so it costs nothing until then. Rejected: a counting
- * hook from the start (keeps LuaJIT out of compiled code).
+ * Ctrl-C sets the library's cancel flag, which long calls and the sweep poll; code that polls nothing is stopped by a
+ * debug hook after a moment of patience. The hook is set by the signal only, so it costs nothing until then. Rejected:
+ * a counting hook from the start (keeps LuaJIT out of compiled code).
  */
 #include "kvbench.h"
 #include "line.h"

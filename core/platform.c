@@ -175,6 +175,12 @@ static kvb_status write_failed(const char *path, const char *temporary) {
 
 kvb_status kvb_file_write(const char *path, const void *data, int64_t bytes) {
     char temporary[4096];
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* renaming would replace a device or pipe for everyone */
+        kvb_fail(KVB_E_IO, "cannot write '%s': it exists and is not a file but a %s", path, S_ISDIR(info.st_mode) ? "folder" : "device or pipe");
+        kvb_hint("-> give the name of a file");
+        return KVB_E_IO;
+    }
     if (snprintf(temporary, sizeof temporary, "%s.tmp-%d", path, (int)getpid()) >= (int)sizeof temporary)
         return kvb_fail(KVB_E_ARG, "path of %zu bytes is too long: '%.60s...'", strlen(path), path);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -226,29 +232,36 @@ int32_t kvb_path_kind(const char *path) {
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* Reads a folder into a sorted array of names; folders get a trailing '/'. */
+/* Reads a folder into an array of names; folders get a trailing '/'. On failure what was read so far is handed out too. */
 static kvb_status read_names(DIR *dir, char ***names_out, size_t *n_out) {
     size_t n = 0, room = 0;
     char **names = NULL;
+    kvb_status status = KVB_OK;
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         if (n == room) {
             char **grown = kvb_realloc(names, (room = room ? room * 2 : 64) * sizeof *names, KVB_MEM_OTHER);
-            if (!grown) break;
+            if (!grown) {
+                status = KVB_E_MEMORY;
+                break;
+            }
             names = grown;
         }
         struct stat info;
         bool folder = fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && S_ISDIR(info.st_mode);
         size_t length = strlen(entry->d_name);
         names[n] = kvb_alloc(length + 2, KVB_MEM_OTHER);
-        if (!names[n]) break;
+        if (!names[n]) {
+            status = KVB_E_MEMORY;
+            break;
+        }
         memcpy(names[n], entry->d_name, length);
         if (folder) names[n][length] = '/';
         n++;
     }
     *names_out = names;
     *n_out = n;
-    return KVB_OK;
+    return status;
 }
 
 kvb_status kvb_dir_list(const char *path, const char **names_out) {
@@ -257,11 +270,11 @@ kvb_status kvb_dir_list(const char *path, const char **names_out) {
     if (!dir) return kvb_fail(KVB_E_IO, "cannot read the folder '%s': %s", path, strerror(errno));
     char **names;
     size_t n, bytes = 1;
-    KVB_TRY(read_names(dir, &names, &n));
+    kvb_status status = read_names(dir, &names, &n);
     closedir(dir);
     if (n) qsort(names, n, sizeof *names, by_name);
     for (size_t i = 0; i < n; i++) bytes += strlen(names[i]) + 1;
-    char *text = malloc(bytes), *p = text;
+    char *text = status == KVB_OK ? malloc(bytes) : NULL, *p = text;
     for (size_t i = 0; i < n; i++) {
         size_t length = strlen(names[i]);
         if (text) {

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# scripts/bundle.sh BUILD-FOLDER TARGET: kvbench as a folder that runs on another x86-64 Linux with the same or a newer glibc.
+# scripts/bundle.sh BUILD-FOLDER TARGET: kvbench as a folder that runs on another x86-64 Linux with the same or a newer
+# glibc.
 #
-# Carries every shared library but glibc's own, found through old-style rpaths (DT_RPATH, which libraries loaded by libraries
-# inherit; the newer DT_RUNPATH is not inherited). LuaJIT is inside the binary. The result is checked before it counts.
+# Carries every shared library but glibc's own, found through old-style rpaths (DT_RPATH, which libraries loaded by
+# libraries inherit; the newer DT_RUNPATH is not inherited). LuaJIT is inside the binary. The result is checked before
+# it counts.
 set -euo pipefail
 build=$(cd "$1" && pwd)
 target=$(realpath -m "$2")
@@ -21,10 +23,11 @@ for part in lua ops golden e2e; do cp -r "$root/tests/$part" "$work/tests/"; don
 
 # The licence of the package that a file came from. Debian's database knows files by /lib or by /usr/lib, never by both.
 keep_license() {
-    local package file
+    local package="" file name
     file=$(realpath "$1")
-    package=$(dpkg-query -S "$file" 2>/dev/null || dpkg-query -S "${file#/usr}" 2>/dev/null || dpkg-query -S "/usr$file" 2>/dev/null || true)
-    package=$(head -n 1 <<<"$package" | cut -d: -f1)
+    for name in "$file" "${file#/usr}" "/usr$file"; do
+        package=${package:-$(dpkg-query -S "$name" 2>/dev/null | head -n 1 | cut -d: -f1 || true)}
+    done
     if [[ -z $package ]]; then echo "kvbench: no package owns $file; add its licence by hand" >&2; return; fi
     cp "/usr/share/doc/$package/copyright" "$work/licenses/$package"
 }
@@ -44,9 +47,11 @@ chmod u+w "$work"/lib/*
 for library in "$work"/lib/*; do patchelf --force-rpath --set-rpath '$ORIGIN' "$library"; done
 patchelf --force-rpath --set-rpath '$ORIGIN/lib' "$work/kvbench"
 
-# -- checks: nothing but glibc comes from outside; the old-style rpath is there; it runs without any environment ----------
-outside=$(cd / && env -i LD_DEBUG=libs "$work/kvbench" --version 2>&1 >/dev/null | sed -nE 's/.*calling init: (.*)/\1/p' |
-    grep -vF "$work/" | xargs -rn1 basename | sort -u | grep -vE "$glibc" || true)
+# -- checks: nothing but glibc comes from outside; the old-style rpath is there; it runs without any environment
+# ----------
+outside=$(cd / && env -i LD_DEBUG=libs "$work/kvbench" --version 2>&1 >/dev/null |
+    sed -nE 's/.*calling init: (.*)/\1/p' | grep -vF "$work/" | xargs -rn1 basename | sort -u |
+    grep -vE "$glibc" || true)
 if [[ -n $outside ]]; then
     echo "kvbench: the bundle would load these from the machine it runs on:" $outside >&2
     exit 1

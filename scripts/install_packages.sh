@@ -26,7 +26,8 @@ need valgrind valgrind --version
 need patchelf patchelf --version
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
-    if [ -n "$missing" ] || ! pkg-config --exists luajit libpcre2-8 libutf8proc jansson cairo libzstd libedit cmocka; then
+    if [ -n "$missing" ] ||
+        ! pkg-config --exists luajit libpcre2-8 libutf8proc jansson cairo libzstd libedit cmocka; then
         echo "kvbench: this is not Debian or Ubuntu; install by hand the equivalents of:$missing" $libraries >&2
         exit 1
     fi

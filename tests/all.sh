@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tests/all.sh BUILD-FOLDER [PART...]: runs every part of the tests and closes with one line `N passed, N failed, N skipped`.
+# tests/all.sh BUILD-FOLDER [PART...]: runs every part of the tests and closes with one line `N passed, N failed, N
+# skipped`.
 #
-# A part is a program that prints such a line last. One that prints none, or fails without counting a failure, counts as a
-# failure: a crash cannot pass. What failed is shown in full, the rest as one line each. Parts: unit valgrind lua ops golden
-# fuzz docs e2e. KVB_GOLDEN = a folder with more goldens; FUZZ_SECONDS = seconds per fuzz target (5).
+# A part is a program that prints such a line last. One that prints none, or fails without counting a failure, counts as
+# a failure: a crash cannot pass. What failed is shown in full, the rest as one line each. Parts: unit valgrind lua ops
+# golden fuzz docs e2e. KVB_GOLDEN = a folder with more goldens; FUZZ_SECONDS = seconds per fuzz target (5).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:?usage: tests/all.sh BUILD-FOLDER [PART...]}
@@ -45,7 +46,8 @@ part() {
         failures+=("$name")
         tail -n 200 "$log" | sed 's/^/    /'
     else
-        grep -aE '^skip(ped)? ' "$log" | awk 'NR <= 2 {print "    " substr($0, 1, 110)} END {if (NR > 2) print "    ... and " NR - 2 " more"}'
+        grep -aE '^skip(ped)? ' "$log" |
+            awk 'NR <= 2 {print "    " substr($0, 1, 110)} END {if (NR > 2) print "    ... and " NR - 2 " more"}'
     fi
 }
 
@@ -81,7 +83,11 @@ fuzz() {
     local out
     out=$("$@" 2>&1) || { echo "$out"; echo "0 passed, 1 failed"; return 1; }
     echo "$(tail -n 1 <<<"$out") inputs"
-    if [[ $out =~ (^|$'\n')[1-9][0-9]*\ passed,\ 0\ failed ]]; then echo "1 passed, 0 failed"; else echo "0 passed, 1 failed"; fi
+    if [[ $out =~ (^|$'\n')[1-9][0-9]*\ passed,\ 0\ failed ]]; then
+        echo "1 passed, 0 failed"
+    else
+        echo "0 passed, 1 failed"
+    fi
 }
 export -f unit under_valgrind fuzz
 
@@ -120,7 +126,9 @@ goldens() { # goldens FOLDER LABEL: every model, tokenizer file and answer set i
     for dir in "$root"/*/; do
         dir=${dir%/}
         name=$label/${dir##*/}
-        if [[ -f $dir/forward.safetensors ]]; then part "$name" "$kvbench" tests/golden.lua "$dir"; fi
+        if compgen -G "$dir/forward.safetensors" >/dev/null || compgen -G "$dir/*/forward.safetensors" >/dev/null; then
+            part "$name" "$kvbench" tests/golden.lua "$dir"
+        fi
         if [[ -f $dir/answers.json ]]; then
             if ((have_model)); then part "$name" "$kvbench" tests/golden_answers.lua smollm2 "$dir"
             else skip "$name" "the default model is not in the cache (make setup)"; fi
@@ -148,7 +156,8 @@ if asked fuzz; then
     for exe in "$build"/fuzz/fuzz_*; do
         [[ -x $exe ]] || continue
         name=${exe##*/fuzz_}
-        part "fuzz $name" bash -c 'fuzz "$@"' - "$exe" --mutations 1000000 --seconds "${FUZZ_SECONDS:-5}" "tests/fuzz/corpus/$name"
+        part "fuzz $name" bash -c 'fuzz "$@"' - "$exe" --mutations 1000000 --seconds "${FUZZ_SECONDS:-5}" \
+            "tests/fuzz/corpus/$name"
     done
 fi
 

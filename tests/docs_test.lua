@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Documentation that runs: every ```lua and ```sh block of README.md and docs/*.md is executed as it stands, in a fresh folder
--- that looks like the checkout. A block whose fence says `norun` (```lua norun) is shown only.
+-- Documentation that runs: every ```lua and ```sh block of README.md and docs/*.md is executed as it stands, in a fresh
+-- folder that looks like the checkout. A block whose fence says `norun` (```lua norun) is shown only.
 local C = require("kvbench.ffi").C
 local ffi = require "ffi"
 local paths = require "kvbench.paths"
@@ -24,7 +24,8 @@ local function blocks_of(path)
       blocks[#blocks + 1], open = open, nil
     elseif fence then
       local language, rest = fence:match "^(%w*)%s*(.*)$"
-      open = { language = language, run = (language == "lua" or language == "sh") and rest ~= "norun", line = number, lines = {} }
+      local run = (language == "lua" or language == "sh") and rest ~= "norun"
+      open = { language = language, run = run, line = number, lines = {} }
     elseif open then
       open.lines[#open.lines + 1] = line
     end
@@ -36,13 +37,16 @@ local have_model = C.kvb_path_kind(paths.cache() .. "/" .. registry.models.smoll
 
 -- The checkout as the reader sees it, without letting an example write into it.
 local function prepare()
-  process.shell("ln -sfn '" .. paths.home .. "'/* . 2>/dev/null; rm -f build out; mkdir -p build; ln -sfn $K build/kvbench")
+  process.shell("ln -sfn '" .. paths.home .. "'/* . 2>/dev/null; rm -f build out; mkdir -p build")
+  process.shell "ln -sfn $K build/kvbench"
 end
 
 local function run(document, block)
   local name = document .. ":" .. block.line
   local source = table.concat(block.lines, "\n") .. "\n"
-  if source:find "smollm2" and not have_model then return t.skip(name, "the default model is not in the cache (make setup)") end
+  if source:find "smollm2" and not have_model then
+    return t.skip(name, "the default model is not in the cache (make setup)")
+  end
   t.case(name, function()
     prepare()
     local r

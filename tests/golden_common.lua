@@ -49,7 +49,7 @@ function M.check_kept(keep, reference, press, ctx, ratio)
           first = first or ("KV head %d, token %d"):format(h, t)
         end
       end
-      if press.scope == "head" then compare_groups(("layer %d, KV head %d"):format(l, h)) end
+      if press.scope == "head" and not press.rule.thresholds then compare_groups(("layer %d, KV head %d"):format(l, h)) end
     end
     compare_groups("layer " .. l)
   end

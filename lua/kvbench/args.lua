@@ -75,7 +75,7 @@ function M.parse(defaults, words)
     local option, value = word:match("^(%-%-[^=]+)=(.*)$")
     option = option or word
     local name = option:match("^%-%-(.+)$")
-    if not name then error(usage("unexpected argument '%s' -> parameters look like --name value; try --help", word), 0) end
+    if not name then error(usage("unexpected argument '%s' -> parameters are --name value; try --help", word), 0) end
     name = name:gsub("-", "_")
     local off = defaults[name] == nil and name:match("^no_(.+)$")
     local default = defaults[off or name]
@@ -136,11 +136,10 @@ return setmetatable(M, {
     local merged = {}
     for name, default in pairs(defaults) do
       local given = options[name]
-      if given ~= nil and given ~= false then
-        merged[name] = type(default) == "number" and tonumber(given) or type(default) == "string" and tostring(given) or given
-      else
-        merged[name] = default
-      end
+      if given == nil or given == false then given = default end
+      if type(default) == "number" then given = tonumber(given) or given end
+      if type(default) == "string" then given = tostring(given) end
+      merged[name] = given
     end
     local script, words = nil, {}
     if type(arg) == "table" then script, words = arg[0], arg end

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
+local keepset = require "kvbench.keep"
 local C, check = library.C, library.check
 
 local M = {}
@@ -13,10 +14,13 @@ Batch.__index = Batch
 
 --- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, tag = any value}.
 function Batch:add(request)
-  local n = #request.ids
+  local n, keep = #request.ids, request.keep
+  if keep ~= nil and not keepset.is(keep) then
+    error(("keep is a %s, expected a KeepSet -> keep = press:keep(ctx, 0.9)"):format(type(keep)), 0)
+  end
   local ids = ffi.new("int32_t[?]", math.max(n, 1), request.ids)
   local r = self.request
-  r.ctx, r.keep = request.ctx:pointer(), request.keep and request.keep.handle or nil
+  r.ctx, r.keep = request.ctx:pointer(), keep and keep.handle or nil
   r.ids, r.n, r.position, r.max_new = ids, n, request.position or -1, request.max_new_tokens or 24
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
   self.last_tag = self.last_tag + 1

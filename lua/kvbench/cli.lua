@@ -37,10 +37,15 @@ local function fail(status, message, ...)
   return status
 end
 
+-- What the command line asked for cannot be understood: exit status 2.
+local function misused(message, ...)
+  error(require("kvbench.args").finish(2, select("#", ...) > 0 and message:format(...) or message), 0)
+end
+
 local function one_of(list)
   return function(word, option)
     for _, name in ipairs(list) do if word == name then return word end end
-    error(require("kvbench.args").finish(2, ("%s '%s' is unknown %s"):format(option, word, text.suggest(word, list))), 0)
+    misused("%s '%s' is unknown %s", option, word, text.suggest(word, list))
   end
 end
 
@@ -55,9 +60,7 @@ end
 
 local function threads(word, option)
   local n = tonumber(word)
-  if not n or n ~= math.floor(n) then
-    error(require("kvbench.args").finish(2, ("%s wants a whole number, got '%s'"):format(option, word)), 0)
-  end
+  if not n or n ~= math.floor(n) then misused("%s wants a whole number, got '%s'", option, word) end
   local library = require "kvbench.ffi"
   library.check(library.C.kvb_threads_set(math.max(-1, math.min(n, 1e6))))
   return n
@@ -87,12 +90,12 @@ local function parse()
       if not value then
         i = i + 1
         value = words[i]
-        if not value then error(require("kvbench.args").finish(2, word .. " wants a value; see kvbench --help"), 0) end
+        if not value then misused("%s wants a value; see kvbench --help", word) end
       end
       local converted = valued[word](value, word)
       if word == "-e" then plan.code = converted else options[word:sub(3)] = converted end
     elseif value then
-      error(require("kvbench.args").finish(2, ("unknown option '%s' with a value; see kvbench --help"):format(word)), 0)
+      misused("unknown option '%s' with a value; see kvbench --help", word)
     elseif word == "-i" then plan.interactive = true
     elseif word == "-h" or word == "--help" then plan.action = "help"
     elseif word == "--version" or word == "--api" then plan.action = word:sub(3)
@@ -100,7 +103,7 @@ local function parse()
       options.strict = true
       require("kvbench.ffi").C.kvb_strict_set(1)
     else
-      error(require("kvbench.args").finish(2, ("unknown option '%s' %s"):format(word, text.suggest(word, all_options(), 16))), 0)
+      misused("unknown option '%s' %s", word, text.suggest(word, all_options(), 16))
     end
     i = i + 1
   end
@@ -117,12 +120,11 @@ end
 local commands = {
   bench = function(rest) return require("kvbench.bench").main(rest) end,
   model = function(rest)
-    local usage = require("kvbench.args").finish
-    if rest[1] ~= "info" then
-      local verb = rest[1] and ("unknown: model %s %s"):format(rest[1], text.suggest(rest[1], { "info" })) or "model what?"
-      error(usage(2, verb .. "; usage: kvbench model info MODEL"), 0)
+    local verb, usage = rest[1], "usage: kvbench model info MODEL (a registry name, a file or a folder)"
+    if verb and verb ~= "info" then
+      misused("no command 'model %s' %s; %s", verb, text.suggest(verb, { "info" }), usage)
     end
-    if #rest ~= 2 then error(usage(2, "usage: kvbench model info MODEL (a registry name, a file or a folder)"), 0) end
+    if #rest ~= 2 then misused(usage) end
     print(require("kvbench.model.info").of(rest[2]))
   end,
 }
@@ -140,7 +142,7 @@ local function find_script(name)
   if not name:find("[/.]") then
     local names = {}
     for command in pairs(commands) do names[#names + 1] = command end
-    error(require("kvbench.args").finish(2, ("no command or script '%s' %s"):format(name, text.suggest(name, names))), 0)
+    misused("no command or script '%s' %s", name, text.suggest(name, names))
   end
   local library, ffi = require "kvbench.ffi", require "ffi"
   local folder, base = name:match("^(.*)/([^/]*)$")

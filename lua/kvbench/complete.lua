@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Completion of the name at the end of a line: globals, fields and methods along a path such as kv.press or ctx.keys:no,
--- and names inside kv.press("...") and kv.model.load("..."). Only looks; never calls what the user's line would call.
+-- Completion of the name at the end of a line: globals, fields and methods along a path such as kv.press or
+-- ctx.keys:no, and names inside kv.press("...") and kv.model.load("..."). Only looks; never calls what the user's line
+-- would call.
 local paths = require "kvbench.paths"
 
 local M = {}
 
-local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not",
-  "or", "repeat", "return", "then", "true", "until", "while" }
+local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
+  "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
 
 local function add_keys(t, found)
   for k in pairs(t) do
@@ -14,7 +15,8 @@ local function add_keys(t, found)
   end
 end
 
--- Where __index is a function, the methods are in a table that it refers to by a capitalised name (Press, Context, ...).
+-- Where __index is a function, the methods are in a table that it refers to by a capitalised name (Press, Context,
+-- ...).
 local function methods_behind(index, found)
   for i = 1, 60 do
     local name, value = debug.getupvalue(index, i)
@@ -87,7 +89,8 @@ local function candidates(line)
   return found, stem
 end
 
---- The line completed as far as it is certain, and the sorted list of what fits (the stem included) when that is not unique.
+--- The line completed as far as it is certain, and the sorted list of what fits (the stem included) when that is not
+-- unique.
 function M.line(line)
   local found, stem = candidates(line)
   local fits = {}

@@ -162,6 +162,9 @@ end
 
 --- A new context that physically holds only what `keep` keeps; its bytes are :bytes().
 function Context:evict(keep)
+  if not require("kvbench.keep").is(keep) then
+    error(("ctx:evict takes a KeepSet, got a %s -> ctx:evict(press:keep(ctx, 0.9))"):format(type(keep)), 0)
+  end
   local out = ffi.new "kvb_ctx *[1]"
   check(C.kvb_ctx_evict(handle(self), keep.handle, out))
   return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans })

@@ -2,7 +2,8 @@
 -- From whatever was raised to what a person reads. Two kinds of errors, told apart by Lua's position prefix:
 --   without one   raised with error(text, 0): about the user's input, printed as it stands
 --   with one      a mistake in code (ours or the script's): file:line and the few calls that led there
--- Error objects with .exit (from kv.args) carry their own exit status. KVB_TRACE=1 adds the whole traceback to any of them.
+-- Error objects with .exit (from kv.args) carry their own exit status. KVB_TRACE=1 adds the whole traceback to any of
+-- them.
 local M = {}
 
 local FRAMES = 6

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- help(x): the comments of the code are the manual, and this finds the right one. x is a C name ("kvb_prefill"), the name of
--- a module of kv ("press"), a module, a function, or an object with .doc (a press, a model family).
+-- help(x): the comments of the code are the manual, and this finds the right one. x is a C name ("kvb_prefill"), the
+-- name of a module of kv ("press"), a module, a function, or an object with .doc (a press, a model family).
 local texts = require "kvbench.cdef"
 local paths = require "kvbench.paths"
 local text = require "kvbench.text"
@@ -8,8 +8,9 @@ local text = require "kvbench.text"
 local M = {}
 
 M.overview = [==[
-The prompt takes Lua; an expression shows its value, and `_` holds the last one. Variables that should live on to the next
-line are globals (no `local`). Tab completes names, the arrow keys walk through the history, Ctrl-C stops a computation.
+The prompt takes Lua; an expression shows its value, and `_` holds the last one. Variables that should live on to the
+next line are globals (no `local`). Tab completes names, the arrow keys walk through the history, Ctrl-C stops a
+computation.
 
   model = kv.model.load("smollm2")           a model: registry name, .gguf file or Hugging Face folder
   ctx = model:prefill("Some text.")          its cache, and what was observed while filling it
@@ -38,15 +39,16 @@ local function word_in(line, name)
   return not code:find("^%s*%*") and code:find("%f[%w_]" .. name .. "%f[^%w_]") ~= nil
 end
 
--- Lines first..last of the declaration at `at`: up to its ';' (or the closing parenthesis of an op), with the comment above,
--- or the whole paragraph when it has no comment of its own.
+-- Lines first..last of the declaration at `at`: up to its ';' (or the closing parenthesis of an op), with the comment
+-- above, or the whole paragraph when it has no comment of its own.
 local function declaration(lines, at)
   local last = at
   if lines[at]:find("[{]%s*$") or lines[at]:find("^%s+[%w_]") then -- inside or opening a struct or enum: all of it
     while at > 1 and not lines[at]:find("^[%a]") do at = at - 1 end
     while last < #lines and not lines[last]:find("^}") do last = last + 1 end
   else
-    while last < #lines and not lines[last]:find(";") and not lines[last]:find("^KVB_OP.*%)%)?%s*$") do last = last + 1 end
+    local function ends(line) return line:find(";") or line:find("^KVB_OP.*%)%)?%s*$") end
+    while last < #lines and not ends(lines[last]) do last = last + 1 end
   end
   local first = at
   if lines[first - 1] and lines[first - 1]:find("%*/%s*$") and not lines[first - 1]:find(";") then
@@ -123,7 +125,8 @@ local function of_function(fn)
   local first = info.linedefined
   while lines[first - 1] and lines[first - 1]:find("^%s*%-%-") do first = first - 1 end
   local out = {}
-  for i = first, info.linedefined do out[#out + 1] = (lines[i]:gsub("^%s*%-*%s?", i < info.linedefined and "" or "%0", 1)) end
+  for i = first, info.linedefined - 1 do out[#out + 1] = (lines[i]:gsub("^%s*%-*%s?", "", 1)) end
+  out[#out + 1] = lines[info.linedefined]
   return table.concat(out, "\n") .. ("\n(%s:%d)"):format(info.short_src, info.linedefined)
 end
 

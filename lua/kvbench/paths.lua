@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Where things lie. `home` holds lua/, datasets/ and experiments/ (a checkout or a bundle); cache and state are the user's,
--- by the XDG rules. Nothing is created here: who writes makes the folder.
+-- Where things lie. `home` holds lua/, datasets/ and experiments/ (a checkout or a bundle); cache and state are the
+-- user's, by the XDG rules. Nothing is created here: who writes makes the folder.
 local M = {}
 
 local source = debug.getinfo(1, "S").source:gsub("^@", "")

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A progress bar with rate and time left on stderr. On a terminal it redraws one line; in a log file it writes a plain line
--- every 10 % but not within 10 s of the last one, and at least every minute. stdout is never touched.
+-- A progress bar with rate and time left on stderr. On a terminal it redraws one line; in a log file it writes a plain
+-- line every 10 % but not within 10 s of the last one, and at least every minute. stdout is never touched.
 local C = require("kvbench.ffi").C
 local text = require "kvbench.text"
 
@@ -18,7 +18,8 @@ function M.new(o)
   return setmetatable({
     label = o.label or "", total = o.total, unit = o.unit or "", done = o.done or 0, first = o.done or 0,
     clock = clock, write = o.write or function(s) io.stderr:write(s) end,
-    width = o.width or C.kvb_terminal_width(2), started = now, drawn = -math.huge, drawn_done = o.done or 0, closed = false,
+    width = o.width or C.kvb_terminal_width(2),
+    started = now, drawn = -math.huge, drawn_done = o.done or 0, closed = false,
   }, Progress)
 end
 

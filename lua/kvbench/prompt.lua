@@ -34,14 +34,17 @@ function styles.paper(opt)
 end
 
 function styles.fewshot(opt)
-  local parts = { opt.idk_example and M.fewshot_unknown or M.fewshot_instruction }
+  local parts = { opt.idk_example and M.fewshot_unknown or M.fewshot_instruction, "Text: ", examples.text, "\n" }
+  local known = { examples.text }
   for _, e in ipairs(examples.list(opt.idk_example)) do
-    parts[#parts + 1] = ("Text: %s\nQuestion: %s\nAnswer: %s\n\n"):format(e.text, e.q, e.a)
+    parts[#parts + 1] = ("Question: %s\nAnswer: %s\n"):format(e.q, e.a)
+    known[#known + 1] = e.a
   end
+  parts[#parts + 1] = "\n"
   return {
     chat = false, head = table.concat(parts), before_passage = "Text: ", after_passage = "\n",
     before_question = "Question: ", after_question = "\n", answer = "Answer:", plain_answer = "", stop = { "\n" },
-    plain_stop = { "\n" }, examples = examples.list(opt.idk_example),
+    plain_stop = { "\n" }, examples = known,
   }
 end
 
@@ -94,7 +97,7 @@ end
 -- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of
 -- `context`; bos says that the context already begins with the begin-of-text token. In "aware_one" suffix ignores
 -- its argument.
--- examples are the worked ones, for recognising answers that copy them ({} in the paper's style).
+-- examples are the example text and answers, for recognising what was copied from them ({} in the paper's style).
 -- Text that a tokenizer would read as a special token is broken up wherever it comes from data.
 function M.render(name, record, opt)
   opt = opt or {}

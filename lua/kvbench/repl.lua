@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The prompt. One input is a chunk of Lua that may span lines; an expression shows its values, an error takes one line and
--- the prompt survives. User chunks run with the JIT off, because compiled loops ignore the hook that Ctrl-C sets.
+-- The prompt. One input is a chunk of Lua that may span lines; an expression shows its values, an error takes one line
+-- and the prompt survives. User chunks run with the JIT off, because compiled loops ignore the hook that Ctrl-C sets.
 local C = require("kvbench.ffi").C
 local complete = require "kvbench.complete"
 local errors = require "kvbench.errors"
@@ -14,7 +14,8 @@ local M = {}
 
 local CHUNK = "=input"
 
---- Compiles what was typed: first as an expression, then as statements. Returns the function; or nil, "more" when only the
+--- Compiles what was typed: first as an expression, then as statements. Returns the function; or nil, "more" when only
+-- the
 --- end is missing; or nil and the error.
 function M.compile(source)
   local expression = source:gsub("^%s*=", "")
@@ -47,7 +48,8 @@ function M.evaluate(fn, out, err)
   signal.reset()
   io.stdout:flush()
   if not ok then
-    err:write(interrupted and "interrupted" or problem.text .. problem.trace:gsub("^\n.*", os.getenv("KVB_TRACE") and "%0" or ""), "\n")
+    local trace = os.getenv "KVB_TRACE" and problem.trace or ""
+    err:write(interrupted and "interrupted" or problem.text .. trace, "\n")
     return false
   end
   for i = 1, results.n do out:write(show.value(results[i]), "\n") end
@@ -145,7 +147,8 @@ function M.main()
     return status
   end
   local ffi = require "ffi"
-  print(("kvbench %s (%s) · help() explains, Ctrl-D leaves"):format(ffi.string(C.kvb_version()), ffi.string(C.kvb_cpu_tier())))
+  local version, tier = ffi.string(C.kvb_version()), ffi.string(C.kvb_cpu_tier())
+  print(("kvbench %s (%s) · help() explains, Ctrl-D leaves"):format(version, tier))
   local line = open_line()
   local ok, status = pcall(M.loop, terminal_reader(line), line.add, true)
   line.close()

@@ -43,7 +43,8 @@ local function render_table(t, indent, depth)
   end
   table.sort(keys, key_order)
   for _, k in ipairs(keys) do
-    local name = type(k) == "string" and k:find("^[%a_][%w_]*$") and k or "[" .. (type(k) == "string" and quoted(k) or tostring(k)) .. "]"
+    local name = "[" .. (type(k) == "string" and quoted(k) or tostring(k)) .. "]"
+    if type(k) == "string" and k:find("^[%a_][%w_]*$") then name = k end
     add(shown < ENTRIES and name .. " = " .. render(t[k], inner, depth - 1))
   end
   if total > shown then parts[shown + 1] = ("... %d more"):format(total - shown) end
@@ -55,10 +56,14 @@ end
 function render(v, indent, depth)
   local kind = type(v)
   if kind == "string" then return quoted(v) end
-  if kind == "number" then return v == math.floor(v) and math.abs(v) < 1e15 and ("%d"):format(v) or ("%.7g"):format(v) end
+  if kind == "number" then
+    local whole = v == math.floor(v) and math.abs(v) < 1e15
+    return (whole and "%d" or "%.7g"):format(v)
+  end
   if kind == "function" then
     local info = debug.getinfo(v, "S")
-    return info.linedefined < 1 and info.what ~= "main" and "function (built in)" or ("function (%s:%d)"):format(info.short_src, info.linedefined)
+    if info.linedefined < 1 and info.what ~= "main" then return "function (built in)" end
+    return ("function (%s:%d)"):format(info.short_src, info.linedefined)
   end
   if kind == "table" and not own_tostring(v) then return render_table(v, indent, depth) end
   return (tostring(v):gsub("\n", "\n" .. indent))

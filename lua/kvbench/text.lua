@@ -21,7 +21,8 @@ function M.distance(a, b)
   return previous[#b]
 end
 
---- The name closest to `word`, or nil when none is close enough to be a slip of the keyboard. A name that starts with the
+--- The name closest to `word`, or nil when none is close enough to be a slip of the keyboard. A name that starts with
+-- the
 --- word (three letters or more) is close. Ties go to the name that comes first in the alphabet.
 function M.nearest(word, names)
   local sorted = {}
@@ -33,7 +34,8 @@ function M.nearest(word, names)
     local candidate = name:lower():gsub("[-_]", "_")
     local d = M.distance(plain, candidate)
     if #plain >= 3 and candidate:sub(1, #plain) == plain then d = math.min(d, 1) end
-    if d <= math.max(1, math.floor(#plain / 3)) and (not best or d < best_distance) then best, best_distance = name, d end
+    local near = d <= math.max(1, math.floor(#plain / 3))
+    if near and (not best or d < best_distance) then best, best_distance = name, d end
   end
   return best
 end
@@ -111,7 +113,9 @@ function M.wrap(names, width)
   local per_row, lines = math.max(1, math.floor(width / (widest + 2))), {}
   for i = 1, #names, per_row do
     local cells = {}
-    for j = i, math.min(#names, i + per_row - 1) do cells[#cells + 1] = names[j] .. (" "):rep(widest - M.width(names[j])) end
+    for j = i, math.min(#names, i + per_row - 1) do
+      cells[#cells + 1] = names[j] .. (" "):rep(widest - M.width(names[j]))
+    end
     lines[#lines + 1] = (table.concat(cells, "  "):gsub("%s+$", ""))
   end
   return table.concat(lines, "\n")

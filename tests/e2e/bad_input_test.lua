@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Broken files, impossible requests, objects used after their end: one clear line on stderr, exit status 1, no crash, nothing
--- half-written. Parsers under arbitrary bytes are the fuzz targets' matter; here it is what a user can run into.
+-- Broken files, impossible requests, objects used after their end: one clear line on stderr, exit status 1, no crash,
+-- nothing half-written. Parsers under arbitrary bytes are the fuzz targets' matter; here it is what a user can run
+-- into.
 local C = require("kvbench.ffi").C
 local ffi = require "ffi"
 local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "tests/e2e"
@@ -75,7 +76,8 @@ t.case("a truncated model is refused before its weights are read", function()
   refused("cut.gguf", "-e", "require('kvbench').model.load('" .. process.folder .. "/cut.gguf')")
 end)
 
--- The model and a short context, then the line that must fail; one process for all of them, since loading takes a while.
+-- The model and a short context, then the line that must fail; one process for all of them, since loading takes a
+-- while.
 local cases = {
   { "an empty prompt", "model:prefill('')", "empty" },
   { "a prompt longer than the model's positions", "model:prefill(('word '):rep(9000))", "8192" },
@@ -88,7 +90,8 @@ local cases = {
   { "a press that returns nothing", "mine(function() end):keep(ctx, 0.5)", "press 'mine'" },
   { "a press that fails", "mine(function() error('no score today', 0) end):keep(ctx, 0.5)", "no score today" },
   { "something that was not observed", "kv.press('snapkv'):keep(ctx, 0.5)", "queries" },
-  { "a keep-set of another context", "model:prefill('short'):generate('x', {keep = kv.press('knorm'):keep(ctx, 0.5)})", "token" },
+  { "a keep-set of another context", "model:prefill('x'):generate('x', {keep = kv.press('knorm'):keep(ctx, 0.5)})",
+    "token" },
   { "a context after close", "local c = model:prefill('gone soon') c:close() c:generate('x')", "closed" },
   { "a model after close", "model:close() model:prefill('x')", "closed" },
 }

@@ -20,7 +20,7 @@ t.case("--version, --help and --api", function()
   t.ok(r.out:find("^kvbench %d+%.%d+%.%d+ %([^)]+%), LuaJIT [^\n]+threads\n$"), r.out)
   r = run("--help")
   t.eq(r.status, 0)
-  for _, word in ipairs { "--device", "--dtype", "--threads", "--seed", "--strict", "--api", "bench", "model info", " -e ", " -i " } do
+  for word in ("--device|--dtype|--threads|--seed|--strict|--api|bench|model info| -e | -i "):gmatch "[^|]+" do
     t.ok(r.out:find(word, 1, true), word .. " is not in --help")
   end
   r = run("--api")
@@ -39,7 +39,7 @@ t.case("options with values that do not exist", function()
   refused(2, "%-%-dtype 'f16' is unknown", "--dtype=f16", "-e", "x=1")
   refused(2, "%-%-threads wants a whole number, got 'two'", "--threads", "two", "-e", "x=1")
   refused(2, "%-%-threads wants a whole number, got '1.5'", "--threads", "1.5", "-e", "x=1")
-  refused(1, "%-%-threads %d+: this process may run on %d+ CPU.* %-> use a number from 1", "--threads", "100000", "-e", "x=1")
+  refused(1, "%-%-threads %d+: this process may run on %d+ CPU.* %-> use a number", "--threads", "99999", "-e", "")
   refused(1, "%-%-threads %-1: ", "--threads", "-1", "-e", "x=1")
   refused(2, "%-%-seed wants a value", "--seed")
 end)
@@ -77,7 +77,8 @@ t.case("Lua syntax errors: file and line", function()
 end)
 
 t.case("run-time errors: a user's mistake in one line, a mistake in code with its calls", function()
-  refused(1, "kvbench: this cannot be %-> try that\n", process.write("user.lua", "error('this cannot be\\n-> try that', 0)"))
+  local user = process.write("user.lua", "error('this cannot be\\n-> try that', 0)")
+  refused(1, "kvbench: this cannot be %-> try that\n", user)
   local r = run(process.write("bug.lua", "local function f(x) return x.y.z + 1 end\nlocal n = f({})\nprint(n)\n"))
   t.eq(r.status, 1)
   t.ok(r.err:find("^kvbench: [^\n]*bug.lua:1: attempt to index"), r.err)
@@ -133,7 +134,8 @@ t.case("Ctrl-C: code that polls ends by itself, code that does not is stopped, b
 end)
 
 t.case("a file that cannot be written whole leaves nothing behind", function()
-  local code = [[local f = require "kvbench.ffi" local s = ("x"):rep(100000) f.check(f.C.kvb_file_write("big.bin", s, #s))]]
+  local code = [[local f = require "kvbench.ffi" local s = ("x"):rep(100000)
+    f.check(f.C.kvb_file_write("big.bin", s, #s))]]
   local r = process.shell("trap '' XFSZ; ulimit -f 8; $K -e '" .. code .. "'")
   t.eq(r.status, 1)
   t.ok(r.err:find("^kvbench: cannot write 'big.bin': [^\n]+\n$"), r.err)
@@ -141,9 +143,10 @@ t.case("a file that cannot be written whole leaves nothing behind", function()
 end)
 
 t.case("a test file run by itself closes with its count", function()
-  local file = process.write("one_test.lua", "local t = require 'kvbench.testing'\nt.case('a', function() t.eq(1, 1) end)\n")
+  local head = "local t = require 'kvbench.testing'\n"
+  local file = process.write("one_test.lua", head .. "t.case('a', function() t.eq(1, 1) end)\n")
   t.eq(run(file).out, "1 passed, 0 failed, 0 skipped\n")
-  file = process.write("bad_test.lua", "local t = require 'kvbench.testing'\nt.case('a', function() t.eq(1, 2) end)\n")
+  file = process.write("bad_test.lua", head .. "t.case('a', function() t.eq(1, 2) end)\n")
   local r = run(file)
   t.eq(r.status, 1)
   t.ok(r.out:find("0 passed, 1 failed, 0 skipped\n$"), r.out)

@@ -33,8 +33,8 @@ end
 --- Runs a shell command line in M.folder; $K is the binary. Returns {out =, err =, status =}.
 function M.shell(line)
   local out, err = M.folder .. "/.out", M.folder .. "/.err"
-  local status = shell(("cd %s && K=%s && XDG_STATE_HOME=%s && export XDG_STATE_HOME && { %s\n} >%s 2>%s; echo $?"):format(
-    quote(M.folder), quote(M.binary), quote(M.folder), line, quote(out), quote(err)))
+  local form = "cd %s && K=%s && XDG_STATE_HOME=%s && export XDG_STATE_HOME && { %s\n} >%s 2>%s; echo $?"
+  local status = shell(form:format(quote(M.folder), quote(M.binary), quote(M.folder), line, quote(out), quote(err)))
   return { out = read(out), err = read(err), status = tonumber(status) }
 end
 

@@ -5,7 +5,9 @@ local options = require "kvbench.options"
 local t = require "kvbench.testing"
 local text = require "kvbench.text"
 
-local defaults = { passages = 60, task = "base", quick = false, presses = { "ea", "adakv" }, ratios = { 0.5 }, plot = true }
+local defaults = {
+  passages = 60, task = "base", quick = false, presses = { "ea", "adakv" }, ratios = { 0.5 }, plot = true,
+}
 
 t.case("defaults stand when nothing is given, and are not the caller's own table", function()
   local o = args.parse(defaults, {})
@@ -15,7 +17,8 @@ t.case("defaults stand when nothing is given, and are not the caller's own table
 end)
 
 t.case("values take the type of their default", function()
-  local o = args.parse(defaults, { "--passages", "5", "--task=knowledge", "--quick", "--presses", "a,b,c", "--ratios=0.1,0.9" })
+  local o = args.parse(defaults,
+    { "--passages", "5", "--task=knowledge", "--quick", "--presses", "a,b,c", "--ratios=0.1,0.9" })
   t.eq(o.passages, 5)
   t.eq(o.task, "knowledge")
   t.eq(o.quick, true)
@@ -64,7 +67,9 @@ end)
 t.case("--help gives nil; the text names every parameter, its default and what it is", function()
   t.eq(args.parse(defaults, { "--passages", "3", "--help" }), nil)
   local help = args.help(defaults, { passages = "how many passages" }, "no-such-script.lua")
-  for _, part in ipairs { "%-%-passages N +how many passages +default 60", "%-%-presses A,B", "default ea,adakv", "%-%-quick " } do
+  for _, part in ipairs {
+    "%-%-passages N +how many passages +default 60", "%-%-presses A,B", "default ea,adakv", "%-%-quick ",
+  } do
     t.ok(help:find(part), part .. " in:\n" .. help)
   end
 end)

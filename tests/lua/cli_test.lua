@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The parts of the front end that need no process of their own: error texts, the prompt, completion, help, progress, paths.
+-- The parts of the front end that need no process of their own: error texts, the prompt, completion, help, progress,
+-- paths.
 local complete = require "kvbench.complete"
 local errors = require "kvbench.errors"
 local help = require "kvbench.help"

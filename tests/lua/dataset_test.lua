@@ -344,7 +344,7 @@ t.case("the validator knows real names and ambiguous slots", function()
   end
   local ok, reason = broken_copy("Hamburg")
   t.ok(not ok and reason:find("real name %(place%)"), tostring(reason))
-  ok, reason = broken_copy("Pennick")
+  ok, reason = broken_copy("Brindle")
   t.ok(not ok and reason:find("reserved"), tostring(reason))
   t.eq({ broken_copy("Wexquil") }, { true })
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The one-header rule: what kvbench.h and ops.def declare exists in the binary, the text is plain enough for ffi.cdef, and
--- no C function is a mystery to help().
+-- The one-header rule: what kvbench.h and ops.def declare exists in the binary, the text is plain enough for ffi.cdef,
+-- and no C function is a mystery to help().
 local ffi = require "ffi"
 local help = require "kvbench.help"
 local library = require "kvbench.ffi"

@@ -148,7 +148,8 @@ t.case("any allocation may fail: an error or a retry, nothing lost", function()
     C.kvb_memory_fail_nth(n)
     local ok, keep = pcall(press.keep, press, ctx, 0.6)
     C.kvb_memory_fail_nth(0)
-    if ok then t.eq(keep:hash(), expected) else failures = failures + 1 t.ok(tostring(keep):find "out of memory", keep) end
+    if ok then t.eq(keep:hash(), expected) else failures = failures + 1 t.ok(tostring(keep):find "out of memory",
+      keep) end
   end
   t.ok(failures > 0, "some failures must come through")
   collectgarbage() collectgarbage()
@@ -250,7 +251,8 @@ t.case("labels, presets, needs and hashes", function()
   t.eq(kv.press("adakv", { of = { press = "snapkv", window_size = 16 } }).needs, { window_queries = 16 })
   t.eq(kv.press("chunk", { of = "snapkv" }).needs, { queries = true })
   t.eq(kv.press("knorm").needs, {})
-  t.eq(kv.press.needs { "ea", "knorm", "snapkv", kv.press("snapkv", { window_size = 80 }) }, { queries = true, window_queries = 80 })
+  t.eq(kv.press.needs { "ea", "knorm", "snapkv", kv.press("snapkv", { window_size = 80 }) }, { queries = true,
+    window_queries = 80 })
   t.ok(kv.press("adakv").source_hash ~= kv.press("adakv", { of = "snapkv" }).source_hash)
   t.eq(kv.press("adakv").source_hash, kv.press("adakv").source_hash)
 end)

@@ -96,7 +96,8 @@ t.case("arithmetic broadcasts", function()
   eq(a:maximum(row / 5), { { 2, 4 }, { 3, 4 } })
   eq(row + column + from { { { 100 } } }, { { { 111, 121 }, { 112, 122 } } })
   eq(from({ 250, 3 }, "u8") + 10, { 260, 13 })
-  t.fails(function() return a + from { 1, 2, 3 } end, "add: shapes %[2, 2%] and %[3%] do not fit: 2 and 3 in dimension 2")
+  t.fails(function() return a + from { 1, 2, 3 } end,
+    "add: shapes %[2, 2%] and %[3%] do not fit: 2 and 3 in dimension 2")
   t.fails(function() return a + "x" end, "add: expected a tensor, got string")
 end)
 
@@ -116,11 +117,13 @@ end)
 
 -- Values from numpy/torch by hand: the kinds of every generic op, by name.
 t.case("every unary and binary kind by value", function()
-  local unary = { neg = -0.5, exp = 1.6487213, log = -0.6931472, sqrt = 0.70710678, abs = 0.5, cos = 0.87758256, sin = 0.47942554, tanh = 0.46211716 }
+  local unary = { neg = -0.5, exp = 1.6487213, log = -0.6931472, sqrt = 0.70710678, abs = 0.5, cos = 0.87758256,
+    sin = 0.47942554, tanh = 0.46211716 }
   for name, value in pairs(unary) do t.near(from({ 0.5 })[name](from { 0.5 }):at(1), value, 1e-6, name) end
   eq(from({ -3, 0.5, 9 }):clamp(-1, 2), { -1, 0.5, 2 })
   eq(from({ -3 }):abs(), { 3 })
-  local binary = { add = 5, sub = -1, mul = 6, div = 2 / 3, pow = 8, maximum = 3, minimum = 2, lt = 1, le = 1, gt = 0, ge = 0, eq = 0, ne = 1 }
+  local binary = { add = 5, sub = -1, mul = 6, div = 2 / 3, pow = 8, maximum = 3, minimum = 2, lt = 1, le = 1, gt = 0,
+    ge = 0, eq = 0, ne = 1 }
   for name, value in pairs(binary) do t.near(from({ 2 })[name](from { 2 }, from { 3 }):at(1), value, 1e-6, name) end
   eq(from({ 2 }):le(2), { 1 })
   eq(from({ 2 }):lt(2), { 0 })
@@ -144,7 +147,8 @@ t.case("reductions drop their dimension; without one they are numbers", function
   near(a:norm(1):tolua(), { math.sqrt(17), 2, math.sqrt(37) }, 1e-6)
   eq(a:norm(2, 1), { 9, 5 })
   eq(a:norm(2, math.huge), { 6, 4 })
-  near(a:logsumexp(2):tolua(), { math.log(math.exp(1) + math.exp(2) + math.exp(6)), math.log(math.exp(-4) + 1 + math.exp(1)) }, 1e-6)
+  near(a:logsumexp(2):tolua(), { math.log(math.exp(1) + math.exp(2) + math.exp(6)),
+    math.log(math.exp(-4) + 1 + math.exp(1)) }, 1e-6)
   t.eq({ a:sum(), a:mean(), a:min(), a:max() }, { 6, 1, -4, 6 })
   t.eq({ a:transpose():argmax(), a:argmin() }, { 5, 4 })
   near(a:softmax(2):tolua()[2], { 0.00491, 0.26806, 0.72703 }, 5e-4)
@@ -277,10 +281,12 @@ end
 t.case("harness: wrong values, NaN, canaries, changed inputs", function()
   local passed, failed, text = verdict("unary", function(h) return h:input { 5 }, h:output { 5 }, 0, 0, 0 end)
   t.eq({ passed, failed, text }, { 1, 0, "" })
-  passed, failed, text = verdict("unary", function(h, n) return h:input { 5 }, h:output { 5 }, n == 1 and 0 or 4, 0, 0 end)
+  passed, failed, text = verdict("unary", function(h, n) return h:input { 5 }, h:output { 5 }, n == 1 and 0 or 4, 0,
+    0 end)
   t.eq({ passed, failed }, { 0, 1 })
   t.ok(text:find("kvbench tests/ops/run.lua --op unary --case 1", 1, true) and text:find "seed 'unary/1'", text)
-  _, failed, text = verdict("unary", function(h, n) return h:input { 5 }, h:output { 5 }, n == 1 and 0 or 2, 0, 0 end, { tol = math.huge, why = "x" })
+  _, failed, text = verdict("unary", function(h, n) return h:input { 5 }, h:output { 5 }, n == 1 and 0 or 2, 0, 0 end,
+    { tol = math.huge, why = "x" })
   t.ok(failed == 1 and text:find "NaN on one side", text)
   _, failed, text = verdict("unary", function(h, n)
     local x, y = h:input { 5 }, h:output { 5 }

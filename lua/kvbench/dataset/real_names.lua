@@ -11,7 +11,7 @@ local function set(text)
 end
 
 -- Words of the worked examples in kvbench.prompt.examples.
-M.reserved = set [[Brindle, Tobin, Harle, Velda, Harrowgate, Ostley, Pennick]]
+M.reserved = set [[Brindle, Tobin, Harle]]
 
 -- Cities, countries, regions, mountains, rivers and lakes.
 M.places = set [[Aachen, Aberdeen, Abidjan, Accra, Adelaide, Afghanistan, Agra, Ajaccio, Albania, Albany, Aleppo,

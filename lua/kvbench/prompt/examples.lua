@@ -1,26 +1,23 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The worked examples of the few-shot style. Their names are reserved: no dataset uses them, so an answer that repeats
--- one was copied from the prompt. Three short texts, three kinds of answer.
+-- The worked examples of the few-shot style: one text and three questions about it, as the passage and its questions
+-- follow. (With three texts of one question each, SmolLM2-135M lost a third of its right answers: 19 against 28 of 54
+-- base questions, uncompressed.)
+-- The names are reserved: no dataset uses them, so an answer that repeats one was copied from the prompt.
 local M = {}
 
+M.text = "Brindle Quay is a small harbor on the northern coast. It was rebuilt by Tobin Harle in 1907, after a storm "
+  .. "had carried away the old pier. The harbor is famous for its smoked eel, and a bronze otter guards the gate."
+
 M.shots = {
-  { text = "Brindle Quay is a small harbour. It was rebuilt by Tobin Harle after a storm.",
-    q = "Who rebuilt Brindle Quay?", a = "Tobin Harle" },
-  { text = "Velda Harrowgate keeps bees on a farm near Ostley Fen. She sells the honey at a weekly market.",
-    q = "Where is the farm of Velda Harrowgate?", a = "near Ostley Fen" },
-  { text = "The Pennick Bell was cast from bronze and hangs in a tower with a green door.",
-    q = "Which bell hangs in a tower with a green door?", a = "Pennick Bell" },
+  { q = "Who rebuilt Brindle Quay?", a = "Tobin Harle" },
+  { q = "What is Brindle Quay famous for?", a = "smoked eel" },
+  { q = "Which harbor was rebuilt in 1907?", a = "Brindle Quay" },
 }
 
--- Takes the place of the last one when the prompt is to show that a question may have no answer.
-M.unknown = {
-  text = "The Pennick Bell was cast from bronze and hangs in a tower with a green door.",
-  q = "How heavy is the Pennick Bell?", a = "I don't know",
-}
+-- Takes the second one's place when the prompt is to show that a question may have no answer.
+M.unknown = { q = "How deep is Brindle Quay?", a = "I don't know" }
 
---- The examples, three of them, as {text, q, a}.
-function M.list(idk)
-  return { M.shots[1], M.shots[2], idk and M.unknown or M.shots[3] }
-end
+--- The questions and answers, three of them, as {q, a}.
+function M.list(idk) return { M.shots[1], idk and M.unknown or M.shots[2], M.shots[3] } end
 
 return M
