@@ -266,7 +266,8 @@ kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out);
 int64_t kvb_model_bytes(const kvb_model *m);      /* weights in memory */
 int64_t kvb_model_parameters(const kvb_model *m);
 const char *kvb_model_tier(const kvb_model *m);   /* "cpu amx-bf16", "ref", ... valid as long as m */
-/* Row buckets in use: sizes ascending in out[4]; returns how many. One = invariance could not be proven for more. */
+enum { KVB_MAX_BUCKETS = 8 };
+/* Row buckets in use: sizes ascending in out[KVB_MAX_BUCKETS]; returns how many. One = invariance could not be proven for more. */
 int32_t kvb_model_buckets(const kvb_model *m, int32_t *out);
 /* cos and sin of RoPE for n positions from `first`: two [n, head_dim] f32 tables, halves repeated as in rotate-half. */
 kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tensor *cos_out, kvb_tensor *sin_out);

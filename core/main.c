@@ -15,6 +15,7 @@
 #include <lauxlib.h>
 #include <libgen.h>
 #include <limits.h>
+#include <malloc.h>
 #include <lua.h>
 #include <lualib.h>
 #include <signal.h>
@@ -149,6 +150,9 @@ static int run(lua_State *L, int argc, char **argv, const char *home) {
 
 int main(int argc, char **argv) {
     bound_spinning(argv);
+    /* Caches of some MiB come and go with every passage: their pages are reused instead of being returned and faulted in again. */
+    mallopt(M_MMAP_THRESHOLD, 256 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
     char home[PATH_MAX];
     find_home(home, sizeof home);
     lua_State *L = luaL_newstate();

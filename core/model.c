@@ -143,24 +143,25 @@ static kvb_status join(kvb_model *m, float **plain, kvb_packed **packed, const f
     if (!*plain) return KVB_E_MEMORY;
     memcpy(*plain + first * columns, part, (size_t)(rows * columns) * sizeof *part);
     if (!complete) return KVB_OK;
-    kvb_status status = m->backend->pack(*plain, (int32_t)total, (int32_t)columns, m->desc.dtype, packed);
+    KVB_TRY(m->backend->pack(*plain, (int32_t)total, (int32_t)columns, m->desc.dtype, packed)); /* on failure the parts stay */
     kvb_free(*plain);
     *plain = NULL;
-    return status;
+    return KVB_OK;
 }
 
 static kvb_status keep_vector(kvb_model *m, float **slot, const float *values, int64_t first, int64_t n, int64_t total) {
     if (!*slot) {
         *slot = kvb_alloc_array((size_t)total, sizeof **slot, KVB_MEM_WEIGHTS);
+        if (!*slot) return KVB_E_MEMORY;
         m->plain_bytes += total * 4;
     }
-    if (!*slot) return KVB_E_MEMORY;
     memcpy(*slot + first, values, (size_t)n * sizeof *values);
     return KVB_OK;
 }
 
 static kvb_status keep_embedding(kvb_model *m, const float *w) {
     int64_t n = (int64_t)m->desc.vocab * m->desc.hidden, unit = kvb_dtype_bytes(m->desc.dtype);
+    if (m->embed) return KVB_OK; /* kept by an earlier call whose LM head failed */
     m->embed = kvb_alloc_raw((size_t)(n * unit), KVB_MEM_WEIGHTS);
     if (!m->embed) return KVB_E_MEMORY;
     m->plain_bytes += n * unit;
@@ -172,7 +173,7 @@ static kvb_status keep_embedding(kvb_model *m, const float *w) {
 static kvb_status pack_head(kvb_model *m, const float *w) {
     for (int32_t c = 0; c < m->head_chunks; c++) {
         int64_t first = (int64_t)c * KVB_HEAD_COLUMNS, n = kvb_min64(KVB_HEAD_COLUMNS, m->desc.vocab - first);
-        KVB_TRY(m->backend->pack(w + first * m->desc.hidden, (int32_t)n, m->desc.hidden, m->desc.dtype, m->head + c));
+        if (!m->head[c]) KVB_TRY(m->backend->pack(w + first * m->desc.hidden, (int32_t)n, m->desc.hidden, m->desc.dtype, m->head + c));
     }
     return KVB_OK;
 }
@@ -339,11 +340,11 @@ static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out
 
 /* Rows must not depend on the bucket they run in; where one product breaks that, only the largest bucket is used. */
 static kvb_status prove_buckets(kvb_model *m) {
-    static const int32_t sizes[4] = {16, 64, 256, KVB_STEP_ROWS};
+    static const int32_t sizes[] = {16, 64, 128, 256, 384, KVB_STEP_ROWS};
     const kvb_model_desc *d = &m->desc;
     int32_t q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     memcpy(m->bucket, sizes, sizeof sizes);
-    m->buckets = 4;
+    m->buckets = sizeof sizes / sizeof *sizes;
     if (d->device == KVB_DEVICE_REF) return KVB_OK; /* one scalar loop per row */
     bool same = true;
     const kvb_layer *y = m->layer;

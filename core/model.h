@@ -35,7 +35,7 @@ struct kvb_model {
     kvb_packed **head; /* LM head in chunks of KVB_HEAD_COLUMNS */
     int32_t head_chunks;
     uint32_t have; /* bits of the global slots */
-    int32_t bucket[4], buckets;
+    int32_t bucket[KVB_MAX_BUCKETS], buckets;
     float *rope_cos, *rope_sin; /* [rope_positions][head_dim / 2] */
     int32_t rope_positions;
 };

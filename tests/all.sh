@@ -70,7 +70,8 @@ unit() {
     return $status
 }
 under_valgrind() {
-    if valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+    if valgrind -q --error-exitcode=99 --leak-check=full --num-callers=40 \
+        --errors-for-leak-kinds=definite --show-leak-kinds=definite \
         --suppressions=tests/valgrind.supp "$@"; then
         echo "1 passed, 0 failed"
     else

@@ -11,13 +11,20 @@
 #include <math.h>
 #include <omp.h>
 
-const kvb_cpu_kernels *kvb_cpu_pick(void) {
+static const kvb_cpu_kernels *pick(void) {
 #if defined(__x86_64__)
     const char *tier = kvb_cpu_tier();
-    if (strcmp(tier, "avx512") == 0 || strcmp(tier, "amx-bf16") == 0) return &kvb_kernels_avx512;
+    if (strcmp(tier, "amx-bf16") == 0) return &kvb_kernels_amx;
+    if (strcmp(tier, "avx512") == 0) return &kvb_kernels_avx512;
     if (strcmp(tier, "avx2") == 0) return &kvb_kernels_avx2;
 #endif
     return &kvb_kernels_scalar;
+}
+
+const kvb_cpu_kernels *kvb_cpu_pick(void) {
+    static const kvb_cpu_kernels *picked;
+    if (!picked) picked = pick();
+    return picked;
 }
 
 /* ---- lanes ---- */
@@ -48,12 +55,13 @@ void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
     if (kind->dtype == KVB_BF16) {
         int64_t wide = padded(dim);
         uint16_t *k = (uint16_t *)lane->keys + key16_at(wide, index, 0), *v = (uint16_t *)lane->values + value16_at(wide, index, 0);
-        for (int32_t d = 0; d < dim; d += 2) { /* head_dim is even; the strides are those of key16_at and value16_at */
-            uint32_t pair = (uint32_t)kvb_f32_to_bf16(key[d]) | (uint32_t)kvb_f32_to_bf16(key[d + 1]) << 16;
-            memcpy(k + d * 16, &pair, sizeof pair);
-        }
+        uint16_t narrow[1024]; /* head_dim is at most that and even; the strides below are those of key16_at and value16_at */
+        const kvb_cpu_kernels *kernels = kvb_cpu_pick();
+        kernels->to_bf16(key, narrow, dim);
+        for (int32_t d = 0; d < dim; d += 2) memcpy(k + d * 16, narrow + d, 4);
+        kernels->to_bf16(value, narrow, dim);
         for (int32_t d = 0; d < dim; d += 16, v += 512)
-            for (int32_t i = 0; i < 16; i++) v[i * 2] = kvb_f32_to_bf16(value[d + i]);
+            for (int32_t i = 0; i < 16; i++) v[i * 2] = narrow[d + i];
         return;
     }
     float *k = (float *)lane->keys + key32_at(dim, index, 0);

@@ -96,7 +96,7 @@ void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_
     float sum[16 * 64] __attribute__((aligned(64)));
     for (int32_t r = 0; r < n; r += 16)
         scores(b->q16 + (first + r) * wide, wide, k, blocks, b->s + (int64_t)(first + r) * KVB_TILE);
-    kvb_softmax_step_avx512(b, first, n, word, 1);
+    kvb_softmax_step_amx(b, first, n, word, 1);
     for (int32_t r = 0; r < n; r += 16)
         for (int32_t d = 0; d < dim; d += 64) {
             values(b->p16 + (int64_t)(first + r) * KVB_TILE, v + (d / 16) * 512, wide, keys, dim - d, sum);

@@ -40,15 +40,15 @@ typedef struct kvb_cpu_kernels {
     void (*top2)(const float *x, int64_t n, int32_t first_index, float *best, int32_t *index, float *second);
 } kvb_cpu_kernels;
 
-extern const kvb_cpu_kernels kvb_kernels_scalar, kvb_kernels_avx2, kvb_kernels_avx512;
+extern const kvb_cpu_kernels kvb_kernels_scalar, kvb_kernels_avx2, kvb_kernels_avx512, kvb_kernels_amx;
 const kvb_cpu_kernels *kvb_cpu_pick(void);
 /* The bf16 tile on AMX; same contract as kvb_cpu_kernels.tile over bf16 lanes. */
 void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
                   const uint64_t *word);
 void kvb_amx_begin(void); /* per thread, before its first tile */
 void kvb_amx_end(void);
-/* The softmax step between the two products of a tile, shared by every tile function of an AVX-512 CPU. */
-void kvb_softmax_step_avx512(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
+/* The softmax step between the two products of a tile (from kernels.inc). */
+void kvb_softmax_step_amx(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
 
 /* Lanes: [16-key block][dim][16] keys and [key][dim] values in f32; AMX's tile order in bf16. */
 int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity);

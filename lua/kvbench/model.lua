@@ -125,7 +125,7 @@ local function load_weights(handle, source, steps)
 end
 
 local function list_of_buckets(handle)
-  local sizes, list = ffi.new("int32_t[4]"), {}
+  local sizes, list = ffi.new("int32_t[?]", C.KVB_MAX_BUCKETS), {}
   for i = 1, C.kvb_model_buckets(handle, sizes) do list[i] = sizes[i - 1] end
   return list
 end
