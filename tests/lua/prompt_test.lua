@@ -103,7 +103,7 @@ t.case("aware_one: the question is inside and not asked again", function()
   t.fails(function() prompt.render("paper", RECORD, { regime = "aware_one" }) end, "question =")
 end)
 
-t.case("few-shot: plain text, three short examples, one of them unanswered on request", function()
+t.case("few-shot: plain text, three short examples and an unanswered one on request", function()
   local p = prompt.render("fewshot", RECORD, { model = "smollm2" })
   t.eq(p.template, "none")
   t.eq(select(2, p.context:gsub("Answer:", "")), 3)
@@ -113,7 +113,7 @@ t.case("few-shot: plain text, three short examples, one of them unanswered on re
   t.ok(not p.context:find("I don't know", 1, true))
   local idk = prompt.render("fewshot", RECORD, { idk_example = true })
   t.ok(idk.context:find("Answer: I don't know\n", 1, true))
-  t.eq(#idk.examples, 4)
+  t.eq(#idk.examples, 5) -- the text and four answers
   local turn = prompt.render("fewshot", RECORD, { model = "smollm2", chat = true })
   t.eq(turn.suffix("Q?"), "Question: Q?<|im_end|>\n<|im_start|>assistant\nAnswer:")
   t.ok(prompt.render("paper", RECORD, { idk_example = true }).context:find("return: I don't know", 1, true))

@@ -14,10 +14,15 @@ M.shots = {
   { q = "Which harbor was rebuilt in 1907?", a = "Brindle Quay" },
 }
 
--- Takes the second one's place when the prompt is to show that a question may have no answer.
+-- An extra one, second, when the prompt is to show that a question may have no answer. Measured on 96 base questions without
+-- eviction (word F1, answers withheld): none .59, 0; second .53, 0; first .42, 10; in the place of another .42, 4.
 M.unknown = { q = "How deep is Brindle Quay?", a = "I don't know" }
 
---- The questions and answers, three of them, as {q, a}.
-function M.list(idk) return { M.shots[1], idk and M.unknown or M.shots[2], M.shots[3] } end
+--- The questions and answers as {q, a}: three, with idk four.
+function M.list(idk)
+  local list = { M.shots[1], M.shots[2], M.shots[3] }
+  if idk then table.insert(list, 2, M.unknown) end
+  return list
+end
 
 return M
