@@ -58,11 +58,12 @@ struct kvb_backend {
     kvb_status (*attend)(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
                          const float *q, double scale, kvb_tensor *y);
 
-    /* w [out, in] f32 -> packed in dtype; then y [rows, out] f32 (+)= x [rows, in] w^T + bias. rows is one of the buckets. */
+    /* w [out, in] f32 -> packed in dtype; then y [rows, out] (+)= x [rows, in] w^T + bias. rows is one of the buckets; y is f32,
+     * or bf16 (rounded once, from the f32 sum) with bf16 weights and without accumulate. */
     kvb_status (*pack)(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
     void (*pack_free)(kvb_packed *packed);
     int64_t (*pack_bytes)(const kvb_packed *packed);
-    kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, float *y);
+    kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype);
 
 #define KVB_OP(name, parameters, arguments) kvb_status (*name) parameters;
 #include "ops.def"

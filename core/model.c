@@ -311,9 +311,10 @@ static const char *missing_slot(const kvb_model *m, int32_t *layer) {
 }
 
 /* Multiplies the same rows in every bucket and compares the bits. Inputs are noise from a fixed stream. */
-static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out, const float *bias, int32_t accumulate, bool *same) {
+static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out, const float *bias, int32_t accumulate, int32_t y_dtype,
+                            bool *same) {
     const int32_t most = KVB_STEP_ROWS;
-    int64_t unit = kvb_dtype_bytes(m->desc.dtype);
+    int64_t unit = kvb_dtype_bytes(m->desc.dtype), y_unit = kvb_dtype_bytes(y_dtype);
     char *x = kvb_alloc_raw((size_t)(most * (int64_t)in * unit), KVB_MEM_SCRATCH);
     float *all = kvb_alloc_array((size_t)most * (size_t)out, sizeof *all, KVB_MEM_SCRATCH);
     float *some = kvb_alloc_array((size_t)most * (size_t)out, sizeof *some, KVB_MEM_SCRATCH);
@@ -325,12 +326,12 @@ static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out
         if (m->desc.dtype == KVB_BF16) ((uint16_t *)x)[i] = kvb_f32_to_bf16(value);
         else ((float *)x)[i] = value;
     }
-    if (status == KVB_OK) status = m->backend->multiply(w, x, most, bias, accumulate, all);
+    if (status == KVB_OK) status = m->backend->multiply(w, x, most, bias, accumulate, all, y_dtype);
     for (int32_t b = 0; status == KVB_OK && b + 1 < m->buckets; b++) {
         int32_t rows = m->bucket[b], from = most - rows; /* other positions too: the last rows become the first */
         memset(some, 0, (size_t)rows * (size_t)out * sizeof *some);
-        status = m->backend->multiply(w, x + from * (int64_t)in * unit, rows, bias, accumulate, some);
-        if (status == KVB_OK && memcmp(some, all + (int64_t)from * out, (size_t)rows * (size_t)out * sizeof *all) != 0) *same = false;
+        status = m->backend->multiply(w, x + from * (int64_t)in * unit, rows, bias, accumulate, some, y_dtype);
+        if (status == KVB_OK && memcmp(some, (char *)all + (int64_t)from * out * y_unit, (size_t)(rows * (int64_t)out * y_unit)) != 0) *same = false;
     }
     kvb_free(x);
     kvb_free(all);
@@ -349,12 +350,12 @@ static kvb_status prove_buckets(kvb_model *m) {
     bool same = true;
     const kvb_layer *y = m->layer;
     int32_t last = d->vocab - (m->head_chunks - 1) * KVB_HEAD_COLUMNS;
-    KVB_TRY(same_bits(m, y->qkv, d->hidden, q + 2 * kv, y->qkv_bias, 0, &same));
-    KVB_TRY(same_bits(m, y->o, q, d->hidden, NULL, 1, &same));
-    KVB_TRY(same_bits(m, y->gate_up, d->hidden, 2 * d->ffn, NULL, 0, &same));
-    KVB_TRY(same_bits(m, y->down, d->ffn, d->hidden, NULL, 1, &same));
-    KVB_TRY(same_bits(m, m->head[m->head_chunks - 1], d->hidden, last, NULL, 0, &same));
-    if (m->head_chunks > 1) KVB_TRY(same_bits(m, m->head[0], d->hidden, KVB_HEAD_COLUMNS, NULL, 0, &same));
+    KVB_TRY(same_bits(m, y->qkv, d->hidden, q + 2 * kv, y->qkv_bias, 0, KVB_F32, &same));
+    KVB_TRY(same_bits(m, y->o, q, d->hidden, NULL, 1, KVB_F32, &same));
+    KVB_TRY(same_bits(m, y->gate_up, d->hidden, 2 * d->ffn, NULL, 0, d->dtype, &same));
+    KVB_TRY(same_bits(m, y->down, d->ffn, d->hidden, NULL, 1, KVB_F32, &same));
+    KVB_TRY(same_bits(m, m->head[m->head_chunks - 1], d->hidden, last, NULL, 0, KVB_F32, &same));
+    if (m->head_chunks > 1) KVB_TRY(same_bits(m, m->head[0], d->hidden, KVB_HEAD_COLUMNS, NULL, 0, KVB_F32, &same));
     if (!same) {
         m->bucket[0] = KVB_STEP_ROWS;
         m->buckets = 1;

@@ -17,7 +17,7 @@ struct kvb_step {
     float *qkv;      /* [512][(heads + 2 kv_heads) head_dim] */
     float *q;        /* [512][heads][head_dim] after RoPE */
     void *mixed;     /* [512][heads head_dim] attention output, model's dtype */
-    float *gate_up;  /* [512][2 ffn] */
+    void *gate_up;   /* [512][2 ffn], model's dtype */
     void *act;       /* [512][ffn], model's dtype */
     float *logits;   /* [512][KVB_HEAD_COLUMNS] */
     kvb_attn_row *attn;
@@ -47,7 +47,7 @@ kvb_status kvb_step_new(kvb_model *m, kvb_step **out) {
     TAKE(qkv, rows * (q + 2 * (size_t)(d->kv_heads * d->head_dim)), sizeof(float));
     TAKE(q, rows * q, sizeof(float));
     TAKE(mixed, rows * q, unit);
-    TAKE(gate_up, rows * 2 * (size_t)d->ffn, sizeof(float));
+    TAKE(gate_up, rows * 2 * (size_t)d->ffn, unit);
     TAKE(act, rows * (size_t)d->ffn, unit);
     TAKE(logits, rows * KVB_HEAD_COLUMNS, sizeof(float));
     TAKE(attn, rows, sizeof *s->attn);
@@ -150,14 +150,14 @@ static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows
     const kvb_layer *y = s->m->layer + layer;
     const kvb_backend *b = s->m->backend;
     KVB_TRY(normalise(s, y->attn_norm, n));
-    KVB_TRY(b->multiply(y->qkv, s->normed, rows, y->qkv_bias, 0, s->qkv));
+    KVB_TRY(b->multiply(y->qkv, s->normed, rows, y->qkv_bias, 0, s->qkv, KVB_F32));
     KVB_TRY(attention(s, row, n, layer));
-    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x));
+    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x, KVB_F32));
     KVB_TRY(normalise(s, y->ffn_norm, n));
-    KVB_TRY(b->multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up));
-    kvb_tensor gate_up = kvb_view2(s->gate_up, KVB_F32, n, 2 * (int64_t)d->ffn), act = kvb_view2(s->act, d->dtype, n, d->ffn);
+    KVB_TRY(b->multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up, d->dtype));
+    kvb_tensor gate_up = kvb_view2(s->gate_up, d->dtype, n, 2 * (int64_t)d->ffn), act = kvb_view2(s->act, d->dtype, n, d->ffn);
     KVB_TRY(kvb_op_silu_mul(d->device, &gate_up, &act));
-    return b->multiply(y->down, s->act, rows, NULL, 1, s->x);
+    return b->multiply(y->down, s->act, rows, NULL, 1, s->x, KVB_F32);
 }
 
 /* Folds one row's chunk of logits into its best and second best; NaN never wins, so broken weights give token 0, not a crash. */
@@ -193,7 +193,7 @@ static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
     int32_t rows = kvb_model_bucket(m, chosen);
     for (int32_t c = 0; c < m->head_chunks; c++) {
         int32_t first = c * KVB_HEAD_COLUMNS, columns = (int32_t)kvb_min64(KVB_HEAD_COLUMNS, d->vocab - first);
-        KVB_TRY(m->backend->multiply(m->head[c], s->normed, rows, NULL, 0, s->logits));
+        KVB_TRY(m->backend->multiply(m->head[c], s->normed, rows, NULL, 0, s->logits, KVB_F32));
         KVB_TRY(fold_best(s, chosen, first, columns));
         for (int32_t i = 0; i < chosen; i++)
             if (row[s->chosen[i]].logits)

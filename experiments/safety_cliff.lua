@@ -26,7 +26,7 @@ local names = { ea = "EA", adakv = "AdaKV(EA)", chunk = "Chunk(EA)", random_sink
 local setting = ("%s (%s), task %s seed %s, %d passages, %d questions; %s evictable, %s prompt. "):format(model.name, model.dtype, opt.task,
   opt.seed, #dataset.records, dataset.questions, opt.evictable, opt.style)
 local bands = "Bands: 95 % sup-t over the passage bootstrap (2,000 replicates)."
-local x = { label = "evicted share of the evictable tokens", min = 0, max = 1 }
+local x = { label = "evicted share", min = 0, max = 1 }
 
 local function answerable(row) return row.answerable end
 local function curves(y) return run:curves(y, { filter = answerable, name = names }) end

@@ -32,7 +32,8 @@ typedef struct kvb_cpu_kernels {
     void (*tile)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
                  const uint64_t *word);
     void (*rmsnorm)(const float *x, const float *w, void *y, int32_t bf16, int64_t rows, int64_t dim, float eps);
-    void (*silu_mul)(const float *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
+    /* x [rows][2 dim]: gate, then up; bf16 says whether x and y are both bf16 or both f32 */
+    void (*silu_mul)(const void *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
     /* x [heads][dim] of one row rotated with this position's cos, sin [dim / 2] */
     void (*rope)(float *x, int64_t heads, int64_t dim, const float *cos, const float *sin);
     void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
@@ -62,7 +63,7 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
 kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
 void kvb_cpu_pack_free(kvb_packed *packed);
 int64_t kvb_cpu_pack_bytes(const kvb_packed *packed);
-kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, float *y);
+kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype);
 
 /* ops */
 kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, double eps);

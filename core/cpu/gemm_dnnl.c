@@ -91,7 +91,7 @@ static dnnl_data_type_t type_of(int32_t dtype) { return dtype == KVB_BF16 ? dnnl
 /* ---- one primitive per (shape, rows, bias, accumulate); layers share them ---- */
 
 typedef struct product {
-    int32_t out, in, dtype, rows, bias, accumulate;
+    int32_t out, in, dtype, y_dtype, rows, bias, accumulate;
     dnnl_primitive_t primitive;
     dnnl_memory_t src, weights, bias_memory, dst;
 } product;
@@ -99,11 +99,11 @@ typedef struct product {
 static product *products;
 static int32_t n_products;
 
-static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t rows, int32_t bias, int32_t accumulate,
+static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate,
                            const md_handle *weights, dnnl_primitive_desc_t *pd) {
     md_handle src, dst, bias_md;
     DNNL_TRY(md_make(&src, rows, in, type_of(dtype), dnnl_ab), "describing x");
-    DNNL_TRY(md_make(&dst, rows, out, dnnl_f32, dnnl_ab), "describing y");
+    DNNL_TRY(md_make(&dst, rows, out, type_of(y_dtype), dnnl_ab), "describing y");
     DNNL_TRY(md_make(&bias_md, 1, out, dnnl_f32, dnnl_ab), "describing the bias");
     dnnl_primitive_attr_t attr;
     DNNL_TRY(dnnl_primitive_attr_create(&attr), "creating attributes");
@@ -130,7 +130,7 @@ static kvb_status packed_layout(int32_t out, int32_t in, int32_t dtype, md_handl
     md_handle any;
     dnnl_primitive_desc_t pd;
     DNNL_TRY(md_make(&any, in, out, type_of(dtype), dnnl_format_tag_any), "describing the weights");
-    kvb_status status = describe(out, in, dtype, LARGEST_BUCKET, 0, 0, &any, &pd);
+    kvb_status status = describe(out, in, dtype, KVB_F32, LARGEST_BUCKET, 0, 0, &any, &pd);
     md_drop(&any);
     if (status != KVB_OK) return status;
     DNNL_TRY(md_query_weights(layout, pd), "asking for the weight layout");
@@ -142,11 +142,11 @@ static kvb_status build(product *p) {
     md_handle layout, src, dst, bias_md;
     dnnl_primitive_desc_t pd;
     KVB_TRY(packed_layout(p->out, p->in, p->dtype, &layout));
-    KVB_TRY(describe(p->out, p->in, p->dtype, p->rows, p->bias, p->accumulate, &layout, &pd));
+    KVB_TRY(describe(p->out, p->in, p->dtype, p->y_dtype, p->rows, p->bias, p->accumulate, &layout, &pd));
     DNNL_TRY(dnnl_primitive_create(&p->primitive, pd), "creating a product");
     dnnl_primitive_desc_destroy(pd);
     DNNL_TRY(md_make(&src, p->rows, p->in, type_of(p->dtype), dnnl_ab), "describing x");
-    DNNL_TRY(md_make(&dst, p->rows, p->out, dnnl_f32, dnnl_ab), "describing y");
+    DNNL_TRY(md_make(&dst, p->rows, p->out, type_of(p->y_dtype), dnnl_ab), "describing y");
     DNNL_TRY(md_make(&bias_md, 1, p->out, dnnl_f32, dnnl_ab), "describing the bias");
     DNNL_TRY(memory_make(&p->src, &src, engine, DNNL_MEMORY_NONE), "wrapping x");
     DNNL_TRY(memory_make(&p->dst, &dst, engine, DNNL_MEMORY_NONE), "wrapping y");
@@ -159,15 +159,16 @@ static kvb_status build(product *p) {
     return KVB_OK;
 }
 
-static kvb_status find(const kvb_packed *w, int32_t rows, int32_t bias, int32_t accumulate, product **out) {
+static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate, product **out) {
     for (int32_t i = 0; i < n_products; i++) {
         product *p = products + i;
-        if (p->out == w->out && p->in == w->in && p->dtype == w->dtype && p->rows == rows && p->bias == bias && p->accumulate == accumulate) {
+        if (p->out == w->out && p->in == w->in && p->dtype == w->dtype && p->y_dtype == y_dtype && p->rows == rows &&
+            p->bias == bias && p->accumulate == accumulate) {
             *out = p;
             return KVB_OK;
         }
     }
-    product made = {w->out, w->in, w->dtype, rows, bias, accumulate, 0, 0, 0, 0, 0};
+    product made = {.out = w->out, .in = w->in, .dtype = w->dtype, .y_dtype = y_dtype, .rows = rows, .bias = bias, .accumulate = accumulate};
     KVB_TRY(build(&made));
     product *grown = kvb_realloc(products, (size_t)(n_products + 1) * sizeof *products, KVB_MEM_OTHER);
     if (!grown) return KVB_E_MEMORY;
@@ -229,10 +230,10 @@ void kvb_cpu_pack_free(kvb_packed *p) {
 
 int64_t kvb_cpu_pack_bytes(const kvb_packed *p) { return p->bytes; }
 
-kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const float *bias, int32_t accumulate, float *y) {
+kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype) {
     product *p;
     if (rows == 0) return KVB_OK;
-    KVB_TRY(find(w, rows, bias != NULL, accumulate != 0, &p));
+    KVB_TRY(find(w, y_dtype, rows, bias != NULL, accumulate != 0, &p));
     dnnl_memory_set_data_handle(p->src, (void *)x);
     dnnl_memory_set_data_handle(p->dst, y);
     dnnl_memory_set_data_handle(p->weights, w->data);

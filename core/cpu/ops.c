@@ -31,12 +31,13 @@ kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
     if (!plain(x, y) || x->ndim != 2 || x->shape[1] % 2) return ref_silu_mul(x, y);
     int64_t rows = x->shape[0], dim = x->shape[1] / 2;
     bool bf16 = y->dtype == KVB_BF16;
-    KVB_TRY(kvb_tensor_expect("silu_mul", "x", x, KVB_F32, 2, (int64_t[]){-1, -1}));
+    if ((x->dtype == KVB_BF16) != bf16) return ref_silu_mul(x, y);
+    KVB_TRY(kvb_tensor_expect("silu_mul", "x", x, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
     KVB_TRY(kvb_tensor_expect("silu_mul", "y", y, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){rows, dim}));
     const kvb_cpu_kernels *k = kvb_cpu_pick();
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (rows > ROWS_PER_TASK)
     for (int64_t r = 0; r < rows; r += ROWS_PER_TASK)
-        k->silu_mul((const float *)x->data + r * 2 * dim, (char *)y->data + r * dim * (bf16 ? 2 : 4), bf16,
+        k->silu_mul((const char *)x->data + r * 2 * dim * (bf16 ? 2 : 4), (char *)y->data + r * dim * (bf16 ? 2 : 4), bf16,
                     kvb_min64(ROWS_PER_TASK, rows - r), dim);
     return KVB_OK;
 }
@@ -91,7 +92,7 @@ kvb_status cpu_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor
     KVB_TRY(kvb_tensor_expect("linear", "y", y, KVB_F32, 2, (int64_t[]){x->shape[0], w->shape[0]}));
     kvb_packed *packed;
     KVB_TRY(kvb_cpu_pack(w->data, (int32_t)w->shape[0], (int32_t)w->shape[1], bf16 ? KVB_BF16 : KVB_F32, &packed));
-    kvb_status status = kvb_cpu_multiply(packed, x->data, (int32_t)x->shape[0], bias ? bias->data : NULL, 0, y->data);
+    kvb_status status = kvb_cpu_multiply(packed, x->data, (int32_t)x->shape[0], bias ? bias->data : NULL, 0, y->data, KVB_F32);
     kvb_cpu_pack_free(packed);
     return status;
 }

@@ -108,11 +108,12 @@ static void pack_free(kvb_packed *p) {
 
 static int64_t pack_bytes(const kvb_packed *p) { return (int64_t)p->out * p->in * 4; }
 
-static kvb_status multiply(kvb_packed *p, const void *x, int32_t rows, const float *bias, int32_t accumulate, float *y) {
+static kvb_status multiply(kvb_packed *p, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype) {
+    if (y_dtype != KVB_F32) return kvb_fail(KVB_E_UNSUPPORTED, "the reference device computes in f32 only");
     for (int32_t r = 0; r < rows; r++)
         for (int32_t o = 0; o < p->out; o++) {
             double sum = dot((const float *)x + (int64_t)r * p->in, p->w + (int64_t)o * p->in, p->in) + (bias ? bias[o] : 0);
-            float *out = y + (int64_t)r * p->out + o;
+            float *out = (float *)y + (int64_t)r * p->out + o;
             *out = (float)(sum + (accumulate ? *out : 0));
         }
     return KVB_OK;

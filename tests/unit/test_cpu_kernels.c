@@ -253,19 +253,24 @@ static void gates(void **unused) {
     (void)unused;
     enum { ROWS_ = 20, DIM = 131 };
     static float x[ROWS_ * 2 * DIM], y[ROWS_ * DIM];
-    static uint16_t narrow[ROWS_ * DIM];
-    for (int32_t i = 0; i < ROWS_ * 2 * DIM; i++) x[i] = noise() * 4;
-    x[0] = 200, x[1] = -200, x[2] = 0, x[3] = -87.5f, x[4] = 1e30f, x[5] = -1e30f;
+    static uint16_t half[ROWS_ * 2 * DIM], narrow[ROWS_ * DIM];
+    for (int32_t i = 0; i < ROWS_ * 2 * DIM; i++) x[i] = rounded(noise() * 4);
+    x[0] = 200, x[1] = -200, x[2] = 0, x[3] = -87.5f, x[4] = rounded(1e30f), x[5] = rounded(-1e30f);
     for (int32_t i = 0; i < 6; i++) x[DIM + i] = 1;
+    for (int32_t i = 0; i < ROWS_ * 2 * DIM; i++) half[i] = kvb_f32_to_bf16(x[i]);
     kvb_tensor tx = kvb_view2(x, KVB_F32, ROWS_, 2 * DIM), ty = kvb_view2(y, KVB_F32, ROWS_, DIM), tn = kvb_view2(narrow, KVB_BF16, ROWS_, DIM);
+    kvb_tensor th = kvb_view2(half, KVB_BF16, ROWS_, 2 * DIM);
     assert_int_equal(kvb_op_silu_mul(KVB_DEVICE_CPU, &tx, &ty), KVB_OK);
-    assert_int_equal(kvb_op_silu_mul(KVB_DEVICE_CPU, &tx, &tn), KVB_OK);
-    for (int32_t r = 0; r < ROWS_; r++)
-        for (int32_t d = 0; d < DIM; d++) {
-            double g = x[r * 2 * DIM + d], u = x[r * 2 * DIM + DIM + d], expected = g / (1 + exp(-g)) * u;
-            if (!(fabs(y[r * DIM + d] - expected) <= 3e-6 * fabs(expected) + 1e-30)) fail_msg("silu(%g) * %g = %g, expected %g", g, u, y[r * DIM + d], expected);
-            assert_true(kvb_f32_to_bf16(y[r * DIM + d]) == narrow[r * DIM + d]);
-        }
+    for (int32_t from16 = 0; from16 <= 1; from16++) { /* to bf16 from either type */
+        assert_int_equal(kvb_op_silu_mul(KVB_DEVICE_CPU, from16 ? &th : &tx, &tn), KVB_OK);
+        for (int32_t r = 0; r < ROWS_; r++)
+            for (int32_t d = 0; d < DIM; d++) {
+                double g = x[r * 2 * DIM + d], u = x[r * 2 * DIM + DIM + d], expected = g / (1 + exp(-g)) * u;
+                if (!(fabs(y[r * DIM + d] - expected) <= 3e-6 * fabs(expected) + 1e-30)) fail_msg("silu(%g) * %g = %g, expected %g", g, u, y[r * DIM + d], expected);
+                if (!(fabs(kvb_bf16_to_f32(narrow[r * DIM + d]) - expected) <= 0.0040 * fabs(expected) + 1e-30))
+                    fail_msg("bf16: silu(%g) * %g = %g, expected %g", g, u, kvb_bf16_to_f32(narrow[r * DIM + d]), expected);
+            }
+    }
 }
 
 static void rotations(void **unused) {
@@ -324,7 +329,7 @@ static void products(void **unused) {
             assert_int_equal(kvb_cpu_pack(w, out, in, bf16 ? KVB_BF16 : KVB_F32, &packed), KVB_OK);
             for (int32_t accumulate = 0; accumulate <= 1; accumulate++) {
                 /* first y = x w^T + bias, then y += x w^T */
-                assert_int_equal(kvb_cpu_multiply(packed, bf16 ? (void *)narrow : x, rows, accumulate ? NULL : bias, accumulate, y), KVB_OK);
+                assert_int_equal(kvb_cpu_multiply(packed, bf16 ? (void *)narrow : x, rows, accumulate ? NULL : bias, accumulate, y, KVB_F32), KVB_OK);
                 for (int32_t r = 0; r < rows; r++)
                     for (int32_t o = 0; o < out; o++) {
                         double sum = 0;
