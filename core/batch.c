@@ -4,7 +4,7 @@
  *
  * Every step packs one row per decoding sequence and fills the rest with question rows, admitting new requests while there is
  * room; a sequence that ends gives its slot back at once. Order and company never change a result (step.c), so the packing is
- * free to be greedy. Rows stay in admission order, which keeps rows of one passage together for attention.
+ * free to be greedy. Sequences of one passage stand beside each other, so that attention reads it once for all of them.
  * Rejected: a fixed batch that waits for its slowest member (half the rows idle once answers differ in length).
  */
 #include "model.h"
@@ -86,6 +86,14 @@ static void destroy(sequence *s) {
     kvb_free(s);
 }
 
+static void drop_free_slots(kvb_batch *b) {
+    for (slot *s = b->free_slots, *next; s; s = next) {
+        next = s->next;
+        destroy_slot(s);
+    }
+    b->free_slots = NULL;
+}
+
 kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, int64_t max_bytes, kvb_batch **out) {
     if (n_stop < 0 || max_bytes < 0) return kvb_fail(KVB_E_ARG, "batch: %d stop tokens, %lld bytes", n_stop, (long long)max_bytes);
     kvb_batch *b = kvb_alloc(sizeof *b, KVB_MEM_OTHER);
@@ -110,10 +118,7 @@ void kvb_batch_free(kvb_batch *b) {
     for (sequence *s; (s = pop(&b->queue));) destroy(s);
     for (sequence *s; (s = pop(&b->finished));) destroy(s);
     for (int32_t i = 0; i < b->n_live; i++) destroy(b->live[i]);
-    for (slot *s = b->free_slots, *next; s; s = next) {
-        next = s->next;
-        destroy_slot(s);
-    }
+    drop_free_slots(b);
     destroy(b->returned);
     kvb_step_free(b->step);
     kvb_free(b->stop_ids);
@@ -138,6 +143,7 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
     if (r->keep && (r->keep->layers != d->layers || r->keep->heads != d->kv_heads || r->keep->tokens != r->ctx->tokens))
         return kvb_fail(KVB_E_SHAPE, "batch: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
                         r->keep->layers, r->keep->heads, r->keep->tokens, d->layers, d->kv_heads, r->ctx->tokens);
+    if (r->position < -1) return kvb_fail(KVB_E_ARG, "batch: position is %d, expected 0 or more (-1 = after the context)", r->position);
     int64_t start = r->position < 0 ? r->ctx->tokens : r->position, end = start + r->n + r->max_new;
     if (end > d->max_positions) {
         kvb_fail(KVB_E_ARG, "batch: context %lld + question %d + %d new tokens exceed the model's %d positions", (long long)start, r->n,
@@ -211,21 +217,35 @@ static bool has_room(const kvb_batch *b, const sequence *s) {
     return b->n_live < MAX_LIVE && (b->n_live == 0 || b->used_bytes + bytes <= b->max_bytes);
 }
 
+/* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for all. */
+static void insert_live(kvb_batch *b, sequence *s) {
+    int32_t at = b->n_live;
+    while (at > 0 && b->live[at - 1]->request.ctx != s->request.ctx) at--;
+    if (at == 0) at = b->n_live;
+    memmove(b->live + at + 1, b->live + at, (size_t)(b->n_live - at) * sizeof *b->live);
+    b->live[at] = s;
+    b->n_live++;
+}
+
 /* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
-static kvb_status admit(kvb_batch *b, bool *admitted) {
-    *admitted = false;
+static kvb_status admit(kvb_batch *b, sequence **admitted) {
+    *admitted = NULL;
     if (!b->queue.first || !has_room(b, b->queue.first)) return KVB_OK;
     sequence *s = b->queue.first;
     KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
     kvb_status status = take_slot(b, capacity_of(s), &s->slot);
+    if (status == KVB_E_MEMORY && b->free_slots) {
+        drop_free_slots(b);
+        status = take_slot(b, capacity_of(s), &s->slot);
+    }
     if (status == KVB_E_MEMORY && b->n_live > 0) {
         b->max_bytes = b->used_bytes;
         return KVB_OK;
     }
     if (status != KVB_OK) return status;
-    b->live[b->n_live++] = pop(&b->queue);
+    insert_live(b, pop(&b->queue));
     b->used_bytes += s->slot->bytes;
-    *admitted = true;
+    *admitted = s;
     return KVB_OK;
 }
 
@@ -263,10 +283,10 @@ static kvb_status pack(kvb_batch *b, int32_t *rows) {
         n += taken;
     }
     while (budget > 0) {
-        bool admitted;
+        sequence *admitted;
         KVB_TRY(admit(b, &admitted));
         if (!admitted) break;
-        int32_t taken = take(b, b->live[b->n_live - 1], n, budget);
+        int32_t taken = take(b, admitted, n, budget);
         budget -= taken;
         n += taken;
     }

@@ -358,6 +358,7 @@ static kvb_status renumber_ids(const buffer *in, buffer *out) {
         for (size_t k = 0; k < sizeof names / sizeof *names && !length; k++)
             if (in->n - at > strlen(names[k]) && memcmp(in->data + at, names[k], strlen(names[k])) == 0)
                 length = strlen(names[k]);
+        if (length && at + length < in->n && in->data[at + length] == '-') length++; /* Cairo 1.18 writes source-5 */
         size_t digit = at + length, end = digit;
         uint64_t number = 0;
         while (end < in->n && in->data[end] >= '0' && in->data[end] <= '9')

@@ -296,7 +296,7 @@ kvb_status kvb_dir_list(const char *path, const char **names_out) {
 /* Multiply-mix over 8-byte words (the mixing constants are those of splitmix64). */
 uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed) {
     const unsigned char *p = data;
-    uint64_t h = seed ^ 0x9e3779b97f4a7c15ull ^ (uint64_t)bytes;
+    uint64_t h = seed ^ 0x9e3779b97f4a7c15ull ^ (uint64_t)bytes * 0xbf58476d1ce4e5b9ull;
     for (; bytes >= 8; bytes -= 8, p += 8) {
         uint64_t w;
         memcpy(&w, p, 8);

@@ -126,13 +126,14 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
 static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer) {
     kvb_model *m = s->m;
     const kvb_model_desc *d = &m->desc;
-    kvb_status failed = KVB_OK;
+    int32_t failed = 0;
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (n > 16)
     for (int32_t r = 0; r < n; r++) {
-        kvb_status status = place_row(s, row + r, r, layer);
-        if (status != KVB_OK) failed = status; /* any of several equal failures will do */
+        if (place_row(s, row + r, r, layer) == KVB_OK) continue;
+#pragma omp atomic write
+        failed = 1;
     }
-    if (failed != KVB_OK) return failed;
+    if (failed) return kvb_fail(KVB_E_INTERNAL, "step: a row of layer %d could not be placed", layer);
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     kvb_tensor mixed = kvb_view2(s->mixed, d->dtype, n, (int64_t)d->heads * d->head_dim);
     return m->backend->attend(&kind, s->attn, n, d->heads, d->kv_heads, s->q, 1 / sqrt((double)d->head_dim), &mixed);

@@ -97,7 +97,7 @@ typedef struct product {
 } product;
 
 static product *products;
-static int32_t n_products;
+static int32_t n_products, product_room; /* grown by doubling, kept for the life of the process */
 
 static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate,
                            const md_handle *weights, dnnl_primitive_desc_t *pd) {
@@ -168,11 +168,15 @@ static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32
             return KVB_OK;
         }
     }
+    if (n_products == product_room) {
+        int32_t room = product_room ? 2 * product_room : 256;
+        product *grown = kvb_realloc(products, (size_t)room * sizeof *products, KVB_MEM_OTHER);
+        if (!grown) return KVB_E_MEMORY;
+        products = grown;
+        product_room = room;
+    }
     product made = {.out = w->out, .in = w->in, .dtype = w->dtype, .y_dtype = y_dtype, .rows = rows, .bias = bias, .accumulate = accumulate};
     KVB_TRY(build(&made));
-    product *grown = kvb_realloc(products, (size_t)(n_products + 1) * sizeof *products, KVB_MEM_OTHER);
-    if (!grown) return KVB_E_MEMORY;
-    products = grown;
     products[n_products] = made;
     *out = products + n_products++;
     return KVB_OK;

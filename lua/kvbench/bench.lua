@@ -131,8 +131,8 @@ function M.main(words)
   local args = require "kvbench.args"
   if not what or what:sub(1, 1) == "-" or not benches[what] then
     local text = require "kvbench.text"
-    error(args.finish(2, ("bench %s: which one? %s; usage: kvbench bench {prefill,decode,sweep} [--json]"):format(what or "", what
-      and text.suggest(what, { "prefill", "decode", "sweep" }) or "")), 0)
+    local why = what and ("no benchmark '%s' %s; "):format(what, text.suggest(what, { "prefill", "decode", "sweep" })) or ""
+    error(args.finish(2, why .. "usage: kvbench bench {prefill,decode,sweep} [--json]"), 0)
   end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256, new = 24, passages = 0,
     json = false }, words)

@@ -238,7 +238,7 @@ function M.run(opt)
   end)
   run.model_rows, run.model_padded_rows, run.model_steps = state.batch:rows()
   state.batch:close()
-  if bar then bar:finish() end
+  if bar and ok then bar:finish() end
   if not ok then
     run:close()
     check_cancelled(run, state.done_records, total)

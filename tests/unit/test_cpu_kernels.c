@@ -2,6 +2,7 @@
 /*
  * test_cpu_kernels.c - the CPU's attention and row kernels against the scalar reference, and against themselves: a row alone
  * must have the bits it has in company. Runs itself again for every lower instruction set that this CPU can be lowered to.
+ * no valgrind: it has neither AMX nor AVX-512
  */
 #include "cpu/cpu.h"
 #include "ref/ref.h"

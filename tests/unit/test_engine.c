@@ -2,6 +2,7 @@
 /*
  * test_engine.c - the engine through its C interface, on a tiny stored model: every allocation made to fail once, the same
  * objects used again afterwards, and nothing left behind. What the engine computes is judged by tests/lua/engine_test.lua.
+ * no valgrind: the model is loaded hundreds of times; the address sanitizer watches the same
  */
 #include "internal.h"
 #include <math.h>
