@@ -8,7 +8,7 @@ local kv = require "kvbench"
 local library = require "kvbench.ffi"
 
 local opt = kv.args {
-  model = "smollm2", task = "base", passages = 30, seed = "A",
+  model = "smollm2", task = "base", passages = 48, seed = "A",
   presses = { "ea", "adakv", "chunk", "random_sinks" }, ratios = "cliff", evictable = "passage", style = "fewshot",
   idk_example = true, heatmap_press = "adakv", heatmap_ratio = 0.9, out = "out/safety_cliff",
 }
