@@ -11,8 +11,9 @@ return {
     return h:input(with(m, k), { broadcast = c.a }), h:input(with(k, n), { broadcast = c.b }), h:output(with(m, n))
   end,
   cases = {
-    { size = { 0, 3, 2 } }, { size = { 2, 0, 3 } }, { size = { 2, 3, 0 } }, { size = { 1, 1, 1 } }, { size = { 1, 577,
-      1 } }, { size = { 8, 64, 32 } },
+    { size = { 0, 3, 2 } }, { size = { 2, 0, 3 } }, { size = { 2, 3, 0 } }, { size = { 1, 1, 1 } },
+    { size = { 1, 577, 1 }, tol = 1e-4, why = "one output: 577 products cancel to 0.1 while f32 rounds partial sums of about 20" },
+    { size = { 8, 64, 32 } },
     { size = { 9, 65, 33 } }, { size = { 250, 64, 64 } }, { size = { 63, 7, 129 } }, { size = { 300, 500, 400 } },
       { size = { 5, 16, 31 } },
     { batch = { 2, 3 }, size = { 17, 19, 23 } }, { batch = { 30, 3, 3 }, size = { 64, 250, 64 } }, { batch = { 4, 3 },
