@@ -46,6 +46,8 @@ struct kvb_backend {
     int64_t (*lane_bytes)(const kvb_lane_kind *kind, int32_t capacity);
     /* Stores one key and value [head_dim] at `index` < capacity. */
     void (*lane_put)(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
+    /* Optional: asks for the memory that lane_put will write at `index`. */
+    void (*lane_fetch)(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index);
     void (*lane_get)(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
 
     /* x [heads][head_dim] of one row, in place: the op `rope` for one position's cos and sin [head_dim / 2]. */

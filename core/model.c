@@ -341,7 +341,7 @@ static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out
 
 /* Rows must not depend on the bucket they run in; where one product breaks that, only the largest bucket is used. */
 static kvb_status prove_buckets(kvb_model *m) {
-    static const int32_t sizes[] = {16, 64, 128, 256, 384, KVB_STEP_ROWS};
+    static const int32_t sizes[] = {16, 64, 128, 192, 256, 320, 384, KVB_STEP_ROWS};
     const kvb_model_desc *d = &m->desc;
     int32_t q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     memcpy(m->bucket, sizes, sizeof sizes);

@@ -123,12 +123,19 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
     return KVB_OK;
 }
 
+static void fetch_row(const kvb_model *m, const kvb_row *row, int32_t layer) {
+    const kvb_lane_kind kind = kvb_model_lane_kind(m);
+    const kvb_lane *own = row->own + (int64_t)layer * m->desc.kv_heads;
+    for (int32_t h = 0; m->backend->lane_fetch && h < m->desc.kv_heads; h++) m->backend->lane_fetch(&kind, own + h, row->index);
+}
+
 static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer) {
     kvb_model *m = s->m;
     const kvb_model_desc *d = &m->desc;
     int32_t failed = 0;
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (n > 16)
     for (int32_t r = 0; r < n; r++) {
+        if (r + 1 < n) fetch_row(m, row + r + 1, layer);
         if (place_row(s, row + r, r, layer) == KVB_OK) continue;
 #pragma omp atomic write
         failed = 1;

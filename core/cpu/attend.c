@@ -69,6 +69,15 @@ void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
     memcpy((float *)lane->values + (int64_t)index * dim, value, (size_t)dim * sizeof(float));
 }
 
+/* The lines that lane_put will touch: a bf16 key is spread over one line per pair of dimensions. */
+void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index) {
+    if (kind->dtype != KVB_BF16) return;
+    int64_t wide = padded(kind->head_dim);
+    const uint16_t *k = (const uint16_t *)lane->keys + key16_at(wide, index, 0), *v = (const uint16_t *)lane->values + value16_at(wide, index, 0);
+    for (int32_t d = 0; d < kind->head_dim; d += 2) __builtin_prefetch(k + d * 16, 1);
+    for (int32_t d = 0; d < kind->head_dim; d += 16, v += 512) __builtin_prefetch(v, 1);
+}
+
 void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value) {
     int32_t dim = kind->head_dim;
     if (kind->dtype == KVB_BF16) {
@@ -113,42 +122,81 @@ static void carve(scratch *s, char *memory, int32_t dim, int64_t wide, float sca
 #undef TAKE
 }
 
-typedef void tile_function(kvb_attn_block *, int32_t, int32_t, const void *, const void *, int32_t, int32_t, const uint64_t *);
+/* The three stages of a tile, and whether they run on bf16. */
+typedef struct stages {
+    void (*scores)(kvb_attn_block *, int32_t, int32_t, const void *, int32_t, int32_t);
+    void (*softmax)(kvb_attn_block *, int32_t, int32_t, const uint64_t *, int32_t);
+    void (*values)(kvb_attn_block *, int32_t, int32_t, const void *, int32_t, int32_t);
+    int32_t bf16, row_bytes; /* of one key (or value) */
+} stages;
 
-/* All tiles of one lane for rows [first, first + n). seen[i] keys are visible to the i-th token, mask words thin them. */
-static void walk(scratch *s, tile_function *tile, const kvb_lane *lane, const kvb_attn_row *row, int32_t tokens, int32_t group,
-                 int32_t first, int32_t kv_head, bool prefix) {
-    int32_t longest = 0;
-    for (int32_t i = 0; i < tokens; i++) {
-        int32_t n = prefix ? lane->n : row[i].own_n;
-        longest = n > longest ? n : longest;
+/* Consecutive tokens of a block that read one lane. */
+typedef struct run {
+    const kvb_lane *lane;
+    int32_t first, tokens, longest; /* longest: the most keys any of them sees */
+} run;
+
+static uint64_t visible_word(const kvb_attn_row *row, const run *r, int32_t t, int32_t kv_head, bool prefix) {
+    int32_t visible = (prefix ? r->lane->n : row->own_n) - t * KVB_TILE;
+    uint64_t word = visible >= KVB_TILE ? ~0ull : visible <= 0 ? 0 : (1ull << visible) - 1;
+    return prefix && row->mask ? word & row->mask[(int64_t)kv_head * row->words + t] : word;
+}
+
+/* What a decoding sequence reads of its own lane comes from memory, once a step: asked for while the one before it is worked on. */
+static void fetch(const run *r, const stages *stage) {
+    int64_t bytes = kvb_round_up(r->longest < KVB_TILE ? r->longest : KVB_TILE, KVB_KEY_BLOCK) * stage->row_bytes;
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)r->lane->keys + i);
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)r->lane->values + i);
+}
+
+/*
+ * All tiles of the block's runs. Stage by stage over the runs, not run by run: the products of many short runs (decoding
+ * sequences) do not wait for each other's softmax. The stages may overwrite s behind a run's last row, so runs go upwards.
+ */
+static void walk(scratch *s, const stages *stage, const run *runs, int32_t n_runs, const kvb_attn_row *row, int32_t group, int32_t kv_head,
+                 bool prefix) {
+    int32_t longest = 0, tokens = 0;
+    for (int32_t i = 0; i < n_runs; i++) {
+        longest = runs[i].longest > longest ? runs[i].longest : longest;
+        tokens += runs[i].tokens;
     }
     for (int32_t t = 0; t * KVB_TILE < longest; t++) {
-        uint64_t any = 0;
-        for (int32_t i = 0; i < tokens; i++) {
-            int32_t visible = (prefix ? lane->n : row[i].own_n) - t * KVB_TILE;
-            uint64_t word = visible >= KVB_TILE ? ~0ull : visible <= 0 ? 0 : (1ull << visible) - 1;
-            if (prefix && row[i].mask) word &= row[i].mask[(int64_t)kv_head * row[i].words + t];
-            any |= word;
-            for (int32_t g = 0; g < group; g++) s->word[i * group + g] = word;
+        uint64_t seen[KVB_QUERY_BLOCK], any = 0; /* per run: which keys any of its rows sees */
+        for (int32_t i = 0; i < n_runs; i++) {
+            const run *r = runs + i;
+            seen[i] = 0;
+            for (int32_t k = r->first; k < r->first + r->tokens; k++) {
+                uint64_t word = visible_word(row + k, r, t, kv_head, prefix);
+                seen[i] |= word;
+                for (int32_t g = 0; g < group; g++) s->word[k * group + g] = word;
+            }
+            any |= seen[i];
+            if (t == 0 && i + 1 < n_runs) fetch(r + 1, stage);
+            if (seen[i]) stage->scores(&s->block, r->first * group, r->tokens * group, r->lane->keys, t, (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
         }
         if (!any) continue;
-        int32_t keys = longest - t * KVB_TILE < KVB_TILE ? longest - t * KVB_TILE : KVB_TILE;
-        tile(&s->block, first, tokens * group, lane->keys, lane->values, t, keys, s->word);
+        stage->softmax(&s->block, runs[0].first * group, tokens * group, s->word + runs[0].first * group, stage->bf16);
+        for (int32_t i = 0; i < n_runs; i++) {
+            const run *r = runs + i;
+            if (seen[i]) stage->values(&s->block, r->first * group, r->tokens * group, r->lane->values, t, (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
+        }
     }
 }
 
-/* The keys and values that the next sequence's few rows will read once: they come from memory, not from a cache. */
-static void fetch(const kvb_lane *lane, int32_t n, int64_t row_bytes) {
-    int64_t bytes = kvb_round_up(n, KVB_KEY_BLOCK) * row_bytes;
-    for (int64_t i = 0; i < bytes; i += 64) {
-        __builtin_prefetch((const char *)lane->keys + i);
-        __builtin_prefetch((const char *)lane->values + i);
+/* Splits a block into runs of one sequence each. */
+static int32_t own_runs(const kvb_attn_row *row, int32_t tokens, int32_t kv_head, run *runs) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < tokens; i++) {
+        if (i == 0 || row[i].own != row[i - 1].own) runs[n++] = (run){row[i].own + kv_head, i, 0, 0};
+        run *r = runs + n - 1;
+        r->tokens++;
+        r->longest = row[i].own_n > r->longest ? row[i].own_n : r->longest;
     }
+    return n;
 }
 
 /* One block: consecutive tokens with one prefix, one KV head. */
-static void block(scratch *s, tile_function *tile, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind, const kvb_attn_row *row,
+static void block(scratch *s, const stages *stage, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind, const kvb_attn_row *row,
                   int32_t tokens, int32_t heads, int32_t group, int32_t kv_head, const float *q, kvb_tensor *y, int64_t y_first) {
     kvb_attn_block *b = &s->block;
     int32_t dim = kind->head_dim;
@@ -164,14 +212,12 @@ static void block(scratch *s, tile_function *tile, const kvb_cpu_kernels *kernel
     memset(b->o, 0, (size_t)ROOM * (size_t)dim * sizeof(float));
     for (int32_t r = 0; r < ROOM; r++) b->m[r] = -INFINITY, b->l[r] = 0;
 
-    int64_t row_bytes = kind->dtype == KVB_BF16 ? b->padded_dim * 2 : dim * 4;
-    if (row[0].own_n < KVB_TILE) fetch(row[0].own + kv_head, row[0].own_n, row_bytes);
-    if (row->prefix) walk(s, tile, row->prefix + kv_head, row, tokens, group, 0, kv_head, true);
-    for (int32_t i = 0, n; i < tokens; i += n) { /* runs of tokens of one sequence */
-        for (n = 1; i + n < tokens && row[i + n].own == row[i].own; n++) {}
-        if (i + n < tokens) fetch(row[i + n].own + kv_head, row[i + n].own_n, row_bytes);
-        walk(s, tile, row[i].own + kv_head, row + i, n, group, i * group, kv_head, false);
+    if (row->prefix) {
+        run whole = {row->prefix + kv_head, 0, tokens, row->prefix[kv_head].n};
+        walk(s, stage, &whole, 1, row, group, kv_head, true);
     }
+    run runs[KVB_QUERY_BLOCK];
+    walk(s, stage, runs, own_runs(row, tokens, kv_head, runs), row, group, kv_head, false);
 
     for (int32_t i = 0; i < tokens; i++)
         for (int32_t g = 0; g < group; g++) {
@@ -207,9 +253,9 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
     }
     start[blocks] = rows;
     int64_t row_size = (int64_t)heads * kind->head_dim;
-    tile_function *tile = kernels->tile;
+    stages stage = {kernels->scores, kernels->softmax, kernels->values, amx, (int32_t)(amx ? wide * 2 : kind->head_dim * 4)};
 #if defined(__x86_64__)
-    if (amx) tile = kvb_amx_tile;
+    if (amx) stage.scores = kvb_amx_scores, stage.values = kvb_amx_values;
 #endif
 #pragma omp parallel num_threads(threads) if (blocks * kv_heads > 1)
     {
@@ -221,7 +267,7 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
 #pragma omp for schedule(dynamic, 1)
         for (int32_t task = 0; task < blocks * kv_heads; task++) {
             int32_t i = start[task / kv_heads];
-            block(&s, tile, kernels, kind, row + i, start[task / kv_heads + 1] - i, heads, group, task % kv_heads, q + i * row_size, y, i);
+            block(&s, &stage, kernels, kind, row + i, start[task / kv_heads + 1] - i, heads, group, task % kv_heads, q + i * row_size, y, i);
         }
 #if defined(__x86_64__)
         if (amx) kvb_amx_end();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * attend_amx.c - one attention tile on the AMX units: bf16 products, f32 sums, the softmax step shared with AVX-512.
+ * attend_amx.c - the two products of an attention tile on the AMX units: bf16 inputs, f32 sums.
  *
  * Sixteen query rows against 64 keys are four accumulator tiles; k runs over the head dimension (scores) or the keys (values)
  * in steps of 32, in order, so a row's bits do not depend on the other rows of its tile. Rows past the last one are computed
@@ -88,15 +88,17 @@ static void values(const uint16_t *p, const uint16_t *v, int64_t wide, int32_t k
     _tile_stored(3, sum + 48, 64 * 4);
 }
 
-void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
-                  const uint64_t *word) {
-    const int64_t wide = b->padded_dim, tile_elements = KVB_TILE * wide;
-    const uint16_t *k = (const uint16_t *)lane_keys + t * tile_elements, *v = (const uint16_t *)lane_values + t * tile_elements;
-    const int32_t blocks = (keys + 15) / 16, dim = b->head_dim;
+void kvb_amx_scores(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys) {
+    const int64_t wide = b->padded_dim;
+    const uint16_t *k = (const uint16_t *)lane_keys + t * KVB_TILE * wide;
+    for (int32_t r = first; r < first + n; r += 16) scores(b->q16 + r * wide, wide, k, (keys + 15) / 16, b->s + (int64_t)r * KVB_TILE);
+}
+
+void kvb_amx_values(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys) {
+    const int64_t wide = b->padded_dim;
+    const uint16_t *v = (const uint16_t *)lane_values + t * KVB_TILE * wide;
+    const int32_t dim = b->head_dim;
     float sum[16 * 64] __attribute__((aligned(64)));
-    for (int32_t r = 0; r < n; r += 16)
-        scores(b->q16 + (first + r) * wide, wide, k, blocks, b->s + (int64_t)(first + r) * KVB_TILE);
-    kvb_softmax_step_amx(b, first, n, word, 1);
     for (int32_t r = 0; r < n; r += 16)
         for (int32_t d = 0; d < dim; d += 64) {
             values(b->p16 + (int64_t)(first + r) * KVB_TILE, v + (d / 16) * 512, wide, keys, dim - d, sum);
@@ -108,9 +110,11 @@ void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_
         }
 }
 #else
-void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
-                  const uint64_t *word) {
-    (void)b, (void)first, (void)n, (void)lane_keys, (void)lane_values, (void)t, (void)keys, (void)word;
+void kvb_amx_scores(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys) {
+    (void)b, (void)first, (void)n, (void)lane_keys, (void)t, (void)keys;
+}
+void kvb_amx_values(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys) {
+    (void)b, (void)first, (void)n, (void)lane_values, (void)t, (void)keys;
 }
 void kvb_amx_begin(void) {}
 void kvb_amx_end(void) {}

@@ -25,12 +25,12 @@ typedef struct kvb_attn_block {
 } kvb_attn_block;
 
 typedef struct kvb_cpu_kernels {
-    /*
-     * One tile: rows [first, first + n) of the block attend to keys [64 t, 64 t + keys) of the lane; word[i] says which of
-     * them row first + i sees. Online softmax update of m, l, o.
-     */
-    void (*tile)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
-                 const uint64_t *word);
+    /* s = q k^T for rows [first, first + n) and keys [64 t, 64 t + keys) of a lane. Rows right behind may be overwritten. */
+    void (*scores)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys);
+    /* s -> p with the online update of m, l and o; word[i] says which keys of the tile row first + i sees. */
+    void (*softmax)(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
+    /* o += p v for rows [first, first + n), the tile's sum formed first and added once. */
+    void (*values)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys);
     void (*rmsnorm)(const float *x, const float *w, void *y, int32_t bf16, int64_t rows, int64_t dim, float eps);
     /* x [rows][2 dim]: gate, then up; bf16 says whether x and y are both bf16 or both f32 */
     void (*silu_mul)(const void *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
@@ -43,17 +43,16 @@ typedef struct kvb_cpu_kernels {
 
 extern const kvb_cpu_kernels kvb_kernels_scalar, kvb_kernels_avx2, kvb_kernels_avx512, kvb_kernels_amx;
 const kvb_cpu_kernels *kvb_cpu_pick(void);
-/* The bf16 tile on AMX; same contract as kvb_cpu_kernels.tile over bf16 lanes. */
-void kvb_amx_tile(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, const void *lane_values, int32_t t, int32_t keys,
-                  const uint64_t *word);
+/* The two products on AMX over bf16 lanes; contracts as above. */
+void kvb_amx_scores(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys);
+void kvb_amx_values(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys);
 void kvb_amx_begin(void); /* per thread, before its first tile */
 void kvb_amx_end(void);
-/* The softmax step between the two products of a tile (from kernels.inc). */
-void kvb_softmax_step_amx(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
 
 /* Lanes: [16-key block][dim][16] keys and [key][dim] values in f32; AMX's tile order in bf16. */
 int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity);
 void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
+void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index);
 void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
 void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin);
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,

@@ -6,6 +6,7 @@ const kvb_backend kvb_backend_cpu = {
     .name = "cpu",
     .lane_bytes = kvb_cpu_lane_bytes,
     .lane_put = kvb_cpu_lane_put,
+    .lane_fetch = kvb_cpu_lane_fetch,
     .lane_get = kvb_cpu_lane_get,
     .rotate = kvb_cpu_rotate,
     .attend = kvb_cpu_attend,
