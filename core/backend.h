@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * backend.h - what a device must offer: a private layout for keys and values ("lanes"), packed weight matrices, the engine's
- * two hot calls over them, and one function pointer per line of ops.def.
+ * backend.h - what a device must offer: a private layout for keys and values ("lanes"), packed weight matrices, the
+ * engine's two hot calls over them, and one function pointer per line of ops.def.
  *
- * A lane is the keys and values of one (sequence, layer, KV head). Its layout belongs to the backend: the reference stores
- * plain rows, the CPU transposes keys tile by tile so that a tile's scores are one small matrix product. Reading a lane back
- * gives plain f32 rows. Zeroed memory is a valid empty lane.
+ * A lane is the keys and values of one (sequence, layer, KV head). Its layout belongs to the backend: the reference
+ * stores plain rows, the CPU transposes keys tile by tile so that a tile's scores are one small matrix product. Reading
+ * a lane back gives plain f32 rows. Zeroed memory is a valid empty lane.
  */
 #ifndef KVB_BACKEND_H
 #define KVB_BACKEND_H
 #include "internal.h"
 
-enum { KVB_TILE = 64 }; /* keys per attention tile, at absolute positions: part of the definition of canonical attention */
+enum {
+    KVB_TILE = 64
+}; /* keys per attention tile, at absolute positions: part of the definition of canonical attention */
 
 typedef struct kvb_backend kvb_backend;
 typedef struct kvb_packed kvb_packed; /* a weight matrix [out, in] in the backend's own format */
@@ -28,8 +30,8 @@ typedef struct kvb_lane {
 } kvb_lane;
 
 /*
- * One query token in an attention call. Its keys are `prefix` (all of a finished passage, thinned by `mask`), then the first
- * own_n keys of `own`. A prefilling passage has no prefix and is its own lane. Lanes are arrays over KV heads.
+ * One query token in an attention call. Its keys are `prefix` (all of a finished passage, thinned by `mask`), then the
+ * first own_n keys of `own`. A prefilling passage has no prefix and is its own lane. Lanes are arrays over KV heads.
  */
 typedef struct kvb_attn_row {
     const kvb_lane *prefix; /* [kv_heads] or NULL */
@@ -54,20 +56,21 @@ struct kvb_backend {
     void (*rotate)(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin);
 
     /*
-     * Canonical attention of `rows` query tokens: q [rows, heads, head_dim] f32 (after RoPE) -> y [rows, heads * head_dim],
-     * f32 or bf16. A row's bits do not depend on its neighbours.
+     * Canonical attention of `rows` query tokens: q [rows, heads, head_dim] f32 (after RoPE) -> y [rows, heads *
+     * head_dim], f32 or bf16. A row's bits do not depend on its neighbours.
      */
-    kvb_status (*attend)(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
-                         const float *q, double scale, kvb_tensor *y);
+    kvb_status (*attend)(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
+                         int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
 
-    /* w [out, in] f32 -> packed in dtype; then y [rows, out] (+)= x [rows, in] w^T + bias. rows is one of the buckets; y is f32,
-     * or bf16 (rounded once, from the f32 sum) with bf16 weights and without accumulate. */
+    /* w [out, in] f32 -> packed in dtype; then y [rows, out] (+)= x [rows, in] w^T + bias. rows is one of the buckets;
+     * y is f32, or bf16 (rounded once, from the f32 sum) with bf16 weights and without accumulate. */
     kvb_status (*pack)(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
     void (*pack_free)(kvb_packed *packed);
     int64_t (*pack_bytes)(const kvb_packed *packed);
-    kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype);
+    kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate,
+                           void *y, int32_t y_dtype);
 
-#define KVB_OP(name, parameters, arguments) kvb_status (*name) parameters;
+#define KVB_OP(name, parameters, arguments) kvb_status(*name) parameters;
 #include "ops.def"
 #undef KVB_OP
 };
@@ -76,7 +79,7 @@ const kvb_backend *kvb_backend_get(int32_t device); /* NULL with a diagnostic fo
 extern const kvb_backend kvb_backend_ref, kvb_backend_cpu;
 
 /* The dispatchers, for C callers: the op on `device`, or the reference (counted) where the backend has none. */
-#define KVB_UNPACK(...) __VA_ARGS__
+#define KVB_UNPACK(...)                     __VA_ARGS__
 #define KVB_OP(name, parameters, arguments) kvb_status kvb_op_##name(int32_t device, KVB_UNPACK parameters);
 #include "ops.def"
 #undef KVB_OP

@@ -2,10 +2,11 @@
 /*
  * batch.c - continuous batching of continuations: questions appended to (evicted) contexts, then decoded greedily.
  *
- * Every step packs one row per decoding sequence and fills the rest with question rows, admitting new requests while there is
- * room; a sequence that ends gives its slot back at once. Order and company never change a result (step.c), so the packing is
- * free to be greedy. Sequences of one passage stand beside each other, so that attention reads it once for all of them.
- * Rejected: a fixed batch that waits for its slowest member (half the rows idle once answers differ in length).
+ * Every step packs one row per decoding sequence and fills the rest with question rows, admitting new requests while
+ * there is room; a sequence that ends gives its slot back at once. Order and company never change a result (step.c), so
+ * the packing is free to be greedy. Sequences of one passage stand beside each other, so that attention reads it once
+ * for all of them. Rejected: a fixed batch that waits for its slowest member (half the rows idle once answers differ in
+ * length).
  */
 #include "model.h"
 
@@ -28,7 +29,7 @@ typedef struct sequence {
     float *margins;        /* of what was generated */
     float *logits;         /* [n, vocab] or NULL */
     int32_t fed, made, first_position, stop;
-    int32_t taken, best;   /* rows in the current step; greedy token of its last row */
+    int32_t taken, best; /* rows in the current step; greedy token of its last row */
     float margin;
     slot *slot; /* while live */
 } sequence;
@@ -53,8 +54,10 @@ struct kvb_batch {
 
 static void push(list *l, sequence *s) {
     s->next = NULL;
-    if (l->last) l->last->next = s;
-    else l->first = s;
+    if (l->last)
+        l->last->next = s;
+    else
+        l->first = s;
     l->last = s;
     l->n++;
 }
@@ -95,7 +98,8 @@ static void drop_free_slots(kvb_batch *b) {
 }
 
 kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, int64_t max_bytes, kvb_batch **out) {
-    if (n_stop < 0 || max_bytes < 0) return kvb_fail(KVB_E_ARG, "batch: %d stop tokens, %lld bytes", n_stop, (long long)max_bytes);
+    if (n_stop < 0 || max_bytes < 0)
+        return kvb_fail(KVB_E_ARG, "batch: %d stop tokens, %lld bytes", n_stop, (long long)max_bytes);
     kvb_batch *b = kvb_alloc(sizeof *b, KVB_MEM_OTHER);
     if (!b) return KVB_E_MEMORY;
     b->m = m;
@@ -141,13 +145,15 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
         return kvb_fail(KVB_E_ARG, "batch: max_new_tokens is %d, expected at least 1", r->max_new);
     if (r->keep && r->ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
     if (r->keep && (r->keep->layers != d->layers || r->keep->heads != d->kv_heads || r->keep->tokens != r->ctx->tokens))
-        return kvb_fail(KVB_E_SHAPE, "batch: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
+        return kvb_fail(KVB_E_SHAPE,
+                        "batch: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
                         r->keep->layers, r->keep->heads, r->keep->tokens, d->layers, d->kv_heads, r->ctx->tokens);
-    if (r->position < -1) return kvb_fail(KVB_E_ARG, "batch: position is %d, expected 0 or more (-1 = after the context)", r->position);
+    if (r->position < -1)
+        return kvb_fail(KVB_E_ARG, "batch: position is %d, expected 0 or more (-1 = after the context)", r->position);
     int64_t start = r->position < 0 ? r->ctx->tokens : r->position, end = start + r->n + r->max_new;
     if (end > d->max_positions) {
-        kvb_fail(KVB_E_ARG, "batch: context %lld + question %d + %d new tokens exceed the model's %d positions", (long long)start, r->n,
-                 r->max_new, d->max_positions);
+        kvb_fail(KVB_E_ARG, "batch: context %lld + question %d + %d new tokens exceed the model's %d positions",
+                 (long long)start, r->n, r->max_new, d->max_positions);
         kvb_hint("-> shorten the passage, or ask for fewer new tokens");
         return KVB_E_ARG;
     }
@@ -217,7 +223,8 @@ static bool has_room(const kvb_batch *b, const sequence *s) {
     return b->n_live < MAX_LIVE && (b->n_live == 0 || b->used_bytes + bytes <= b->max_bytes);
 }
 
-/* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for all. */
+/* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for
+ * all. */
 static void insert_live(kvb_batch *b, sequence *s) {
     int32_t at = b->n_live;
     while (at > 0 && b->live[at - 1]->request.ctx != s->request.ctx) at--;
@@ -262,10 +269,15 @@ static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
         bool question = index < s->request.n, last = index >= s->request.n - 1;
         bool wants_token = last && s->request.max_new > 0;
         b->rows[n + i] = (kvb_row){
-            .id = s->ids[index], .position = s->first_position + index, .index = index, .own = s->slot->lane,
-            .prefix = s->request.ctx, .keep = s->request.keep,
+            .id = s->ids[index],
+            .position = s->first_position + index,
+            .index = index,
+            .own = s->slot->lane,
+            .prefix = s->request.ctx,
+            .keep = s->request.keep,
             .logits = question && s->logits ? s->logits + (int64_t)index * b->m->desc.vocab : NULL,
-            .best = wants_token ? &s->best : NULL, .margin = wants_token ? &s->margin : NULL,
+            .best = wants_token ? &s->best : NULL,
+            .margin = wants_token ? &s->margin : NULL,
         };
     }
     return s->taken;
@@ -339,8 +351,10 @@ kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
     }
     for (int32_t i = 0; i < b->n_live; i++) {
         sequence *s = b->live[i];
-        if (settle(b, s)) finish(b, s);
-        else b->live[kept++] = s;
+        if (settle(b, s))
+            finish(b, s);
+        else
+            b->live[kept++] = s;
     }
     b->n_live = kept;
     *pending = b->queue.n + b->n_live;
@@ -353,8 +367,13 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
     if (!s) return 0;
     b->returned = s;
     *out = (kvb_result){
-        .tag = s->request.tag, .ids = s->ids + s->request.n, .margins = s->margins, .logits = s->logits, .n = s->made,
-        .n_logits = s->logits ? s->request.n : 0, .stop = s->stop,
+        .tag = s->request.tag,
+        .ids = s->ids + s->request.n,
+        .margins = s->margins,
+        .logits = s->logits,
+        .n = s->made,
+        .n_logits = s->logits ? s->request.n : 0,
+        .stop = s->stop,
     };
     return 1;
 }

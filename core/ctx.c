@@ -2,9 +2,9 @@
 /*
  * ctx.c - the cache of one passage: prefilled once, then read, evicted and asked many times.
  *
- * A context is immutable after prefill, which is what lets every press, ratio and question share it. Evicting makes a second
- * context with per-head lengths: the physical twin of a mask, and each is the other's test. Rejected: evicting in place
- * (the next ratio would need a new prefill).
+ * A context is immutable after prefill, which is what lets every press, ratio and question share it. Evicting makes a
+ * second context with per-head lengths: the physical twin of a mask, and each is the other's test. Rejected: evicting
+ * in place (the next ratio would need a new prefill).
  */
 #include "model.h"
 
@@ -59,7 +59,8 @@ static kvb_status make_observations(kvb_ctx *c, int32_t observe, int32_t window)
     const kvb_model_desc *d = &c->model->desc;
     if (observe & KVB_OBSERVE_QUERIES) {
         c->window = window > 0 && window < c->tokens ? window : c->tokens;
-        c->queries = kvb_alloc_array((size_t)d->layers * (size_t)d->heads * (size_t)c->window, (size_t)d->head_dim * 4, KVB_MEM_CACHE);
+        c->queries = kvb_alloc_array((size_t)d->layers * (size_t)d->heads * (size_t)c->window, (size_t)d->head_dim * 4,
+                                     KVB_MEM_CACHE);
         if (!c->queries) return KVB_E_MEMORY;
     }
     if (observe & KVB_OBSERVE_HIDDEN) {
@@ -75,14 +76,16 @@ static kvb_status make_observations(kvb_ctx *c, int32_t observe, int32_t window)
     return KVB_OK;
 }
 
-static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t index, int32_t observe, int32_t window, kvb_ctx **out) {
+static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t index, int32_t observe, int32_t window,
+                        kvb_ctx **out) {
     if (n < 1) {
         kvb_fail(KVB_E_ARG, "prefill: passage %d has no tokens", index + 1);
         kvb_hint("-> give a text that is not empty");
         return KVB_E_ARG;
     }
     if (n > m->desc.max_positions) {
-        kvb_fail(KVB_E_ARG, "prefill: passage %d has %d tokens, the model was made for %d positions", index + 1, n, m->desc.max_positions);
+        kvb_fail(KVB_E_ARG, "prefill: passage %d has %d tokens, the model was made for %d positions", index + 1, n,
+                 m->desc.max_positions);
         kvb_hint("-> shorten the passage or take a model with a longer context");
         return KVB_E_ARG;
     }
@@ -105,8 +108,10 @@ static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t ind
 
 static kvb_row row_of(kvb_ctx *c, int32_t t) {
     float *logits = NULL;
-    if (c->logits && c->observed & KVB_OBSERVE_LOGITS) logits = c->logits + (int64_t)t * c->model->desc.vocab;
-    else if (c->logits && t == c->tokens - 1) logits = c->logits;
+    if (c->logits && c->observed & KVB_OBSERVE_LOGITS)
+        logits = c->logits + (int64_t)t * c->model->desc.vocab;
+    else if (c->logits && t == c->tokens - 1)
+        logits = c->logits;
     return (kvb_row){.id = c->ids[t], .position = t, .index = t, .own = c->lane, .observer = c, .logits = logits};
 }
 
@@ -128,8 +133,8 @@ static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count) {
     return status;
 }
 
-kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe, int32_t window,
-                       kvb_ctx **out) {
+kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe,
+                       int32_t window, kvb_ctx **out) {
     if (count < 1) return kvb_fail(KVB_E_ARG, "prefill: no passages");
     kvb_status status = KVB_OK;
     int32_t made = 0, longest = 0;
@@ -164,19 +169,22 @@ static kvb_status missing(const char *what, const char *flag) {
 static kvb_status read_lanes(const kvb_ctx *c, bool keys, int32_t first, int32_t given, kvb_tensor *out) {
     const kvb_model_desc *d = &c->model->desc;
     if (c->ragged) {
-        kvb_fail(KVB_E_UNSUPPORTED, "context: after evict, heads keep different numbers of tokens and do not form one tensor");
+        kvb_fail(KVB_E_UNSUPPORTED,
+                 "context: after evict, heads keep different numbers of tokens and do not form one tensor");
         kvb_hint("-> read one head at a time: ctx:head(layer, head)");
         return KVB_E_UNSUPPORTED;
     }
     KVB_TRY(check_layers(c, first, given, d->layers));
-    KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->kv_heads, c->tokens, d->head_dim}));
+    KVB_TRY(
+        kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->kv_heads, c->tokens, d->head_dim}));
     kvb_lane_kind kind = kvb_model_lane_kind(c->model);
     int64_t lane_size = (int64_t)c->tokens * d->head_dim;
 #pragma omp parallel for schedule(static) num_threads(kvb_threads())
     for (int32_t i = 0; i < given * d->kv_heads; i++)
         for (int32_t t = 0; t < c->tokens; t++) {
             float *to = (float *)out->data + i * lane_size + (int64_t)t * d->head_dim;
-            c->model->backend->lane_get(&kind, c->lane + (int64_t)first * d->kv_heads + i, t, keys ? to : NULL, keys ? NULL : to);
+            c->model->backend->lane_get(&kind, c->lane + (int64_t)first * d->kv_heads + i, t, keys ? to : NULL,
+                                        keys ? NULL : to);
         }
     return KVB_OK;
 }
@@ -187,11 +195,14 @@ kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t g
     const float *from;
     size_t n;
     switch (what) {
-    case KVB_KEYS: case KVB_VALUES: return read_lanes(c, what == KVB_KEYS, first, given, out);
+    case KVB_KEYS:
+    case KVB_VALUES:
+        return read_lanes(c, what == KVB_KEYS, first, given, out);
     case KVB_QUERIES:
         if (!c->queries) return missing("queries", "needs = {queries = true} or {window_queries = n}");
         KVB_TRY(check_layers(c, first, given, d->layers));
-        KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->heads, c->window, d->head_dim}));
+        KVB_TRY(
+            kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->heads, c->window, d->head_dim}));
         n = (size_t)d->heads * (size_t)c->window * (size_t)d->head_dim;
         from = c->queries + (size_t)first * n;
         break;
@@ -209,7 +220,8 @@ kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t g
         KVB_TRY(kvb_tensor_expect("context", "out", out, KVB_F32, 2, (int64_t[]){(int64_t)n / d->vocab, d->vocab}));
         from = c->logits;
         break;
-    default: return kvb_fail(KVB_E_ARG, "context: there is nothing number %d to read", what);
+    default:
+        return kvb_fail(KVB_E_ARG, "context: there is nothing number %d to read", what);
     }
     if (n && given) memcpy(out->data, from, n * (size_t)given * sizeof *from);
     return KVB_OK;
@@ -225,10 +237,13 @@ int32_t kvb_ctx_head_tokens(const kvb_ctx *c, int32_t layer, int32_t head) {
     return lane ? lane->n : -1;
 }
 
-kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tensor *keys, kvb_tensor *values, int32_t *positions) {
+kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tensor *keys, kvb_tensor *values,
+                        int32_t *positions) {
     const kvb_lane *lane = lane_of(c, layer, head);
     int32_t dim = c->model->desc.head_dim;
-    if (!lane) return kvb_fail(KVB_E_ARG, "context: no layer %d, KV head %d in a model of %d and %d", layer, head, c->model->desc.layers, c->model->desc.kv_heads);
+    if (!lane)
+        return kvb_fail(KVB_E_ARG, "context: no layer %d, KV head %d in a model of %d and %d", layer, head,
+                        c->model->desc.layers, c->model->desc.kv_heads);
     int64_t shape[2] = {lane->n, dim};
     if (keys) KVB_TRY(kvb_tensor_expect("context", "keys", keys, KVB_F32, 2, shape));
     if (values) KVB_TRY(kvb_tensor_expect("context", "values", values, KVB_F32, 2, shape));
@@ -252,7 +267,8 @@ static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *
     char *memory = e->cache;
     int64_t position = 0;
     for (int32_t i = 0; i < d->layers * d->kv_heads; i++) {
-        int32_t layer = i / d->kv_heads, head = i % d->kv_heads, n = kvb_keep_count(keep, layer, head, 0, c->tokens), at = 0;
+        int32_t layer = i / d->kv_heads, head = i % d->kv_heads, n = kvb_keep_count(keep, layer, head, 0, c->tokens),
+                at = 0;
         int64_t room = kvb_round_up(b->lane_bytes(&kind, n), 64);
         e->lane[i] = (kvb_lane){memory, memory + room, n, n};
         e->position_at[i] = position;
@@ -269,14 +285,19 @@ static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *
 
 kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) {
     const kvb_model_desc *d = &c->model->desc;
-    if (c->ragged) return kvb_fail(KVB_E_UNSUPPORTED, "context: already evicted -> evict the original context with the smaller keep-set");
+    if (c->ragged)
+        return kvb_fail(KVB_E_UNSUPPORTED,
+                        "context: already evicted -> evict the original context with the smaller keep-set");
     if (keep->layers != d->layers || keep->heads != d->kv_heads || keep->tokens != c->tokens)
-        return kvb_fail(KVB_E_SHAPE, "evict: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
+        return kvb_fail(KVB_E_SHAPE,
+                        "evict: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
                         keep->layers, keep->heads, keep->tokens, d->layers, d->kv_heads, c->tokens);
     int64_t lanes = (int64_t)d->layers * d->kv_heads, bytes = 0;
     kvb_lane_kind kind = kvb_model_lane_kind(c->model);
     for (int32_t i = 0; i < lanes; i++)
-        bytes += 2 * kvb_round_up(c->model->backend->lane_bytes(&kind, kvb_keep_count(keep, i / d->kv_heads, i % d->kv_heads, 0, c->tokens)), 64);
+        bytes += 2 * kvb_round_up(c->model->backend->lane_bytes(
+                                      &kind, kvb_keep_count(keep, i / d->kv_heads, i % d->kv_heads, 0, c->tokens)),
+                                  64);
     kvb_ctx *e = make(c->model, c->tokens);
     if (!e) return KVB_E_MEMORY;
     memcpy(e->ids, c->ids, (size_t)c->tokens * sizeof *e->ids);
@@ -286,9 +307,13 @@ kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) 
     e->positions = kvb_alloc_array((size_t)kvb_keep_total(keep) + 1, sizeof *e->positions, KVB_MEM_CACHE);
     e->position_at = kvb_alloc_array((size_t)lanes, sizeof *e->position_at, KVB_MEM_CACHE);
     float *pair = kvb_alloc_array(2 * (size_t)d->head_dim, sizeof *pair, KVB_MEM_SCRATCH);
-    kvb_status status = e->cache && e->positions && e->position_at && pair ? fill_evicted(c, keep, e, pair, pair + d->head_dim) : KVB_E_MEMORY;
+    kvb_status status = e->cache && e->positions && e->position_at && pair
+                            ? fill_evicted(c, keep, e, pair, pair + d->head_dim)
+                            : KVB_E_MEMORY;
     kvb_free(pair);
-    if (status != KVB_OK) kvb_ctx_free(e);
-    else *out = e;
+    if (status != KVB_OK)
+        kvb_ctx_free(e);
+    else
+        *out = e;
     return status;
 }

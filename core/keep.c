@@ -2,11 +2,11 @@
 /*
  * keep.c - which cached tokens survive.
  *
- * A press yields ranks, and a threshold per (layer, head) and ratio; a keep-set is what one such cut leaves: one 64-bit word
- * per 64-key tile, which is what attention reads. Nested ratios stay nested because they are cuts of one ranking.
+ * A press yields ranks, and a threshold per (layer, head) and ratio; a keep-set is what one such cut leaves: one 64-bit
+ * word per 64-key tile, which is what attention reads. Nested ratios stay nested because they are cuts of one ranking.
  *
- * Rejected: a sorted index list per ratio (nine copies, and gathering changes the order of summation, so that "evict nothing"
- * would not be bit-equal to the full cache).
+ * Rejected: a sorted index list per ratio (nine copies, and gathering changes the order of summation, so that "evict
+ * nothing" would not be bit-equal to the full cache).
  */
 #include "keep.h"
 
@@ -21,7 +21,8 @@ static uint64_t range_mask(int32_t w, int32_t from, int32_t to) {
 
 kvb_status kvb_keep_new(int32_t layers, int32_t kv_heads, int32_t tokens, kvb_keep **out) {
     if (layers < 1 || kv_heads < 1 || tokens < 1)
-        return kvb_fail(KVB_E_ARG, "keep-set of %d layers, %d KV heads, %d tokens: each must be at least 1", layers, kv_heads, tokens);
+        return kvb_fail(KVB_E_ARG, "keep-set of %d layers, %d KV heads, %d tokens: each must be at least 1", layers,
+                        kv_heads, tokens);
     kvb_keep *k = kvb_alloc(sizeof *k, KVB_MEM_OTHER);
     if (!k) return KVB_E_MEMORY;
     atomic_init(&k->references, 1);
@@ -84,7 +85,8 @@ kvb_status kvb_keep_from_bits(const kvb_tensor *bits, kvb_keep **out) {
             const uint8_t *bit = (const uint8_t *)bits->data + l * bits->stride[0] + h * bits->stride[1];
             uint64_t *row = kvb_keep_row(k, l, h);
             memset(row, 0, sizeof *row * (size_t)k->words);
-            for (int32_t t = 0; t < k->tokens; t++) row[t / 64] |= (uint64_t)(bit[t * bits->stride[2]] != 0) << (t % 64);
+            for (int32_t t = 0; t < k->tokens; t++)
+                row[t / 64] |= (uint64_t)(bit[t * bits->stride[2]] != 0) << (t % 64);
         }
     *out = k;
     return KVB_OK;
@@ -123,7 +125,8 @@ int32_t kvb_keep_kept(const kvb_keep *k, int32_t layer, int32_t head, int32_t to
 
 kvb_status kvb_keep_set(kvb_keep *k, int32_t layer, int32_t head, int32_t from, int32_t to, int32_t kept) {
     if (!inside(k, layer, head) || from < 0 || to > k->tokens || from > to)
-        return kvb_fail(KVB_E_ARG, "keep-set: layer %d, head %d, tokens [%d, %d) are outside [%d layers, %d heads, %d tokens]",
+        return kvb_fail(KVB_E_ARG,
+                        "keep-set: layer %d, head %d, tokens [%d, %d) are outside [%d layers, %d heads, %d tokens]",
                         layer, head, from, to, k->layers, k->heads, k->tokens);
     uint64_t *row = kvb_keep_row(k, layer, head);
     for (int32_t w = from / 64; w < k->words && 64 * w < to; w++) {
@@ -138,7 +141,8 @@ int32_t kvb_keep_count(const kvb_keep *k, int32_t layer, int32_t head, int32_t f
     const uint64_t *row = kvb_keep_row(k, layer, head);
     int32_t n = 0;
     from = from < 0 ? 0 : from;
-    for (int32_t w = from / 64; w < k->words && 64 * w < to; w++) n += __builtin_popcountll(row[w] & range_mask(w, from, to));
+    for (int32_t w = from / 64; w < k->words && 64 * w < to; w++)
+        n += __builtin_popcountll(row[w] & range_mask(w, from, to));
     return n;
 }
 
@@ -166,11 +170,13 @@ int64_t kvb_keep_total(const kvb_keep *k) {
     return n;
 }
 
-kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both, int64_t *either) {
+kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both,
+                            int64_t *either) {
     if (a->layers != b->layers || a->heads != b->heads || a->tokens != b->tokens)
-        return kvb_fail(KVB_E_SHAPE, "keep-sets differ in shape: [%d, %d, %d] and [%d, %d, %d]", a->layers, a->heads, a->tokens,
-                        b->layers, b->heads, b->tokens);
-    if (layer >= 0 && !inside(a, layer, head)) return kvb_fail(KVB_E_ARG, "keep-set: no layer %d, head %d", layer, head);
+        return kvb_fail(KVB_E_SHAPE, "keep-sets differ in shape: [%d, %d, %d] and [%d, %d, %d]", a->layers, a->heads,
+                        a->tokens, b->layers, b->heads, b->tokens);
+    if (layer >= 0 && !inside(a, layer, head))
+        return kvb_fail(KVB_E_ARG, "keep-set: no layer %d, head %d", layer, head);
     int64_t first = layer < 0 ? 0 : ((int64_t)layer * a->heads + head) * a->words;
     int64_t n = layer < 0 ? (int64_t)a->layers * a->heads * a->words : a->words;
     *both = *either = 0;

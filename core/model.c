@@ -1,39 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * model.c - a decoder's weights: loaded slot by slot, packed for the backend, proven row-independent, then ready to run.
+ * model.c - a decoder's weights: loaded slot by slot, packed for the backend, proven row-independent, then ready to
+ * run.
  *
- * q, k, v (and gate, up) become one matrix each, because one larger product is faster than three and rows stay the same.
- * llama-family GGUF files store q and k with interleaved RoPE rows; they are put back into the rotate-half order here, so
- * that keys and channels mean the same whatever file they came from. Rejected: an architecture switch in C (a family is a
- * Lua table over this one decoder).
+ * q, k, v (and gate, up) become one matrix each, because one larger product is faster than three and rows stay the
+ * same. llama-family GGUF files store q and k with interleaved RoPE rows; they are put back into the rotate-half order
+ * here, so that keys and channels mean the same whatever file they came from. Rejected: an architecture switch in C (a
+ * family is a Lua table over this one decoder).
  */
 #include "model.h"
 #include <math.h>
 #include <stdio.h>
 
 static kvb_status check_desc(const kvb_model_desc *d) {
-    struct { const char *name; int64_t value, low, high; } ranges[] = {
-        {"layers", d->layers, 1, 4096}, {"hidden", d->hidden, 1, 1 << 20}, {"heads", d->heads, 1, 4096},
-        {"kv_heads", d->kv_heads, 1, d->heads}, {"head_dim", d->head_dim, 2, 1024}, {"ffn", d->ffn, 1, 1 << 22},
-        {"vocab", d->vocab, 2, 1 << 24}, {"max_positions", d->max_positions, 1, 1 << 26},
-        {"dtype", d->dtype == KVB_F32 || d->dtype == KVB_BF16, 1, 1}, {"rope_kind", d->rope_kind, KVB_ROPE_DEFAULT, KVB_ROPE_LINEAR},
+    struct {
+        const char *name;
+        int64_t value, low, high;
+    } ranges[] = {
+        {"layers", d->layers, 1, 4096},
+        {"hidden", d->hidden, 1, 1 << 20},
+        {"heads", d->heads, 1, 4096},
+        {"kv_heads", d->kv_heads, 1, d->heads},
+        {"head_dim", d->head_dim, 2, 1024},
+        {"ffn", d->ffn, 1, 1 << 22},
+        {"vocab", d->vocab, 2, 1 << 24},
+        {"max_positions", d->max_positions, 1, 1 << 26},
+        {"dtype", d->dtype == KVB_F32 || d->dtype == KVB_BF16, 1, 1},
+        {"rope_kind", d->rope_kind, KVB_ROPE_DEFAULT, KVB_ROPE_LINEAR},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high)
-            return kvb_fail(KVB_E_ARG, "model: %s is %lld, expected %lld to %lld", ranges[i].name, (long long)ranges[i].value,
-                            (long long)ranges[i].low, (long long)ranges[i].high);
-    if (d->heads % d->kv_heads) return kvb_fail(KVB_E_ARG, "model: %d query heads cannot share %d KV heads", d->heads, d->kv_heads);
+            return kvb_fail(KVB_E_ARG, "model: %s is %lld, expected %lld to %lld", ranges[i].name,
+                            (long long)ranges[i].value, (long long)ranges[i].low, (long long)ranges[i].high);
+    if (d->heads % d->kv_heads)
+        return kvb_fail(KVB_E_ARG, "model: %d query heads cannot share %d KV heads", d->heads, d->kv_heads);
     if (d->head_dim % 2) return kvb_fail(KVB_E_ARG, "model: head_dim is %d, RoPE needs an even number", d->head_dim);
     if (d->dtype == KVB_BF16 && d->head_dim % 16) {
-        kvb_fail(KVB_E_UNSUPPORTED, "model: bf16 needs a head_dim that is a multiple of 16, this one has %d", d->head_dim);
+        kvb_fail(KVB_E_UNSUPPORTED, "model: bf16 needs a head_dim that is a multiple of 16, this one has %d",
+                 d->head_dim);
         kvb_hint("-> use --dtype f32");
         return KVB_E_UNSUPPORTED;
     }
     if (!(d->norm_eps > 0) || !(d->norm_eps < 1)) return kvb_fail(KVB_E_ARG, "model: norm epsilon is %g", d->norm_eps);
-    if (!(d->rope_theta > 1) || !isfinite(d->rope_theta)) return kvb_fail(KVB_E_ARG, "model: RoPE theta is %g", d->rope_theta);
-    if (d->rope_kind != KVB_ROPE_DEFAULT && !(d->rope_factor >= 1)) return kvb_fail(KVB_E_ARG, "model: RoPE factor is %g", d->rope_factor);
+    if (!(d->rope_theta > 1) || !isfinite(d->rope_theta))
+        return kvb_fail(KVB_E_ARG, "model: RoPE theta is %g", d->rope_theta);
+    if (d->rope_kind != KVB_ROPE_DEFAULT && !(d->rope_factor >= 1))
+        return kvb_fail(KVB_E_ARG, "model: RoPE factor is %g", d->rope_factor);
     if (d->rope_kind == KVB_ROPE_LLAMA3 && (!(d->rope_high_freq > d->rope_low_freq) || d->rope_original_positions < 1))
-        return kvb_fail(KVB_E_ARG, "model: llama3 RoPE with low_freq_factor %g, high_freq_factor %g, original positions %d",
+        return kvb_fail(KVB_E_ARG,
+                        "model: llama3 RoPE with low_freq_factor %g, high_freq_factor %g, original positions %d",
                         d->rope_low_freq, d->rope_high_freq, d->rope_original_positions);
     return KVB_OK;
 }
@@ -92,33 +107,58 @@ typedef struct slot_shape {
 static slot_shape shape_of(const kvb_model_desc *d, int32_t slot) {
     int64_t q = (int64_t)d->heads * d->head_dim, kv = (int64_t)d->kv_heads * d->head_dim;
     switch (slot) {
-    case KVB_W_EMBED: return (slot_shape){"token embedding", d->vocab, d->hidden, true};
-    case KVB_W_FINAL_NORM: return (slot_shape){"final norm", d->hidden, 0, true};
-    case KVB_W_LM_HEAD: return (slot_shape){"LM head", d->vocab, d->hidden, true};
-    case KVB_W_ATTN_NORM: return (slot_shape){"attention norm", d->hidden, 0, false};
-    case KVB_W_Q: return (slot_shape){"q", q, d->hidden, false};
-    case KVB_W_K: return (slot_shape){"k", kv, d->hidden, false};
-    case KVB_W_V: return (slot_shape){"v", kv, d->hidden, false};
-    case KVB_W_O: return (slot_shape){"o", d->hidden, q, false};
-    case KVB_W_Q_BIAS: return (slot_shape){"q bias", q, 0, false};
-    case KVB_W_K_BIAS: return (slot_shape){"k bias", kv, 0, false};
-    case KVB_W_V_BIAS: return (slot_shape){"v bias", kv, 0, false};
-    case KVB_W_Q_NORM: return (slot_shape){"q norm", d->head_dim, 0, false};
-    case KVB_W_K_NORM: return (slot_shape){"k norm", d->head_dim, 0, false};
-    case KVB_W_FFN_NORM: return (slot_shape){"feed-forward norm", d->hidden, 0, false};
-    case KVB_W_GATE: return (slot_shape){"gate", d->ffn, d->hidden, false};
-    case KVB_W_UP: return (slot_shape){"up", d->ffn, d->hidden, false};
-    case KVB_W_DOWN: return (slot_shape){"down", d->hidden, d->ffn, false};
-    default: return (slot_shape){NULL, 0, 0, false};
+    case KVB_W_EMBED:
+        return (slot_shape){"token embedding", d->vocab, d->hidden, true};
+    case KVB_W_FINAL_NORM:
+        return (slot_shape){"final norm", d->hidden, 0, true};
+    case KVB_W_LM_HEAD:
+        return (slot_shape){"LM head", d->vocab, d->hidden, true};
+    case KVB_W_ATTN_NORM:
+        return (slot_shape){"attention norm", d->hidden, 0, false};
+    case KVB_W_Q:
+        return (slot_shape){"q", q, d->hidden, false};
+    case KVB_W_K:
+        return (slot_shape){"k", kv, d->hidden, false};
+    case KVB_W_V:
+        return (slot_shape){"v", kv, d->hidden, false};
+    case KVB_W_O:
+        return (slot_shape){"o", d->hidden, q, false};
+    case KVB_W_Q_BIAS:
+        return (slot_shape){"q bias", q, 0, false};
+    case KVB_W_K_BIAS:
+        return (slot_shape){"k bias", kv, 0, false};
+    case KVB_W_V_BIAS:
+        return (slot_shape){"v bias", kv, 0, false};
+    case KVB_W_Q_NORM:
+        return (slot_shape){"q norm", d->head_dim, 0, false};
+    case KVB_W_K_NORM:
+        return (slot_shape){"k norm", d->head_dim, 0, false};
+    case KVB_W_FFN_NORM:
+        return (slot_shape){"feed-forward norm", d->hidden, 0, false};
+    case KVB_W_GATE:
+        return (slot_shape){"gate", d->ffn, d->hidden, false};
+    case KVB_W_UP:
+        return (slot_shape){"up", d->ffn, d->hidden, false};
+    case KVB_W_DOWN:
+        return (slot_shape){"down", d->hidden, d->ffn, false};
+    default:
+        return (slot_shape){NULL, 0, 0, false};
     }
 }
 
 static bool slot_used(const kvb_model_desc *d, int32_t slot) {
     switch (slot) {
-    case KVB_W_LM_HEAD: return !d->tied_embeddings;
-    case KVB_W_Q_BIAS: case KVB_W_K_BIAS: case KVB_W_V_BIAS: return d->qkv_bias;
-    case KVB_W_Q_NORM: case KVB_W_K_NORM: return d->qk_norm;
-    default: return true;
+    case KVB_W_LM_HEAD:
+        return !d->tied_embeddings;
+    case KVB_W_Q_BIAS:
+    case KVB_W_K_BIAS:
+    case KVB_W_V_BIAS:
+        return d->qkv_bias;
+    case KVB_W_Q_NORM:
+    case KVB_W_K_NORM:
+        return d->qk_norm;
+    default:
+        return true;
     }
 }
 
@@ -136,20 +176,22 @@ static kvb_status deinterleave(float *w, int64_t rows, int64_t columns, int32_t 
 }
 
 /* Copies a part into a joint matrix at `first` and packs the whole once every part is there. */
-static kvb_status join(kvb_model *m, float **plain, kvb_packed **packed, const float *part, int64_t first, int64_t rows, int64_t total,
-                       bool complete) {
+static kvb_status join(kvb_model *m, float **plain, kvb_packed **packed, const float *part, int64_t first, int64_t rows,
+                       int64_t total, bool complete) {
     int64_t columns = m->desc.hidden;
     if (!*plain) *plain = kvb_alloc_array((size_t)total * (size_t)columns, sizeof **plain, KVB_MEM_SCRATCH);
     if (!*plain) return KVB_E_MEMORY;
     memcpy(*plain + first * columns, part, (size_t)(rows * columns) * sizeof *part);
     if (!complete) return KVB_OK;
-    KVB_TRY(m->backend->pack(*plain, (int32_t)total, (int32_t)columns, m->desc.dtype, packed)); /* on failure the parts stay */
+    KVB_TRY(m->backend->pack(*plain, (int32_t)total, (int32_t)columns, m->desc.dtype,
+                             packed)); /* on failure the parts stay */
     kvb_free(*plain);
     *plain = NULL;
     return KVB_OK;
 }
 
-static kvb_status keep_vector(kvb_model *m, float **slot, const float *values, int64_t first, int64_t n, int64_t total) {
+static kvb_status keep_vector(kvb_model *m, float **slot, const float *values, int64_t first, int64_t n,
+                              int64_t total) {
     if (!*slot) {
         *slot = kvb_alloc_array((size_t)total, sizeof **slot, KVB_MEM_WEIGHTS);
         if (!*slot) return KVB_E_MEMORY;
@@ -165,15 +207,19 @@ static kvb_status keep_embedding(kvb_model *m, const float *w) {
     m->embed = kvb_alloc_raw((size_t)(n * unit), KVB_MEM_WEIGHTS);
     if (!m->embed) return KVB_E_MEMORY;
     m->plain_bytes += n * unit;
-    if (m->desc.dtype == KVB_F32) memcpy(m->embed, w, (size_t)n * sizeof *w);
-    else for (int64_t i = 0; i < n; i++) ((uint16_t *)m->embed)[i] = kvb_f32_to_bf16(w[i]);
+    if (m->desc.dtype == KVB_F32)
+        memcpy(m->embed, w, (size_t)n * sizeof *w);
+    else
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)m->embed)[i] = kvb_f32_to_bf16(w[i]);
     return KVB_OK;
 }
 
 static kvb_status pack_head(kvb_model *m, const float *w) {
     for (int32_t c = 0; c < m->head_chunks; c++) {
         int64_t first = (int64_t)c * KVB_HEAD_COLUMNS, n = kvb_min64(KVB_HEAD_COLUMNS, m->desc.vocab - first);
-        if (!m->head[c]) KVB_TRY(m->backend->pack(w + first * m->desc.hidden, (int32_t)n, m->desc.hidden, m->desc.dtype, m->head + c));
+        if (!m->head[c])
+            KVB_TRY(
+                m->backend->pack(w + first * m->desc.hidden, (int32_t)n, m->desc.hidden, m->desc.dtype, m->head + c));
     }
     return KVB_OK;
 }
@@ -188,38 +234,58 @@ static kvb_status place(kvb_model *m, int32_t slot, int32_t layer, const float *
     case KVB_W_EMBED:
         KVB_TRY(keep_embedding(m, w));
         return d->tied_embeddings ? pack_head(m, w) : KVB_OK;
-    case KVB_W_LM_HEAD: return pack_head(m, w);
-    case KVB_W_FINAL_NORM: return keep_vector(m, &m->final_norm, w, 0, d->hidden, d->hidden);
-    case KVB_W_ATTN_NORM: return keep_vector(m, &y->attn_norm, w, 0, d->hidden, d->hidden);
-    case KVB_W_FFN_NORM: return keep_vector(m, &y->ffn_norm, w, 0, d->hidden, d->hidden);
-    case KVB_W_Q_NORM: return keep_vector(m, &y->q_norm, w, 0, d->head_dim, d->head_dim);
-    case KVB_W_K_NORM: return keep_vector(m, &y->k_norm, w, 0, d->head_dim, d->head_dim);
-    case KVB_W_Q_BIAS: return keep_vector(m, &y->qkv_bias, w, 0, q, q + 2 * kv);
-    case KVB_W_K_BIAS: return keep_vector(m, &y->qkv_bias, w, q, kv, q + 2 * kv);
-    case KVB_W_V_BIAS: return keep_vector(m, &y->qkv_bias, w, q + kv, kv, q + 2 * kv);
-    case KVB_W_Q: return join(m, &y->qkv_plain, &y->qkv, w, 0, q, q + 2 * kv, (now & qkv) == qkv);
-    case KVB_W_K: return join(m, &y->qkv_plain, &y->qkv, w, q, kv, q + 2 * kv, (now & qkv) == qkv);
-    case KVB_W_V: return join(m, &y->qkv_plain, &y->qkv, w, q + kv, kv, q + 2 * kv, (now & qkv) == qkv);
-    case KVB_W_GATE: return join(m, &y->gate_up_plain, &y->gate_up, w, 0, d->ffn, 2 * (int64_t)d->ffn, (now & pair) == pair);
-    case KVB_W_UP: return join(m, &y->gate_up_plain, &y->gate_up, w, d->ffn, d->ffn, 2 * (int64_t)d->ffn, (now & pair) == pair);
-    case KVB_W_O: return m->backend->pack(w, d->hidden, (int32_t)q, d->dtype, &y->o);
-    default: return m->backend->pack(w, d->hidden, d->ffn, d->dtype, &y->down);
+    case KVB_W_LM_HEAD:
+        return pack_head(m, w);
+    case KVB_W_FINAL_NORM:
+        return keep_vector(m, &m->final_norm, w, 0, d->hidden, d->hidden);
+    case KVB_W_ATTN_NORM:
+        return keep_vector(m, &y->attn_norm, w, 0, d->hidden, d->hidden);
+    case KVB_W_FFN_NORM:
+        return keep_vector(m, &y->ffn_norm, w, 0, d->hidden, d->hidden);
+    case KVB_W_Q_NORM:
+        return keep_vector(m, &y->q_norm, w, 0, d->head_dim, d->head_dim);
+    case KVB_W_K_NORM:
+        return keep_vector(m, &y->k_norm, w, 0, d->head_dim, d->head_dim);
+    case KVB_W_Q_BIAS:
+        return keep_vector(m, &y->qkv_bias, w, 0, q, q + 2 * kv);
+    case KVB_W_K_BIAS:
+        return keep_vector(m, &y->qkv_bias, w, q, kv, q + 2 * kv);
+    case KVB_W_V_BIAS:
+        return keep_vector(m, &y->qkv_bias, w, q + kv, kv, q + 2 * kv);
+    case KVB_W_Q:
+        return join(m, &y->qkv_plain, &y->qkv, w, 0, q, q + 2 * kv, (now & qkv) == qkv);
+    case KVB_W_K:
+        return join(m, &y->qkv_plain, &y->qkv, w, q, kv, q + 2 * kv, (now & qkv) == qkv);
+    case KVB_W_V:
+        return join(m, &y->qkv_plain, &y->qkv, w, q + kv, kv, q + 2 * kv, (now & qkv) == qkv);
+    case KVB_W_GATE:
+        return join(m, &y->gate_up_plain, &y->gate_up, w, 0, d->ffn, 2 * (int64_t)d->ffn, (now & pair) == pair);
+    case KVB_W_UP:
+        return join(m, &y->gate_up_plain, &y->gate_up, w, d->ffn, d->ffn, 2 * (int64_t)d->ffn, (now & pair) == pair);
+    case KVB_W_O:
+        return m->backend->pack(w, d->hidden, (int32_t)q, d->dtype, &y->o);
+    default:
+        return m->backend->pack(w, d->hidden, d->ffn, d->dtype, &y->down);
     }
 }
 
-kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index, int32_t interleaved_rope) {
+kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index,
+                          int32_t interleaved_rope) {
     slot_shape s = shape_of(&m->desc, slot);
     kvb_weight_info info;
-    if (!s.name || !slot_used(&m->desc, slot)) return kvb_fail(KVB_E_ARG, "model: weight slot %d is not part of this model", slot);
-    if (layer < 0 || layer >= m->desc.layers) return kvb_fail(KVB_E_ARG, "model: layer %d of %d", layer, m->desc.layers);
+    if (!s.name || !slot_used(&m->desc, slot))
+        return kvb_fail(KVB_E_ARG, "model: weight slot %d is not part of this model", slot);
+    if (layer < 0 || layer >= m->desc.layers)
+        return kvb_fail(KVB_E_ARG, "model: layer %d of %d", layer, m->desc.layers);
     uint32_t *have = s.global ? &m->have : &m->layer[layer].have;
     if (*have & 1u << slot) return kvb_fail(KVB_E_ARG, "model: %s of layer %d was loaded before", s.name, layer);
     KVB_TRY(kvb_weights_info(w, index, &info));
-    bool fits = s.columns ? info.ndim == 2 && info.shape[0] == s.rows && info.shape[1] == s.columns : info.ndim == 1 && info.shape[0] == s.rows;
+    bool fits = s.columns ? info.ndim == 2 && info.shape[0] == s.rows && info.shape[1] == s.columns
+                          : info.ndim == 1 && info.shape[0] == s.rows;
     if (!fits) {
-        kvb_fail(KVB_E_SHAPE, "tensor '%s' is [%lld%s%.0lld], the configuration asks for [%lld%s%.0lld]", info.name, (long long)info.shape[0],
-                 info.ndim > 1 ? ", " : "", (long long)(info.ndim > 1 ? info.shape[1] : 0), (long long)s.rows, s.columns ? ", " : "",
-                 (long long)s.columns);
+        kvb_fail(KVB_E_SHAPE, "tensor '%s' is [%lld%s%.0lld], the configuration asks for [%lld%s%.0lld]", info.name,
+                 (long long)info.shape[0], info.ndim > 1 ? ", " : "", (long long)(info.ndim > 1 ? info.shape[1] : 0),
+                 (long long)s.rows, s.columns ? ", " : "", (long long)s.columns);
         kvb_hint("-> config and weights belong to different models, or the file is damaged");
         return KVB_E_SHAPE;
     }
@@ -241,8 +307,8 @@ kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_w
 
 /* ---- RoPE tables ---- */
 
-/* Source: RoPE arXiv:2104.09864 eq. 15; the llama3 scaling is that of the Llama 3.1 release (per-frequency interpolation between
- * low_freq_factor and high_freq_factor wavelengths of the original context). */
+/* Source: RoPE arXiv:2104.09864 eq. 15; the llama3 scaling is that of the Llama 3.1 release (per-frequency
+ * interpolation between low_freq_factor and high_freq_factor wavelengths of the original context). */
 static double frequency(const kvb_model_desc *d, int32_t i) {
     double f = pow(d->rope_theta, -2.0 * i / d->head_dim);
     if (d->rope_kind == KVB_ROPE_LINEAR) return f / d->rope_factor;
@@ -311,8 +377,8 @@ static const char *missing_slot(const kvb_model *m, int32_t *layer) {
 }
 
 /* Multiplies the same rows in every bucket and compares the bits. Inputs are noise from a fixed stream. */
-static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out, const float *bias, int32_t accumulate, int32_t y_dtype,
-                            bool *same) {
+static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out, const float *bias, int32_t accumulate,
+                            int32_t y_dtype, bool *same) {
     const int32_t most = KVB_STEP_ROWS;
     int64_t unit = kvb_dtype_bytes(m->desc.dtype), y_unit = kvb_dtype_bytes(y_dtype);
     char *x = kvb_alloc_raw((size_t)(most * (int64_t)in * unit), KVB_MEM_SCRATCH);
@@ -323,15 +389,19 @@ static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out
     for (int64_t i = 0; status == KVB_OK && i < (int64_t)most * in; i++) {
         state = state * 6364136223846793005ull + 1442695040888963407ull;
         float value = (float)((double)(state >> 40) / (1 << 23) - 1.0);
-        if (m->desc.dtype == KVB_BF16) ((uint16_t *)x)[i] = kvb_f32_to_bf16(value);
-        else ((float *)x)[i] = value;
+        if (m->desc.dtype == KVB_BF16)
+            ((uint16_t *)x)[i] = kvb_f32_to_bf16(value);
+        else
+            ((float *)x)[i] = value;
     }
     if (status == KVB_OK) status = m->backend->multiply(w, x, most, bias, accumulate, all, y_dtype);
     for (int32_t b = 0; status == KVB_OK && b + 1 < m->buckets; b++) {
         int32_t rows = m->bucket[b], from = most - rows; /* other positions too: the last rows become the first */
         memset(some, 0, (size_t)rows * (size_t)out * sizeof *some);
         status = m->backend->multiply(w, x + from * (int64_t)in * unit, rows, bias, accumulate, some, y_dtype);
-        if (status == KVB_OK && memcmp(some, (char *)all + (int64_t)from * out * y_unit, (size_t)(rows * (int64_t)out * y_unit)) != 0) *same = false;
+        if (status == KVB_OK &&
+            memcmp(some, (char *)all + (int64_t)from * out * y_unit, (size_t)(rows * (int64_t)out * y_unit)) != 0)
+            *same = false;
     }
     kvb_free(x);
     kvb_free(all);
@@ -422,6 +492,7 @@ void kvb_model_carve_lanes(const kvb_model *m, kvb_lane *lane, char *memory, int
 kvb_status kvb_model_check_ids(const kvb_model *m, const int32_t *ids, int32_t n) {
     for (int32_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= m->desc.vocab)
-            return kvb_fail(KVB_E_ARG, "token id %d at position %d is outside the vocabulary of %d", ids[i], i, m->desc.vocab);
+            return kvb_fail(KVB_E_ARG, "token id %d at position %d is outside the vocabulary of %d", ids[i], i,
+                            m->desc.vocab);
     return KVB_OK;
 }

@@ -2,8 +2,9 @@
 /*
  * platform.c - what the library asks of Linux: threads it may use, the CPU it runs on, the clock, cancelling, files.
  *
- * Threads never exceed the affinity mask: on a shared box two spinning OpenMP threads on one core turned a pass of 16 ms
- * into 1.2 s. Rejected: a signal handler that longjmps out of a step (leaves half-written caches behind); a flag is polled.
+ * Threads never exceed the affinity mask: on a shared box two spinning OpenMP threads on one core turned a pass of 16
+ * ms into 1.2 s. Rejected: a signal handler that longjmps out of a step (leaves half-written caches behind); a flag is
+ * polled.
  */
 #include "internal.h"
 #include <dirent.h>
@@ -33,7 +34,10 @@ const char *kvb_version(void) { return KVB_VERSION; }
 const char *kvb_git_revision(void) { return KVB_GIT_REVISION; }
 
 int64_t kvb_sizeof(const char *name) {
-    static const struct { const char *name; size_t bytes; } sizes[] = {
+    static const struct {
+        const char *name;
+        size_t bytes;
+    } sizes[] = {
         {"kvb_tensor", sizeof(kvb_tensor)},         {"kvb_weight_info", sizeof(kvb_weight_info)},
         {"kvb_model_desc", sizeof(kvb_model_desc)}, {"kvb_request", sizeof(kvb_request)},
         {"kvb_result", sizeof(kvb_result)},
@@ -100,7 +104,8 @@ const char *kvb_cpu_tier(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found = 1;
     if (found == 1 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) found = 2;
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        found = 2;
     if (found == 2 && __builtin_cpu_supports("avx512bf16") && has_amx_bf16() && amx_permitted()) found = 3;
 #endif
     const char *wanted = getenv("KVB_CPU_TIER");
@@ -167,8 +172,10 @@ int64_t kvb_process_peak_bytes(void) {
 
 static kvb_status write_failed(const char *path, const char *temporary) {
     kvb_status status = kvb_fail(KVB_E_IO, "cannot write '%s': %s", path, strerror(errno));
-    if (errno == ENOSPC) kvb_hint("-> free some space; nothing was changed");
-    else kvb_hint("-> check the folder and its permissions; nothing was changed");
+    if (errno == ENOSPC)
+        kvb_hint("-> free some space; nothing was changed");
+    else
+        kvb_hint("-> check the folder and its permissions; nothing was changed");
     if (temporary) unlink(temporary);
     return status;
 }
@@ -177,7 +184,8 @@ kvb_status kvb_file_write(const char *path, const void *data, int64_t bytes) {
     char temporary[4096];
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* renaming would replace a device or pipe for everyone */
-        kvb_fail(KVB_E_IO, "cannot write '%s': it exists and is not a file but a %s", path, S_ISDIR(info.st_mode) ? "folder" : "device or pipe");
+        kvb_fail(KVB_E_IO, "cannot write '%s': it exists and is not a file but a %s", path,
+                 S_ISDIR(info.st_mode) ? "folder" : "device or pipe");
         kvb_hint("-> give the name of a file");
         return KVB_E_IO;
     }
@@ -232,7 +240,8 @@ int32_t kvb_path_kind(const char *path) {
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* Reads a folder into an array of names; folders get a trailing '/'. On failure what was read so far is handed out too. */
+/* Reads a folder into an array of names; folders get a trailing '/'. On failure what was read so far is handed out too.
+ */
 static kvb_status read_names(DIR *dir, char ***names_out, size_t *n_out) {
     size_t n = 0, room = 0;
     char **names = NULL;

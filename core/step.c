@@ -2,9 +2,9 @@
 /*
  * step.c - one packed step: up to 512 rows (tokens) of any sequences through the whole decoder.
  *
- * Prefill, appended questions and decoding are the same thing here: rows that know where their key goes and which keys they
- * see. Rows are padded to a bucket proven row-independent, so a row's bits depend neither on its neighbours nor on their
- * number; that is what lets thousands of conditions share a step and still equal a run of their own, bit for bit.
+ * Prefill, appended questions and decoding are the same thing here: rows that know where their key goes and which keys
+ * they see. Rows are padded to a bucket proven row-independent, so a row's bits depend neither on its neighbours nor on
+ * their number; that is what lets thousands of conditions share a step and still equal a run of their own, bit for bit.
  * Rejected: separate prefill and decode paths (two sets of bits to keep equal).
  */
 #include "model.h"
@@ -12,14 +12,14 @@
 
 struct kvb_step {
     kvb_model *m;
-    float *x;        /* [512][hidden] residual stream */
-    void *normed;    /* [512][hidden] in the model's dtype */
-    float *qkv;      /* [512][(heads + 2 kv_heads) head_dim] */
-    float *q;        /* [512][heads][head_dim] after RoPE */
-    void *mixed;     /* [512][heads head_dim] attention output, model's dtype */
-    void *gate_up;   /* [512][2 ffn], model's dtype */
-    void *act;       /* [512][ffn], model's dtype */
-    float *logits;   /* [512][KVB_HEAD_COLUMNS] */
+    float *x;      /* [512][hidden] residual stream */
+    void *normed;  /* [512][hidden] in the model's dtype */
+    float *qkv;    /* [512][(heads + 2 kv_heads) head_dim] */
+    float *q;      /* [512][heads][head_dim] after RoPE */
+    void *mixed;   /* [512][heads head_dim] attention output, model's dtype */
+    void *gate_up; /* [512][2 ffn], model's dtype */
+    void *act;     /* [512][ffn], model's dtype */
+    float *logits; /* [512][KVB_HEAD_COLUMNS] */
     kvb_attn_row *attn;
     int32_t *chosen; /* rows that need logits */
     float *best, *second;
@@ -28,13 +28,15 @@ struct kvb_step {
 
 void kvb_step_free(kvb_step *s) {
     if (!s) return;
-    void *owned[] = {s->x, s->normed, s->qkv, s->q, s->mixed, s->gate_up, s->act, s->logits, s->attn, s->chosen, s->best, s->second, s->best_id};
+    void *owned[] = {s->x,      s->normed, s->qkv,    s->q,    s->mixed,  s->gate_up, s->act,
+                     s->logits, s->attn,   s->chosen, s->best, s->second, s->best_id};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kvb_free(owned[i]);
     kvb_free(s);
 }
 
 kvb_status kvb_step_new(kvb_model *m, kvb_step **out) {
-    if (!m->ready) return kvb_fail(KVB_E_MISSING, "model: not ready; weights are missing or kvb_model_ready was not called");
+    if (!m->ready)
+        return kvb_fail(KVB_E_MISSING, "model: not ready; weights are missing or kvb_model_ready was not called");
     const kvb_model_desc *d = &m->desc;
     size_t rows = KVB_STEP_ROWS, unit = (size_t)kvb_dtype_bytes(d->dtype), q = (size_t)(d->heads * d->head_dim);
     kvb_step *s = kvb_alloc(sizeof *s, KVB_MEM_SCRATCH);
@@ -69,8 +71,10 @@ static void embed(const kvb_step *s, const kvb_row *row, int32_t n) {
     for (int32_t r = 0; r < n; r++) {
         float *x = s->x + (int64_t)r * d->hidden;
         int64_t at = (int64_t)row[r].id * d->hidden;
-        if (d->dtype == KVB_F32) memcpy(x, (const float *)s->m->embed + at, (size_t)d->hidden * sizeof *x);
-        else for (int32_t i = 0; i < d->hidden; i++) x[i] = kvb_bf16_to_f32(((const uint16_t *)s->m->embed)[at + i]);
+        if (d->dtype == KVB_F32)
+            memcpy(x, (const float *)s->m->embed + at, (size_t)d->hidden * sizeof *x);
+        else
+            for (int32_t i = 0; i < d->hidden; i++) x[i] = kvb_bf16_to_f32(((const uint16_t *)s->m->embed)[at + i]);
     }
 }
 
@@ -79,13 +83,15 @@ static void observe_hidden(const kvb_step *s, const kvb_row *row, int32_t n, int
     for (int32_t r = 0; r < n; r++) {
         kvb_ctx *c = row[r].observer;
         if (c && c->hidden)
-            memcpy(c->hidden + ((int64_t)level * c->tokens + row[r].index) * s->m->desc.hidden, s->x + (int64_t)r * s->m->desc.hidden, bytes);
+            memcpy(c->hidden + ((int64_t)level * c->tokens + row[r].index) * s->m->desc.hidden,
+                   s->x + (int64_t)r * s->m->desc.hidden, bytes);
     }
 }
 
 /* RMSNorm over head_dim of every head of one row, in place. */
 static kvb_status norm_heads(kvb_model *m, float *x, int32_t heads, const float *w) {
-    kvb_tensor t = kvb_view2(x, KVB_F32, heads, m->desc.head_dim), weight = kvb_view1((void *)w, KVB_F32, m->desc.head_dim);
+    kvb_tensor t = kvb_view2(x, KVB_F32, heads, m->desc.head_dim),
+               weight = kvb_view1((void *)w, KVB_F32, m->desc.head_dim);
     return kvb_op_rmsnorm(m->desc.device, &t, &weight, &t, m->desc.norm_eps);
 }
 
@@ -95,7 +101,8 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
     const kvb_model_desc *d = &m->desc;
     const int64_t q_size = (int64_t)d->heads * d->head_dim, kv_size = (int64_t)d->kv_heads * d->head_dim;
     const kvb_lane_kind kind = kvb_model_lane_kind(m);
-    const float *cosine = m->rope_cos + (int64_t)row->position * (d->head_dim / 2), *sine = m->rope_sin + (int64_t)row->position * (d->head_dim / 2);
+    const float *cosine = m->rope_cos + (int64_t)row->position * (d->head_dim / 2),
+                *sine = m->rope_sin + (int64_t)row->position * (d->head_dim / 2);
     float *qkv = s->qkv + r * (q_size + 2 * kv_size), *k = qkv + q_size, *v = k + kv_size, *q = s->q + r * q_size;
     if (d->qk_norm) {
         KVB_TRY(norm_heads(m, qkv, d->heads, m->layer[layer].q_norm));
@@ -105,8 +112,8 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
     int32_t slot = c && c->queries ? row->index - (c->tokens - c->window) : -1;
     if (slot >= 0)
         for (int32_t h = 0; h < d->heads; h++)
-            memcpy(c->queries + (((int64_t)layer * d->heads + h) * c->window + slot) * d->head_dim, qkv + (int64_t)h * d->head_dim,
-                   (size_t)d->head_dim * sizeof *qkv);
+            memcpy(c->queries + (((int64_t)layer * d->heads + h) * c->window + slot) * d->head_dim,
+                   qkv + (int64_t)h * d->head_dim, (size_t)d->head_dim * sizeof *qkv);
     memcpy(q, qkv, (size_t)q_size * sizeof *q);
     m->backend->rotate(q, d->heads, d->head_dim, cosine, sine);
     m->backend->rotate(k, d->kv_heads, d->head_dim, cosine, sine);
@@ -126,7 +133,8 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
 static void fetch_row(const kvb_model *m, const kvb_row *row, int32_t layer) {
     const kvb_lane_kind kind = kvb_model_lane_kind(m);
     const kvb_lane *own = row->own + (int64_t)layer * m->desc.kv_heads;
-    for (int32_t h = 0; m->backend->lane_fetch && h < m->desc.kv_heads; h++) m->backend->lane_fetch(&kind, own + h, row->index);
+    for (int32_t h = 0; m->backend->lane_fetch && h < m->desc.kv_heads; h++)
+        m->backend->lane_fetch(&kind, own + h, row->index);
 }
 
 static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer) {
@@ -163,12 +171,14 @@ static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows
     KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x, KVB_F32));
     KVB_TRY(normalise(s, y->ffn_norm, n));
     KVB_TRY(b->multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up, d->dtype));
-    kvb_tensor gate_up = kvb_view2(s->gate_up, d->dtype, n, 2 * (int64_t)d->ffn), act = kvb_view2(s->act, d->dtype, n, d->ffn);
+    kvb_tensor gate_up = kvb_view2(s->gate_up, d->dtype, n, 2 * (int64_t)d->ffn),
+               act = kvb_view2(s->act, d->dtype, n, d->ffn);
     KVB_TRY(kvb_op_silu_mul(d->device, &gate_up, &act));
     return b->multiply(y->down, s->act, rows, NULL, 1, s->x, KVB_F32);
 }
 
-/* Folds one row's chunk of logits into its best and second best; NaN never wins, so broken weights give token 0, not a crash. */
+/* Folds one row's chunk of logits into its best and second best; NaN never wins, so broken weights give token 0, not a
+ * crash. */
 static kvb_status fold_best(kvb_step *s, int32_t n, int32_t first, int32_t columns) {
     kvb_tensor x = kvb_view2(s->logits, KVB_F32, n, columns);
     int32_t index[KVB_STEP_ROWS];
@@ -181,7 +191,8 @@ static kvb_status fold_best(kvb_step *s, int32_t n, int32_t first, int32_t colum
             s->second[i] = s->best[i] > next ? s->best[i] : next;
             s->best[i] = top;
             s->best_id[i] = first + index[i];
-        } else if (top > s->second[i]) s->second[i] = top;
+        } else if (top > s->second[i])
+            s->second[i] = top;
     }
     return KVB_OK;
 }
@@ -196,7 +207,8 @@ static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
     if (chosen == 0) return KVB_OK;
     size_t row_bytes = (size_t)d->hidden * (size_t)kvb_dtype_bytes(d->dtype);
     for (int32_t i = 0; i < chosen; i++)
-        memmove((char *)s->normed + (size_t)i * row_bytes, (char *)s->normed + (size_t)s->chosen[i] * row_bytes, row_bytes);
+        memmove((char *)s->normed + (size_t)i * row_bytes, (char *)s->normed + (size_t)s->chosen[i] * row_bytes,
+                row_bytes);
     for (int32_t i = 0; i < chosen; i++) s->best[i] = s->second[i] = -INFINITY, s->best_id[i] = 0;
     int32_t rows = kvb_model_bucket(m, chosen);
     for (int32_t c = 0; c < m->head_chunks; c++) {
@@ -205,7 +217,8 @@ static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
         KVB_TRY(fold_best(s, chosen, first, columns));
         for (int32_t i = 0; i < chosen; i++)
             if (row[s->chosen[i]].logits)
-                memcpy(row[s->chosen[i]].logits + first, s->logits + (int64_t)i * columns, (size_t)columns * sizeof(float));
+                memcpy(row[s->chosen[i]].logits + first, s->logits + (int64_t)i * columns,
+                       (size_t)columns * sizeof(float));
     }
     for (int32_t i = 0; i < chosen; i++) {
         const kvb_row *asked = row + s->chosen[i];
@@ -223,7 +236,8 @@ static kvb_status observe_final(kvb_step *s, const kvb_row *row, int32_t n) {
         kvb_ctx *c = row[r].observer;
         if (!c || !c->hidden) continue;
         kvb_tensor x = kvb_view2(s->x + (int64_t)r * d->hidden, KVB_F32, 1, d->hidden);
-        kvb_tensor y = kvb_view2(c->hidden + ((int64_t)d->layers * c->tokens + row[r].index) * d->hidden, KVB_F32, 1, d->hidden);
+        kvb_tensor y =
+            kvb_view2(c->hidden + ((int64_t)d->layers * c->tokens + row[r].index) * d->hidden, KVB_F32, 1, d->hidden);
         KVB_TRY(kvb_op_rmsnorm(d->device, &x, &weight, &y, d->norm_eps));
     }
     return KVB_OK;

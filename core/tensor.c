@@ -3,8 +3,8 @@
  * tensor.c - tensor descriptors and their counted storage.
  *
  * A tensor is a view; bytes belong to a storage that views share by reference count, so slicing never copies and a
- * garbage-collected front end can drop views in any order. Rejected: owning tensors with deep copies (a press would copy
- * the keys of every layer to look at one head).
+ * garbage-collected front end can drop views in any order. Rejected: owning tensors with deep copies (a press would
+ * copy the keys of every layer to look at one head).
  */
 #include "internal.h"
 #include <stdatomic.h>
@@ -17,22 +17,33 @@ struct kvb_storage {
 
 int64_t kvb_dtype_bytes(int32_t dtype) {
     switch (dtype) {
-    case KVB_F32: case KVB_I32: case KVB_U32: return 4;
-    case KVB_F16: case KVB_BF16: return 2;
-    case KVB_U8: return 1;
-    case KVB_I64: return 8;
-    default: return 0;
+    case KVB_F32:
+    case KVB_I32:
+    case KVB_U32:
+        return 4;
+    case KVB_F16:
+    case KVB_BF16:
+        return 2;
+    case KVB_U8:
+        return 1;
+    case KVB_I64:
+        return 8;
+    default:
+        return 0;
     }
 }
 
 kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb_tensor *out) {
     int64_t count = 1, unit = kvb_dtype_bytes(dtype);
     if (unit == 0) return kvb_fail(KVB_E_ARG, "tensor: unknown dtype %d", dtype);
-    if (ndim < 0 || ndim > KVB_MAX_DIMS) return kvb_fail(KVB_E_SHAPE, "tensor: %d dimensions, allowed are 0 to %d", ndim, KVB_MAX_DIMS);
+    if (ndim < 0 || ndim > KVB_MAX_DIMS)
+        return kvb_fail(KVB_E_SHAPE, "tensor: %d dimensions, allowed are 0 to %d", ndim, KVB_MAX_DIMS);
     for (int i = 0; i < ndim; i++) {
-        if (shape[i] < 0) return kvb_fail(KVB_E_SHAPE, "tensor: dimension %d has size %lld", i + 1, (long long)shape[i]);
+        if (shape[i] < 0)
+            return kvb_fail(KVB_E_SHAPE, "tensor: dimension %d has size %lld", i + 1, (long long)shape[i]);
         if (shape[i] && count > ((int64_t)1 << 46) / unit / shape[i])
-            return kvb_fail(KVB_E_MEMORY, "tensor: dimension %d of size %lld makes it larger than 64 TiB", i + 1, (long long)shape[i]);
+            return kvb_fail(KVB_E_MEMORY, "tensor: dimension %d of size %lld makes it larger than 64 TiB", i + 1,
+                            (long long)shape[i]);
         count *= shape[i];
     }
     kvb_storage *storage = kvb_alloc(sizeof *storage, KVB_MEM_TENSOR);
@@ -77,12 +88,20 @@ bool kvb_tensor_contiguous(const kvb_tensor *t) {
 }
 
 static kvb_tensor view(void *data, int32_t dtype, int32_t ndim, int64_t a, int64_t b, int64_t c) {
-    return (kvb_tensor){.data = data, .dtype = dtype, .ndim = ndim, .shape = {a, b, c},
-                        .stride = {ndim == 3 ? b * c : ndim == 2 ? b : 1, ndim == 3 ? c : 1, 1}};
+    return (kvb_tensor){.data = data,
+                        .dtype = dtype,
+                        .ndim = ndim,
+                        .shape = {a, b, c},
+                        .stride = {ndim == 3   ? b * c
+                                   : ndim == 2 ? b
+                                               : 1,
+                                   ndim == 3 ? c : 1, 1}};
 }
 kvb_tensor kvb_view1(void *data, int32_t dtype, int64_t a) { return view(data, dtype, 1, a, 0, 0); }
 kvb_tensor kvb_view2(void *data, int32_t dtype, int64_t a, int64_t b) { return view(data, dtype, 2, a, b, 0); }
-kvb_tensor kvb_view3(void *data, int32_t dtype, int64_t a, int64_t b, int64_t c) { return view(data, dtype, 3, a, b, c); }
+kvb_tensor kvb_view3(void *data, int32_t dtype, int64_t a, int64_t b, int64_t c) {
+    return view(data, dtype, 3, a, b, c);
+}
 
 static const char *dtype_name(int32_t dtype) {
     static const char *const names[] = {"f32", "f16", "bf16", "i32", "u8", "u32", "i64"};
@@ -99,13 +118,16 @@ static void write_shape(char *out, size_t room, int32_t ndim, const int64_t *sha
     out[used] = 0;
 }
 
-kvb_status kvb_tensor_expect(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype, int32_t ndim, const int64_t *shape) {
-    if (!t || (!t->data && kvb_tensor_count(t) > 0)) return kvb_fail(KVB_E_ARG, "%s: %s is missing or closed", op, argument);
+kvb_status kvb_tensor_expect(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype, int32_t ndim,
+                             const int64_t *shape) {
+    if (!t || (!t->data && kvb_tensor_count(t) > 0))
+        return kvb_fail(KVB_E_ARG, "%s: %s is missing or closed", op, argument);
     bool fits = t->dtype == dtype && t->ndim == ndim;
     for (int i = 0; fits && i < ndim; i++) fits = shape[i] < 0 || shape[i] == t->shape[i];
     if (fits) return KVB_OK;
     char got[160], wanted[160];
     write_shape(got, sizeof got, t->ndim, t->shape);
     write_shape(wanted, sizeof wanted, ndim, shape);
-    return kvb_fail(KVB_E_SHAPE, "%s: %s is %s [%s], expected %s [%s]", op, argument, dtype_name(t->dtype), got, dtype_name(dtype), wanted);
+    return kvb_fail(KVB_E_SHAPE, "%s: %s is %s [%s], expected %s [%s]", op, argument, dtype_name(t->dtype), got,
+                    dtype_name(dtype), wanted);
 }

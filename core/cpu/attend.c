@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * attend.c - canonical attention on the CPU: the layout of lanes, and the walk over blocks of query rows and tiles of keys.
+ * attend.c - canonical attention on the CPU: the layout of lanes, and the walk over blocks of query rows and tiles of
+ * keys.
  *
  * Query rows that read the same passage are worked on together, whatever their keep-sets: a tile's scores are one dense
- * product for all of them, and each row's mask word decides afterwards. Evicted keys cost arithmetic but no bookkeeping, and a
- * row's bits cannot depend on who shares its block. Rejected: gathering the kept keys of each row (a different order of
- * summation per keep-set, so that "evict nothing" would not be bit-equal to the full cache; and slower under 2k tokens).
+ * product for all of them, and each row's mask word decides afterwards. Evicted keys cost arithmetic but no
+ * bookkeeping, and a row's bits cannot depend on who shares its block. Rejected: gathering the kept keys of each row (a
+ * different order of summation per keep-set, so that "evict nothing" would not be bit-equal to the full cache; and
+ * slower under 2k tokens).
  */
 #include "cpu.h"
 #include <math.h>
@@ -36,7 +38,8 @@ int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity) {
     return kind->dtype == KVB_BF16 ? keys * padded(kind->head_dim) * 2 : keys * kind->head_dim * 4;
 }
 
-/* bf16 keys: per block of 16, pairs of dimensions side by side ([dim / 2][16 keys][2]), as AMX reads its second operand. */
+/* bf16 keys: per block of 16, pairs of dimensions side by side ([dim / 2][16 keys][2]), as AMX reads its second
+ * operand. */
 static int64_t key16_at(int64_t dim_padded, int32_t index, int32_t d) {
     return (index / 16) * 16 * dim_padded + (d / 2) * 32 + (index % 16) * 2 + d % 2;
 }
@@ -54,8 +57,10 @@ void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
     int32_t dim = kind->head_dim;
     if (kind->dtype == KVB_BF16) {
         int64_t wide = padded(dim);
-        uint16_t *k = (uint16_t *)lane->keys + key16_at(wide, index, 0), *v = (uint16_t *)lane->values + value16_at(wide, index, 0);
-        uint16_t narrow[1024]; /* head_dim is at most that and even; the strides below are those of key16_at and value16_at */
+        uint16_t *k = (uint16_t *)lane->keys + key16_at(wide, index, 0),
+                 *v = (uint16_t *)lane->values + value16_at(wide, index, 0);
+        uint16_t narrow[1024]; /* head_dim is at most that and even; the strides below are those of key16_at and
+                                  value16_at */
         const kvb_cpu_kernels *kernels = kvb_cpu_pick();
         kernels->to_bf16(key, narrow, dim);
         for (int32_t d = 0; d < dim; d += 2) memcpy(k + d * 16, narrow + d, 4);
@@ -73,7 +78,8 @@ void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
 void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index) {
     if (kind->dtype != KVB_BF16) return;
     int64_t wide = padded(kind->head_dim);
-    const uint16_t *k = (const uint16_t *)lane->keys + key16_at(wide, index, 0), *v = (const uint16_t *)lane->values + value16_at(wide, index, 0);
+    const uint16_t *k = (const uint16_t *)lane->keys + key16_at(wide, index, 0),
+                   *v = (const uint16_t *)lane->values + value16_at(wide, index, 0);
     for (int32_t d = 0; d < kind->head_dim; d += 2) __builtin_prefetch(k + d * 16, 1);
     for (int32_t d = 0; d < kind->head_dim; d += 16, v += 512) __builtin_prefetch(v, 1);
 }
@@ -82,7 +88,8 @@ void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t i
     int32_t dim = kind->head_dim;
     if (kind->dtype == KVB_BF16) {
         int64_t wide = padded(dim);
-        for (int32_t d = 0; key && d < dim; d++) key[d] = kvb_bf16_to_f32(((const uint16_t *)lane->keys)[key16_at(wide, index, d)]);
+        for (int32_t d = 0; key && d < dim; d++)
+            key[d] = kvb_bf16_to_f32(((const uint16_t *)lane->keys)[key16_at(wide, index, d)]);
         for (int32_t d = 0; value && d < dim; d++)
             value[d] = kvb_bf16_to_f32(((const uint16_t *)lane->values)[value16_at(wide, index, d)]);
         return;
@@ -142,7 +149,8 @@ static uint64_t visible_word(const kvb_attn_row *row, const run *r, int32_t t, i
     return prefix && row->mask ? word & row->mask[(int64_t)kv_head * row->words + t] : word;
 }
 
-/* What a decoding sequence reads of its own lane comes from memory, once a step: asked for while the one before it is worked on. */
+/* What a decoding sequence reads of its own lane comes from memory, once a step: asked for while the one before it is
+ * worked on. */
 static void fetch(const run *r, const stages *stage) {
     int64_t bytes = kvb_round_up(r->longest < KVB_TILE ? r->longest : KVB_TILE, KVB_KEY_BLOCK) * stage->row_bytes;
     for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)r->lane->keys + i);
@@ -150,11 +158,12 @@ static void fetch(const run *r, const stages *stage) {
 }
 
 /*
- * All tiles of the block's runs. Stage by stage over the runs, not run by run: the products of many short runs (decoding
- * sequences) do not wait for each other's softmax. The stages may overwrite s behind a run's last row, so runs go upwards.
+ * All tiles of the block's runs. Stage by stage over the runs, not run by run: the products of many short runs
+ * (decoding sequences) do not wait for each other's softmax. The stages may overwrite s behind a run's last row, so
+ * runs go upwards.
  */
-static void walk(scratch *s, const stages *stage, const run *runs, int32_t n_runs, const kvb_attn_row *row, int32_t group, int32_t kv_head,
-                 bool prefix) {
+static void walk(scratch *s, const stages *stage, const run *runs, int32_t n_runs, const kvb_attn_row *row,
+                 int32_t group, int32_t kv_head, bool prefix) {
     int32_t longest = 0, tokens = 0;
     for (int32_t i = 0; i < n_runs; i++) {
         longest = runs[i].longest > longest ? runs[i].longest : longest;
@@ -172,13 +181,17 @@ static void walk(scratch *s, const stages *stage, const run *runs, int32_t n_run
             }
             any |= seen[i];
             if (t == 0 && i + 1 < n_runs) fetch(r + 1, stage);
-            if (seen[i]) stage->scores(&s->block, r->first * group, r->tokens * group, r->lane->keys, t, (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
+            if (seen[i])
+                stage->scores(&s->block, r->first * group, r->tokens * group, r->lane->keys, t,
+                              (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
         }
         if (!any) continue;
         stage->softmax(&s->block, runs[0].first * group, tokens * group, s->word + runs[0].first * group, stage->bf16);
         for (int32_t i = 0; i < n_runs; i++) {
             const run *r = runs + i;
-            if (seen[i]) stage->values(&s->block, r->first * group, r->tokens * group, r->lane->values, t, (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
+            if (seen[i])
+                stage->values(&s->block, r->first * group, r->tokens * group, r->lane->values, t,
+                              (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
         }
     }
 }
@@ -196,13 +209,15 @@ static int32_t own_runs(const kvb_attn_row *row, int32_t tokens, int32_t kv_head
 }
 
 /* One block: consecutive tokens with one prefix, one KV head. */
-static void block(scratch *s, const stages *stage, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind, const kvb_attn_row *row,
-                  int32_t tokens, int32_t heads, int32_t group, int32_t kv_head, const float *q, kvb_tensor *y, int64_t y_first) {
+static void block(scratch *s, const stages *stage, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind,
+                  const kvb_attn_row *row, int32_t tokens, int32_t heads, int32_t group, int32_t kv_head,
+                  const float *q, kvb_tensor *y, int64_t y_first) {
     kvb_attn_block *b = &s->block;
     int32_t dim = kind->head_dim;
     b->rows = tokens * group;
     for (int32_t i = 0; i < tokens; i++)
-        memcpy(b->q + (int64_t)i * group * dim, q + ((int64_t)i * heads + kv_head * group) * dim, (size_t)group * (size_t)dim * sizeof(float));
+        memcpy(b->q + (int64_t)i * group * dim, q + ((int64_t)i * heads + kv_head * group) * dim,
+               (size_t)group * (size_t)dim * sizeof(float));
     memset(b->q + (int64_t)b->rows * dim, 0, (size_t)(ROOM - b->rows) * (size_t)dim * sizeof(float));
     if (kind->dtype == KVB_BF16) {
         if (b->padded_dim != dim) memset(b->q16, 0, (size_t)ROOM * (size_t)b->padded_dim * sizeof *b->q16);
@@ -225,16 +240,20 @@ static void block(scratch *s, const stages *stage, const kvb_cpu_kernels *kernel
             float *o = b->o + (int64_t)r * dim, inverse = b->l[r] > 0 ? 1.0f / b->l[r] : 0.0f;
             int64_t at = ((y_first + i) * heads + kv_head * group + g) * dim;
             for (int32_t d = 0; d < dim; d++) o[d] *= inverse;
-            if (y->dtype == KVB_BF16) kernels->to_bf16(o, (uint16_t *)y->data + at, dim);
-            else memcpy((float *)y->data + at, o, (size_t)dim * sizeof(float));
+            if (y->dtype == KVB_BF16)
+                kernels->to_bf16(o, (uint16_t *)y->data + at, dim);
+            else
+                memcpy((float *)y->data + at, o, (size_t)dim * sizeof(float));
         }
 }
 
-kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
-                          const float *q, double scale, kvb_tensor *y) {
+kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
+                          int32_t kv_heads, const float *q, double scale, kvb_tensor *y) {
     int32_t group = heads / kv_heads, most = KVB_QUERY_BLOCK / group;
     bool amx = kind->dtype == KVB_BF16;
-    if (most < 1) return kvb_fail(KVB_E_UNSUPPORTED, "attention: %d query heads per KV head, at most %d are supported", group, KVB_QUERY_BLOCK);
+    if (most < 1)
+        return kvb_fail(KVB_E_UNSUPPORTED, "attention: %d query heads per KV head, at most %d are supported", group,
+                        KVB_QUERY_BLOCK);
     const kvb_cpu_kernels *kernels = kvb_cpu_pick();
     int64_t wide = padded(kind->head_dim), each = kvb_round_up(scratch_bytes(kind->head_dim, wide), 64);
     int32_t threads = kvb_threads(), blocks = 0;
@@ -253,7 +272,8 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
     }
     start[blocks] = rows;
     int64_t row_size = (int64_t)heads * kind->head_dim;
-    stages stage = {kernels->scores, kernels->softmax, kernels->values, amx, (int32_t)(amx ? wide * 2 : kind->head_dim * 4)};
+    stages stage = {kernels->scores, kernels->softmax, kernels->values, amx,
+                    (int32_t)(amx ? wide * 2 : kind->head_dim * 4)};
 #if defined(__x86_64__)
     if (amx) stage.scores = kvb_amx_scores, stage.values = kvb_amx_values;
 #endif
@@ -267,7 +287,8 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
 #pragma omp for schedule(dynamic, 1)
         for (int32_t task = 0; task < blocks * kv_heads; task++) {
             int32_t i = start[task / kv_heads];
-            block(&s, &stage, kernels, kind, row + i, start[task / kv_heads + 1] - i, heads, group, task % kv_heads, q + i * row_size, y, i);
+            block(&s, &stage, kernels, kind, row + i, start[task / kv_heads + 1] - i, heads, group, task % kv_heads,
+                  q + i * row_size, y, i);
         }
 #if defined(__x86_64__)
         if (amx) kvb_amx_end();

@@ -2,9 +2,9 @@
 /*
  * attend_amx.c - the two products of an attention tile on the AMX units: bf16 inputs, f32 sums.
  *
- * Sixteen query rows against 64 keys are four accumulator tiles; k runs over the head dimension (scores) or the keys (values)
- * in steps of 32, in order, so a row's bits do not depend on the other rows of its tile. Rows past the last one are computed
- * and thrown away: changing the tile configuration costs more than the idle rows.
+ * Sixteen query rows against 64 keys are four accumulator tiles; k runs over the head dimension (scores) or the keys
+ * (values) in steps of 32, in order, so a row's bits do not depend on the other rows of its tile. Rows past the last
+ * one are computed and thrown away: changing the tile configuration costs more than the idle rows.
  */
 #include "cpu.h"
 #if defined(__AMX_BF16__)
@@ -91,7 +91,8 @@ static void values(const uint16_t *p, const uint16_t *v, int64_t wide, int32_t k
 void kvb_amx_scores(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys) {
     const int64_t wide = b->padded_dim;
     const uint16_t *k = (const uint16_t *)lane_keys + t * KVB_TILE * wide;
-    for (int32_t r = first; r < first + n; r += 16) scores(b->q16 + r * wide, wide, k, (keys + 15) / 16, b->s + (int64_t)r * KVB_TILE);
+    for (int32_t r = first; r < first + n; r += 16)
+        scores(b->q16 + r * wide, wide, k, (keys + 15) / 16, b->s + (int64_t)r * KVB_TILE);
 }
 
 void kvb_amx_values(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys) {

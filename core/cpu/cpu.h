@@ -2,8 +2,9 @@
 /*
  * cpu.h - the CPU backend's own parts: row kernels compiled once per instruction set, and GEMM through oneDNN.
  *
- * The row kernels are one source (kernels.inc) compiled as scalar, AVX2 and AVX-512; AMX adds its own attention for bf16.
- * Within a tier a row's bits never depend on how many rows are computed together; across tiers they differ by rounding.
+ * The row kernels are one source (kernels.inc) compiled as scalar, AVX2 and AVX-512; AMX adds its own attention for
+ * bf16. Within a tier a row's bits never depend on how many rows are computed together; across tiers they differ by
+ * rounding.
  */
 #ifndef KVB_CPU_H
 #define KVB_CPU_H
@@ -13,19 +14,20 @@ enum { KVB_KEY_BLOCK = 16, KVB_LANE_UNIT = 32, KVB_QUERY_BLOCK = 64 };
 
 /* A block of query rows of one KV head against one lane's keys: the inner call of attention (attend.c). */
 typedef struct kvb_attn_block {
-    int32_t rows;            /* query rows (tokens x query heads of the group), <= KVB_QUERY_BLOCK */
+    int32_t rows;                 /* query rows (tokens x query heads of the group), <= KVB_QUERY_BLOCK */
     int32_t head_dim, padded_dim; /* padded_dim: head_dim rounded up to 32 for AMX's k-steps */
-    float scale;             /* softmax scale times log2(e): exponentials are powers of two */
-    float *q;                /* [KVB_QUERY_BLOCK + 16][head_dim] f32, rows past `rows` are zero */
-    uint16_t *q16;           /* the same in bf16, [..][padded_dim] */
-    float *o;                /* [KVB_QUERY_BLOCK + 16][head_dim] running sum of p v */
-    float *m, *l;            /* running maximum (log2 units) and sum of p */
-    float *s;                /* [KVB_QUERY_BLOCK + 16][KVB_TILE] scores of one tile */
-    uint16_t *p16;           /* [..][KVB_TILE] probabilities in bf16 */
+    float scale;                  /* softmax scale times log2(e): exponentials are powers of two */
+    float *q;                     /* [KVB_QUERY_BLOCK + 16][head_dim] f32, rows past `rows` are zero */
+    uint16_t *q16;                /* the same in bf16, [..][padded_dim] */
+    float *o;                     /* [KVB_QUERY_BLOCK + 16][head_dim] running sum of p v */
+    float *m, *l;                 /* running maximum (log2 units) and sum of p */
+    float *s;                     /* [KVB_QUERY_BLOCK + 16][KVB_TILE] scores of one tile */
+    uint16_t *p16;                /* [..][KVB_TILE] probabilities in bf16 */
 } kvb_attn_block;
 
 typedef struct kvb_cpu_kernels {
-    /* s = q k^T for rows [first, first + n) and keys [64 t, 64 t + keys) of a lane. Rows right behind may be overwritten. */
+    /* s = q k^T for rows [first, first + n) and keys [64 t, 64 t + keys) of a lane. Rows right behind may be
+     * overwritten. */
     void (*scores)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys);
     /* s -> p with the online update of m, l and o; word[i] says which keys of the tile row first + i sees. */
     void (*softmax)(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
@@ -55,22 +57,23 @@ void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
 void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index);
 void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
 void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin);
-kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads, int32_t kv_heads,
-                          const float *q, double scale, kvb_tensor *y);
+kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
+                          int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
 
 /* GEMM (gemm_dnnl.c) */
 kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
 void kvb_cpu_pack_free(kvb_packed *packed);
 int64_t kvb_cpu_pack_bytes(const kvb_packed *packed);
-kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype);
+kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate,
+                            void *y, int32_t y_dtype);
 
 /* ops */
 kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, double eps);
 kvb_status cpu_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, kvb_tensor *y);
 kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y);
 kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin, const kvb_tensor *position);
-kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask, kvb_tensor *y,
-                         double scale, int32_t bf16);
+kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
+                         kvb_tensor *y, double scale, int32_t bf16);
 kvb_status cpu_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor *margin);
 /* tensor ops */
 #include "../ref/ref.h" /* those without a fast version: presses spend no time in them */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gemm_dnnl.c - y = x w^T through oneDNN: weights packed once, one primitive per shape, 2.x and 3.x behind the same calls.
+ * gemm_dnnl.c - y = x w^T through oneDNN: weights packed once, one primitive per shape, 2.x and 3.x behind the same
+ * calls.
  *
- * Packing uses the layout that the largest row bucket prefers, and every other bucket is built on that layout, so that a
- * matrix exists once. f32 means f32 (no implicit down-conversion); bf16 means bf16 inputs with f32 sums and f32 results.
- * Rejected: OpenBLAS (no bf16 in Debian's build; 7 times slower at 512 rows on AMX).
+ * Packing uses the layout that the largest row bucket prefers, and every other bucket is built on that layout, so that
+ * a matrix exists once. f32 means f32 (no implicit down-conversion); bf16 means bf16 inputs with f32 sums and f32
+ * results. Rejected: OpenBLAS (no bf16 in Debian's build; 7 times slower at 512 rows on AMX).
  */
 #include "cpu.h"
 #include <dnnl.h>
@@ -21,7 +22,8 @@ enum { LARGEST_BUCKET = 512 };
 /* ---- the difference between oneDNN 2 and 3 ---- */
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t md_handle;
-static dnnl_status_t md_make(md_handle *md, int64_t rows, int64_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag) {
+static dnnl_status_t md_make(md_handle *md, int64_t rows, int64_t columns, dnnl_data_type_t type,
+                             dnnl_format_tag_t tag) {
     dnnl_dims_t dims = {rows, columns};
     return dnnl_memory_desc_create_with_tag(md, 2, dims, type, tag);
 }
@@ -33,17 +35,22 @@ static dnnl_status_t md_query_weights(md_handle *md, const_dnnl_primitive_desc_t
 static dnnl_status_t memory_make(dnnl_memory_t *m, const md_handle *md, dnnl_engine_t engine, void *data) {
     return dnnl_memory_create(m, *md, engine, data);
 }
-static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const md_handle *src, const md_handle *weights,
-                                 const md_handle *bias, const md_handle *dst, dnnl_primitive_attr_t attr) {
+static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const md_handle *src,
+                                 const md_handle *weights, const md_handle *bias, const md_handle *dst,
+                                 dnnl_primitive_attr_t attr) {
     return dnnl_matmul_primitive_desc_create(pd, engine, *src, *weights, bias ? *bias : NULL, *dst, attr);
 }
-static dnnl_status_t reorder_make(dnnl_primitive_desc_t *pd, const md_handle *from, const md_handle *to, dnnl_engine_t engine) {
+static dnnl_status_t reorder_make(dnnl_primitive_desc_t *pd, const md_handle *from, const md_handle *to,
+                                  dnnl_engine_t engine) {
     return dnnl_reorder_primitive_desc_create(pd, *from, engine, *to, engine, NULL);
 }
-static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef); }
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+}
 #else
 typedef dnnl_memory_desc_t md_handle;
-static dnnl_status_t md_make(md_handle *md, int64_t rows, int64_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag) {
+static dnnl_status_t md_make(md_handle *md, int64_t rows, int64_t columns, dnnl_data_type_t type,
+                             dnnl_format_tag_t tag) {
     dnnl_dims_t dims = {rows, columns};
     return dnnl_memory_desc_init_by_tag(md, 2, dims, type, tag);
 }
@@ -58,13 +65,15 @@ static dnnl_status_t md_query_weights(md_handle *md, const_dnnl_primitive_desc_t
 static dnnl_status_t memory_make(dnnl_memory_t *m, const md_handle *md, dnnl_engine_t engine, void *data) {
     return dnnl_memory_create(m, md, engine, data);
 }
-static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const md_handle *src, const md_handle *weights,
-                                 const md_handle *bias, const md_handle *dst, dnnl_primitive_attr_t attr) {
+static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const md_handle *src,
+                                 const md_handle *weights, const md_handle *bias, const md_handle *dst,
+                                 dnnl_primitive_attr_t attr) {
     dnnl_matmul_desc_t desc;
     dnnl_status_t status = dnnl_matmul_desc_init(&desc, src, weights, bias, dst);
     return status == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL) : status;
 }
-static dnnl_status_t reorder_make(dnnl_primitive_desc_t *pd, const md_handle *from, const md_handle *to, dnnl_engine_t engine) {
+static dnnl_status_t reorder_make(dnnl_primitive_desc_t *pd, const md_handle *from, const md_handle *to,
+                                  dnnl_engine_t engine) {
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, NULL);
 }
 static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f); }
@@ -73,7 +82,8 @@ static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_appe
 #define DNNL_TRY(call, what)                                                                                           \
     do {                                                                                                               \
         dnnl_status_t dnnl_result = (call);                                                                            \
-        if (dnnl_result != dnnl_success) return kvb_fail(KVB_E_INTERNAL, "oneDNN: %s failed with status %d", what, (int)dnnl_result); \
+        if (dnnl_result != dnnl_success)                                                                               \
+            return kvb_fail(KVB_E_INTERNAL, "oneDNN: %s failed with status %d", what, (int)dnnl_result);               \
     } while (0)
 
 static dnnl_engine_t engine;
@@ -99,8 +109,8 @@ typedef struct product {
 static product *products;
 static int32_t n_products, product_room; /* grown by doubling, kept for the life of the process */
 
-static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate,
-                           const md_handle *weights, dnnl_primitive_desc_t *pd) {
+static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t y_dtype, int32_t rows, int32_t bias,
+                           int32_t accumulate, const md_handle *weights, dnnl_primitive_desc_t *pd) {
     md_handle src, dst, bias_md;
     DNNL_TRY(md_make(&src, rows, in, type_of(dtype), dnnl_ab), "describing x");
     DNNL_TRY(md_make(&dst, rows, out, type_of(y_dtype), dnnl_ab), "describing y");
@@ -159,7 +169,8 @@ static kvb_status build(product *p) {
     return KVB_OK;
 }
 
-static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate, product **out) {
+static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate,
+                       product **out) {
     for (int32_t i = 0; i < n_products; i++) {
         product *p = products + i;
         if (p->out == w->out && p->in == w->in && p->dtype == w->dtype && p->y_dtype == y_dtype && p->rows == rows &&
@@ -175,7 +186,13 @@ static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32
         products = grown;
         product_room = room;
     }
-    product made = {.out = w->out, .in = w->in, .dtype = w->dtype, .y_dtype = y_dtype, .rows = rows, .bias = bias, .accumulate = accumulate};
+    product made = {.out = w->out,
+                    .in = w->in,
+                    .dtype = w->dtype,
+                    .y_dtype = y_dtype,
+                    .rows = rows,
+                    .bias = bias,
+                    .accumulate = accumulate};
     KVB_TRY(build(&made));
     products[n_products] = made;
     *out = products + n_products++;
@@ -207,7 +224,8 @@ static kvb_status reorder(const float *w, kvb_packed *p, const md_handle *layout
 
 kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed) {
     if (dtype == KVB_BF16 && strcmp(kvb_cpu_tier(), "amx-bf16") != 0) {
-        kvb_fail(KVB_E_UNSUPPORTED, "dtype bf16: this CPU (%s, tier %s) has no fast bf16 matrix units", kvb_cpu_name(), kvb_cpu_tier());
+        kvb_fail(KVB_E_UNSUPPORTED, "dtype bf16: this CPU (%s, tier %s) has no fast bf16 matrix units", kvb_cpu_name(),
+                 kvb_cpu_tier());
         kvb_hint("-> use --dtype f32");
         return KVB_E_UNSUPPORTED;
     }
@@ -221,8 +239,10 @@ kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, 
     p->data = kvb_alloc((size_t)p->bytes, KVB_MEM_WEIGHTS);
     kvb_status status = p->data ? reorder(w, p, &layout) : KVB_E_MEMORY;
     md_drop(&layout);
-    if (status != KVB_OK) kvb_cpu_pack_free(p);
-    else *packed = p;
+    if (status != KVB_OK)
+        kvb_cpu_pack_free(p);
+    else
+        *packed = p;
     return status;
 }
 
@@ -234,7 +254,8 @@ void kvb_cpu_pack_free(kvb_packed *p) {
 
 int64_t kvb_cpu_pack_bytes(const kvb_packed *p) { return p->bytes; }
 
-kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype) {
+kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y,
+                            int32_t y_dtype) {
     product *p;
     if (rows == 0) return KVB_OK;
     KVB_TRY(find(w, y_dtype, rows, bias != NULL, accumulate != 0, &p));
@@ -242,7 +263,10 @@ kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const fl
     dnnl_memory_set_data_handle(p->dst, y);
     dnnl_memory_set_data_handle(p->weights, w->data);
     if (bias) dnnl_memory_set_data_handle(p->bias_memory, (void *)bias);
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, p->src}, {DNNL_ARG_WEIGHTS, p->weights}, {DNNL_ARG_DST, p->dst}, {DNNL_ARG_BIAS, p->bias_memory}};
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, p->src},
+                              {DNNL_ARG_WEIGHTS, p->weights},
+                              {DNNL_ARG_DST, p->dst},
+                              {DNNL_ARG_BIAS, p->bias_memory}};
     DNNL_TRY(dnnl_primitive_execute(p->primitive, stream, bias ? 4 : 3, args), "a product");
     DNNL_TRY(dnnl_stream_wait(stream), "waiting for a product");
     return KVB_OK;

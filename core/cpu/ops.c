@@ -2,7 +2,8 @@
 /*
  * ops.c - the decoder's ops on the CPU: shape checks, contiguity, threads; the arithmetic is in the row kernels.
  *
- * Strided inputs go to the reference: the decoder never makes them, and a second set of loops would only be tested, not used.
+ * Strided inputs go to the reference: the decoder never makes them, and a second set of loops would only be tested, not
+ * used.
  */
 #include "../ref/ref.h"
 #include "cpu.h"
@@ -10,7 +11,9 @@
 
 enum { ROWS_PER_TASK = 16 };
 
-static bool plain(const kvb_tensor *a, const kvb_tensor *b) { return kvb_tensor_contiguous(a) && kvb_tensor_contiguous(b); }
+static bool plain(const kvb_tensor *a, const kvb_tensor *b) {
+    return kvb_tensor_contiguous(a) && kvb_tensor_contiguous(b);
+}
 
 kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, double eps) {
     if (!plain(x, y) || !kvb_tensor_contiguous(w) || x->ndim != 2) return ref_rmsnorm(x, w, y, eps);
@@ -37,8 +40,8 @@ kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
     const kvb_cpu_kernels *k = kvb_cpu_pick();
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (rows > ROWS_PER_TASK)
     for (int64_t r = 0; r < rows; r += ROWS_PER_TASK)
-        k->silu_mul((const char *)x->data + r * 2 * dim * (bf16 ? 2 : 4), (char *)y->data + r * dim * (bf16 ? 2 : 4), bf16,
-                    kvb_min64(ROWS_PER_TASK, rows - r), dim);
+        k->silu_mul((const char *)x->data + r * 2 * dim * (bf16 ? 2 : 4), (char *)y->data + r * dim * (bf16 ? 2 : 4),
+                    bf16, kvb_min64(ROWS_PER_TASK, rows - r), dim);
     return KVB_OK;
 }
 
@@ -47,7 +50,8 @@ void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos,
 }
 
 kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin, const kvb_tensor *position) {
-    if (!kvb_tensor_contiguous(x) || !plain(cos, sin) || !kvb_tensor_contiguous(position) || x->ndim != 3 || x->shape[2] % 2)
+    if (!kvb_tensor_contiguous(x) || !plain(cos, sin) || !kvb_tensor_contiguous(position) || x->ndim != 3 ||
+        x->shape[2] % 2)
         return ref_rope(x, cos, sin, position);
     int64_t rows = x->shape[0], heads = x->shape[1], dim = x->shape[2];
     KVB_TRY(kvb_tensor_expect("rope", "x", x, KVB_F32, 3, (int64_t[]){-1, -1, -1}));
@@ -59,12 +63,14 @@ kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin,
         if (p[r] < 0 || p[r] >= cos->shape[0]) return ref_rope(x, cos, sin, position); /* it says which row is wrong */
     const kvb_cpu_kernels *k = kvb_cpu_pick();
     for (int64_t r = 0; r < rows; r++)
-        k->rope((float *)x->data + r * heads * dim, heads, dim, (const float *)cos->data + p[r] * dim, (const float *)sin->data + p[r] * dim);
+        k->rope((float *)x->data + r * heads * dim, heads, dim, (const float *)cos->data + p[r] * dim,
+                (const float *)sin->data + p[r] * dim);
     return KVB_OK;
 }
 
 kvb_status cpu_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor *margin) {
-    if (!kvb_tensor_contiguous(x) || !plain(index, margin) || x->ndim != 2 || x->shape[1] == 0) return ref_argmax_margin(x, index, margin);
+    if (!kvb_tensor_contiguous(x) || !plain(index, margin) || x->ndim != 2 || x->shape[1] == 0)
+        return ref_argmax_margin(x, index, margin);
     int64_t rows = x->shape[0], n = x->shape[1];
     KVB_TRY(kvb_tensor_expect("argmax_margin", "x", x, KVB_F32, 2, (int64_t[]){-1, -1}));
     KVB_TRY(kvb_tensor_expect("argmax_margin", "index", index, KVB_I32, 1, (int64_t[]){rows}));
@@ -83,8 +89,8 @@ kvb_status cpu_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor 
 
 kvb_status cpu_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, kvb_tensor *y) {
     bool bf16 = x->dtype == KVB_BF16;
-    if (!plain(x, y) || !kvb_tensor_contiguous(w) || (bias && !kvb_tensor_contiguous(bias)) || kvb_tensor_count(x) == 0 ||
-        kvb_tensor_count(w) == 0 || (bf16 && strcmp(kvb_cpu_tier(), "amx-bf16") != 0))
+    if (!plain(x, y) || !kvb_tensor_contiguous(w) || (bias && !kvb_tensor_contiguous(bias)) ||
+        kvb_tensor_count(x) == 0 || kvb_tensor_count(w) == 0 || (bf16 && strcmp(kvb_cpu_tier(), "amx-bf16") != 0))
         return ref_linear(x, w, bias, y);
     KVB_TRY(kvb_tensor_expect("linear", "x", x, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
     KVB_TRY(kvb_tensor_expect("linear", "w", w, KVB_F32, 2, (int64_t[]){-1, x->shape[1]}));
@@ -92,7 +98,8 @@ kvb_status cpu_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor
     KVB_TRY(kvb_tensor_expect("linear", "y", y, KVB_F32, 2, (int64_t[]){x->shape[0], w->shape[0]}));
     kvb_packed *packed;
     KVB_TRY(kvb_cpu_pack(w->data, (int32_t)w->shape[0], (int32_t)w->shape[1], bf16 ? KVB_BF16 : KVB_F32, &packed));
-    kvb_status status = kvb_cpu_multiply(packed, x->data, (int32_t)x->shape[0], bias ? bias->data : NULL, 0, y->data, KVB_F32);
+    kvb_status status =
+        kvb_cpu_multiply(packed, x->data, (int32_t)x->shape[0], bias ? bias->data : NULL, 0, y->data, KVB_F32);
     kvb_cpu_pack_free(packed);
     return status;
 }
@@ -119,10 +126,10 @@ static void fill_words(const kvb_tensor *mask, uint64_t *words, int64_t per_head
             words[row * per_head + j / 64] |= (uint64_t)(bit[row * mask->shape[2] + j] != 0) << (j % 64);
 }
 
-kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask, kvb_tensor *y,
-                         double scale, int32_t bf16) {
-    if (!plain(q, y) || !plain(k, v) || !kvb_tensor_contiguous(mask) || kvb_tensor_count(q) == 0 || kvb_tensor_count(k) == 0 ||
-        (bf16 && (strcmp(kvb_cpu_tier(), "amx-bf16") != 0 || q->shape[2] % 16)))
+kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
+                         kvb_tensor *y, double scale, int32_t bf16) {
+    if (!plain(q, y) || !plain(k, v) || !kvb_tensor_contiguous(mask) || kvb_tensor_count(q) == 0 ||
+        kvb_tensor_count(k) == 0 || (bf16 && (strcmp(kvb_cpu_tier(), "amx-bf16") != 0 || q->shape[2] % 16)))
         return ref_attention(q, k, v, mask, y, scale, bf16);
     int64_t rows = q->shape[0], heads = q->shape[1], dim = q->shape[2], kv_heads = k->shape[0], keys = k->shape[1];
     KVB_TRY(kvb_tensor_expect("attention", "q", q, KVB_F32, 3, (int64_t[]){-1, -1, -1}));
@@ -133,7 +140,8 @@ kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
     if (heads % kv_heads) return ref_attention(q, k, v, mask, y, scale, bf16);
     kvb_lane_kind kind = {(int32_t)dim, bf16 ? KVB_BF16 : KVB_F32};
     int64_t per_head = (keys + 63) / 64;
-    kvb_lane *lane = kvb_alloc_array((size_t)(2 * kv_heads), sizeof *lane, KVB_MEM_SCRATCH); /* then as many empty own lanes */
+    kvb_lane *lane =
+        kvb_alloc_array((size_t)(2 * kv_heads), sizeof *lane, KVB_MEM_SCRATCH); /* then as many empty own lanes */
     uint64_t *words = kvb_alloc_array((size_t)(rows * kv_heads * per_head), sizeof *words, KVB_MEM_SCRATCH);
     kvb_attn_row *row = kvb_alloc_array((size_t)rows, sizeof *row, KVB_MEM_SCRATCH);
     kvb_status status = lane && words && row ? fill_lanes(&kind, k, v, lane) : KVB_E_MEMORY;

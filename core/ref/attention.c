@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* y = softmax(scale q k^T over the kept keys) v, per query head; kv head = head / (heads / kv_heads). No kept key: zeros. */
+/* y = softmax(scale q k^T over the kept keys) v, per query head; kv head = head / (heads / kv_heads). No kept key:
+ * zeros. */
 #include "ref.h"
 #include <math.h>
 #include <stdlib.h>
@@ -9,14 +10,15 @@ static double at(const kvb_tensor *t, int64_t a, int64_t b, int64_t c, bool bf16
     return bf16 ? kvb_bf16_to_f32(kvb_f32_to_bf16(x)) : x;
 }
 
-kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask, kvb_tensor *y,
-                         double scale, int32_t bf16) {
+kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
+                         kvb_tensor *y, double scale, int32_t bf16) {
     KVB_TRY(kvb_tensor_expect("attention", "q", q, KVB_F32, 3, (int64_t[]){-1, -1, -1}));
     int64_t rows = q->shape[0], heads = q->shape[1], dim = q->shape[2];
     KVB_TRY(kvb_tensor_expect("attention", "k", k, KVB_F32, 3, (int64_t[]){-1, -1, dim}));
     int64_t kv_heads = k->shape[0], keys = k->shape[1];
     if (kv_heads == 0 || heads % kv_heads)
-        return kvb_fail(KVB_E_SHAPE, "attention: %lld query heads cannot share %lld KV heads", (long long)heads, (long long)kv_heads);
+        return kvb_fail(KVB_E_SHAPE, "attention: %lld query heads cannot share %lld KV heads", (long long)heads,
+                        (long long)kv_heads);
     KVB_TRY(kvb_tensor_expect("attention", "v", v, KVB_F32, 3, (int64_t[]){kv_heads, keys, dim}));
     KVB_TRY(kvb_tensor_expect("attention", "mask", mask, KVB_U8, 3, (int64_t[]){rows, kv_heads, keys}));
     KVB_TRY(kvb_tensor_expect("attention", "y", y, KVB_F32, 3, (int64_t[]){rows, heads, dim}));
@@ -27,7 +29,8 @@ kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
             int64_t g = h / (heads / kv_heads);
             double largest = -INFINITY, total = 0;
             for (int64_t j = 0; j < keys; j++) {
-                bool kept = ((const uint8_t *)mask->data)[r * mask->stride[0] + g * mask->stride[1] + j * mask->stride[2]] != 0;
+                bool kept =
+                    ((const uint8_t *)mask->data)[r * mask->stride[0] + g * mask->stride[1] + j * mask->stride[2]] != 0;
                 score[j] = -INFINITY;
                 if (!kept) continue;
                 double sum = 0;
@@ -39,7 +42,8 @@ kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
             for (int64_t i = 0; i < dim; i++) {
                 double sum = 0;
                 for (int64_t j = 0; j < keys; j++) sum += score[j] == 0 ? 0 : score[j] * at(v, g, j, i, bf16);
-                ((float *)y->data)[r * y->stride[0] + h * y->stride[1] + i * y->stride[2]] = total > 0 ? (float)(sum / total) : 0;
+                ((float *)y->data)[r * y->stride[0] + h * y->stride[1] + i * y->stride[2]] =
+                    total > 0 ? (float)(sum / total) : 0;
             }
         }
     kvb_free(score);

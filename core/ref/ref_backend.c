@@ -11,7 +11,9 @@ struct kvb_packed {
     float *w;
 };
 
-static int64_t lane_bytes(const kvb_lane_kind *kind, int32_t capacity) { return (int64_t)capacity * kind->head_dim * 4; }
+static int64_t lane_bytes(const kvb_lane_kind *kind, int32_t capacity) {
+    return (int64_t)capacity * kind->head_dim * 4;
+}
 
 static void lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value) {
     size_t d = (size_t)kind->head_dim;
@@ -26,7 +28,8 @@ static void lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t in
 }
 
 /* The j-th of a row's keys: the prefix first, then its own. Returns NULL where the mask evicted it. */
-static const float *nth(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t kv_head, int32_t j, const float **value) {
+static const float *nth(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t kv_head, int32_t j,
+                        const float **value) {
     const kvb_lane *lane = row->prefix ? row->prefix + kv_head : NULL;
     int32_t prefix_n = lane ? lane->n : 0;
     if (j < prefix_n) {
@@ -55,8 +58,8 @@ static void rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, 
         }
 }
 
-static kvb_status attend(const kvb_lane_kind *kind, const kvb_attn_row *rows, int32_t n, int32_t heads, int32_t kv_heads,
-                         const float *q, double scale, kvb_tensor *y) {
+static kvb_status attend(const kvb_lane_kind *kind, const kvb_attn_row *rows, int32_t n, int32_t heads,
+                         int32_t kv_heads, const float *q, double scale, kvb_tensor *y) {
     int32_t d = kind->head_dim, group = heads / kv_heads;
     double *sum = kvb_alloc((size_t)d * sizeof *sum, KVB_MEM_SCRATCH);
     if (!sum) return KVB_E_MEMORY;
@@ -86,7 +89,8 @@ static kvb_status attend(const kvb_lane_kind *kind, const kvb_attn_row *rows, in
 }
 
 static kvb_status pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed) {
-    if (dtype != KVB_F32) return kvb_fail(KVB_E_UNSUPPORTED, "the reference device computes in f32 only -> use --dtype f32");
+    if (dtype != KVB_F32)
+        return kvb_fail(KVB_E_UNSUPPORTED, "the reference device computes in f32 only -> use --dtype f32");
     kvb_packed *p = kvb_alloc(sizeof *p, KVB_MEM_WEIGHTS);
     float *copy = kvb_alloc_array((size_t)out * (size_t)in, sizeof *copy, KVB_MEM_WEIGHTS);
     if (!p || !copy) {
@@ -108,11 +112,13 @@ static void pack_free(kvb_packed *p) {
 
 static int64_t pack_bytes(const kvb_packed *p) { return (int64_t)p->out * p->in * 4; }
 
-static kvb_status multiply(kvb_packed *p, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y, int32_t y_dtype) {
+static kvb_status multiply(kvb_packed *p, const void *x, int32_t rows, const float *bias, int32_t accumulate, void *y,
+                           int32_t y_dtype) {
     if (y_dtype != KVB_F32) return kvb_fail(KVB_E_UNSUPPORTED, "the reference device computes in f32 only");
     for (int32_t r = 0; r < rows; r++)
         for (int32_t o = 0; o < p->out; o++) {
-            double sum = dot((const float *)x + (int64_t)r * p->in, p->w + (int64_t)o * p->in, p->in) + (bias ? bias[o] : 0);
+            double sum =
+                dot((const float *)x + (int64_t)r * p->in, p->w + (int64_t)o * p->in, p->in) + (bias ? bias[o] : 0);
             float *out = (float *)y + (int64_t)r * p->out + o;
             *out = (float)(sum + (accumulate ? *out : 0));
         }

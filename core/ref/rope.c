@@ -12,12 +12,14 @@ kvb_status ref_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin,
     for (int64_t r = 0; r < rows; r++) {
         int32_t p = ((const int32_t *)position->data)[r * position->stride[0]];
         if (p < 0 || p >= cos->shape[0])
-            return kvb_fail(KVB_E_ARG, "rope: row %lld has position %d, the tables hold %lld", (long long)r, p, (long long)cos->shape[0]);
+            return kvb_fail(KVB_E_ARG, "rope: row %lld has position %d, the tables hold %lld", (long long)r, p,
+                            (long long)cos->shape[0]);
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < half; i++) {
                 float *a = (float *)x->data + r * x->stride[0] + h * x->stride[1] + i * x->stride[2];
                 float *b = a + half * x->stride[2];
-                const float *c = (const float *)cos->data + p * cos->stride[0], *s = (const float *)sin->data + p * sin->stride[0];
+                const float *c = (const float *)cos->data + p * cos->stride[0],
+                            *s = (const float *)sin->data + p * sin->stride[0];
                 double x1 = *a, x2 = *b;
                 *a = (float)(x1 * c[i * cos->stride[1]] - x2 * s[i * sin->stride[1]]);
                 *b = (float)(x2 * c[(half + i) * cos->stride[1]] + x1 * s[(half + i) * sin->stride[1]]);

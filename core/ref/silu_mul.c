@@ -7,8 +7,10 @@ kvb_status ref_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
     bool bf16 = x->dtype == KVB_BF16;
     KVB_TRY(kvb_tensor_expect("silu_mul", "x", x, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
     int64_t rows = x->shape[0], dim = x->shape[1] / 2;
-    if (x->shape[1] % 2) return kvb_fail(KVB_E_SHAPE, "silu_mul: x has %lld columns, expected an even number", (long long)x->shape[1]);
-    KVB_TRY(kvb_tensor_expect("silu_mul", "y", y, y->dtype == KVB_BF16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){rows, dim}));
+    if (x->shape[1] % 2)
+        return kvb_fail(KVB_E_SHAPE, "silu_mul: x has %lld columns, expected an even number", (long long)x->shape[1]);
+    KVB_TRY(
+        kvb_tensor_expect("silu_mul", "y", y, y->dtype == KVB_BF16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){rows, dim}));
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < dim; i++) {
             int64_t gate = r * x->stride[0] + i * x->stride[1], up = gate + dim * x->stride[1];
@@ -16,8 +18,10 @@ kvb_status ref_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
             double u = bf16 ? kvb_bf16_to_f32(((const uint16_t *)x->data)[up]) : ((const float *)x->data)[up];
             float value = (float)(g / (1 + exp(-g)) * u);
             int64_t at = r * y->stride[0] + i * y->stride[1];
-            if (y->dtype == KVB_BF16) ((uint16_t *)y->data)[at] = kvb_f32_to_bf16(value);
-            else ((float *)y->data)[at] = value;
+            if (y->dtype == KVB_BF16)
+                ((uint16_t *)y->data)[at] = kvb_f32_to_bf16(value);
+            else
+                ((float *)y->data)[at] = value;
         }
     return KVB_OK;
 }

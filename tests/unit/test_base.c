@@ -10,9 +10,11 @@
 
 static void counters_follow(void **unused) {
     (void)unused;
-    int64_t all = kvb_memory_bytes(KVB_MEM_ALL), cache = kvb_memory_bytes(KVB_MEM_CACHE), other = kvb_memory_bytes(KVB_MEM_OTHER);
+    int64_t all = kvb_memory_bytes(KVB_MEM_ALL), cache = kvb_memory_bytes(KVB_MEM_CACHE),
+            other = kvb_memory_bytes(KVB_MEM_OTHER);
     int64_t calls = kvb_memory_allocations();
-    char *a = kvb_alloc(1000, KVB_MEM_CACHE), *b = kvb_alloc_array(3, 7, KVB_MEM_OTHER), *c = kvb_alloc(0, KVB_MEM_OTHER);
+    char *a = kvb_alloc(1000, KVB_MEM_CACHE), *b = kvb_alloc_array(3, 7, KVB_MEM_OTHER),
+         *c = kvb_alloc(0, KVB_MEM_OTHER);
     assert_non_null(a);
     assert_non_null(b);
     assert_non_null(c);
@@ -70,7 +72,8 @@ static void nth_allocation_fails_once(void **unused) {
                 assert_null(p);
                 assert_int_equal(kvb_diag_code(), KVB_E_MEMORY);
                 assert_non_null(strstr(kvb_diag_message(), "out of memory: could not allocate 16 bytes"));
-            } else assert_non_null(p);
+            } else
+                assert_non_null(p);
             kvb_free(p);
         }
     }
@@ -130,14 +133,16 @@ static void bf16_rounds_to_even(void **unused) {
     (void)unused;
     for (uint32_t bits = 0; bits < 65536; bits++) { /* every bf16 value survives */
         float x = kvb_bf16_to_f32((uint16_t)bits);
-        if (isnan(x)) assert_true(isnan(kvb_bf16_to_f32(kvb_f32_to_bf16(x))));
-        else assert_int_equal(kvb_f32_to_bf16(x), bits);
+        if (isnan(x))
+            assert_true(isnan(kvb_bf16_to_f32(kvb_f32_to_bf16(x))));
+        else
+            assert_int_equal(kvb_f32_to_bf16(x), bits);
     }
-    assert_int_equal(kvb_f32_to_bf16(1.00390625f), 0x3f80);          /* 1 + 2^-8: halfway, to the even 1 */
-    assert_int_equal(kvb_f32_to_bf16(1.01171875f), 0x3f82);          /* 1 + 3 * 2^-8: halfway, to the even 1 + 2^-6 */
-    assert_int_equal(kvb_f32_to_bf16(1.00390637f), 0x3f81);          /* just above halfway */
-    assert_int_equal(kvb_f32_to_bf16(3.4028234e38f), 0x7f80);        /* the largest float rounds to infinity */
-    uint32_t small_nan = 0x7f800001u; /* its payload would be cut off, leaving infinity */
+    assert_int_equal(kvb_f32_to_bf16(1.00390625f), 0x3f80);   /* 1 + 2^-8: halfway, to the even 1 */
+    assert_int_equal(kvb_f32_to_bf16(1.01171875f), 0x3f82);   /* 1 + 3 * 2^-8: halfway, to the even 1 + 2^-6 */
+    assert_int_equal(kvb_f32_to_bf16(1.00390637f), 0x3f81);   /* just above halfway */
+    assert_int_equal(kvb_f32_to_bf16(3.4028234e38f), 0x7f80); /* the largest float rounds to infinity */
+    uint32_t small_nan = 0x7f800001u;                         /* its payload would be cut off, leaving infinity */
     float x;
     memcpy(&x, &small_nan, 4);
     assert_true(isnan(kvb_bf16_to_f32(kvb_f32_to_bf16(x))));
@@ -174,8 +179,12 @@ static void tensors_share_storage(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counters_follow), cmocka_unit_test(growing_and_shrinking), cmocka_unit_test(nth_allocation_fails_once),
-        cmocka_unit_test(impossible_sizes), cmocka_unit_test(diagnostics),          cmocka_unit_test(bf16_rounds_to_even),
+        cmocka_unit_test(counters_follow),
+        cmocka_unit_test(growing_and_shrinking),
+        cmocka_unit_test(nth_allocation_fails_once),
+        cmocka_unit_test(impossible_sizes),
+        cmocka_unit_test(diagnostics),
+        cmocka_unit_test(bf16_rounds_to_even),
         cmocka_unit_test(tensors_share_storage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

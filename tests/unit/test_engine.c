@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_engine.c - the engine through its C interface, on a tiny stored model: every allocation made to fail once, the same
- * objects used again afterwards, and nothing left behind. What the engine computes is judged by tests/lua/engine_test.lua.
- * no valgrind: the model is loaded hundreds of times; the address sanitizer watches the same
+ * test_engine.c - the engine through its C interface, on a tiny stored model: every allocation made to fail once, the
+ * same objects used again afterwards, and nothing left behind. What the engine computes is judged by
+ * tests/lua/engine_test.lua. no valgrind: the model is loaded hundreds of times; the address sanitizer watches the same
  */
 #include "internal.h"
 #include <math.h>
@@ -16,16 +16,36 @@
 static char folder[4096];
 static kvb_weights *weights;
 static const kvb_model_desc llama = {
-    .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 96, .vocab = 128, .max_positions = 1024,
-    .dtype = KVB_F32, .norm_eps = 1e-5, .rope_theta = 500000, .rope_kind = KVB_ROPE_LLAMA3, .rope_original_positions = 64,
-    .rope_factor = 32, .rope_low_freq = 1, .rope_high_freq = 4,
+    .layers = 2,
+    .hidden = 64,
+    .heads = 4,
+    .kv_heads = 2,
+    .head_dim = 16,
+    .ffn = 96,
+    .vocab = 128,
+    .max_positions = 1024,
+    .dtype = KVB_F32,
+    .norm_eps = 1e-5,
+    .rope_theta = 500000,
+    .rope_kind = KVB_ROPE_LLAMA3,
+    .rope_original_positions = 64,
+    .rope_factor = 32,
+    .rope_low_freq = 1,
+    .rope_high_freq = 4,
 };
-static const struct { int32_t slot; const char *name; } globals[] = {
-    {KVB_W_EMBED, "model.embed_tokens.weight"}, {KVB_W_FINAL_NORM, "model.norm.weight"}, {KVB_W_LM_HEAD, "lm_head.weight"},
-}, of_layer[] = {
-    {KVB_W_ATTN_NORM, "input_layernorm"}, {KVB_W_Q, "self_attn.q_proj"}, {KVB_W_K, "self_attn.k_proj"}, {KVB_W_V, "self_attn.v_proj"},
-    {KVB_W_O, "self_attn.o_proj"}, {KVB_W_FFN_NORM, "post_attention_layernorm"}, {KVB_W_GATE, "mlp.gate_proj"},
-    {KVB_W_UP, "mlp.up_proj"}, {KVB_W_DOWN, "mlp.down_proj"},
+static const struct {
+    int32_t slot;
+    const char *name;
+} globals[] =
+    {
+        {KVB_W_EMBED, "model.embed_tokens.weight"},
+        {KVB_W_FINAL_NORM, "model.norm.weight"},
+        {KVB_W_LM_HEAD, "lm_head.weight"},
+},
+  of_layer[] = {
+      {KVB_W_ATTN_NORM, "input_layernorm"}, {KVB_W_Q, "self_attn.q_proj"}, {KVB_W_K, "self_attn.k_proj"},
+      {KVB_W_V, "self_attn.v_proj"},        {KVB_W_O, "self_attn.o_proj"}, {KVB_W_FFN_NORM, "post_attention_layernorm"},
+      {KVB_W_GATE, "mlp.gate_proj"},        {KVB_W_UP, "mlp.up_proj"},     {KVB_W_DOWN, "mlp.down_proj"},
 };
 enum { GLOBALS = sizeof globals / sizeof *globals, OF_LAYER = sizeof of_layer / sizeof *of_layer };
 
@@ -59,7 +79,8 @@ static kvb_status load_all(kvb_model *m, bool insist) {
             snprintf(name, sizeof name, "model.layers.%d.%s.weight", layer, of_layer[(i - GLOBALS) % OF_LAYER].name);
         }
         kvb_status status = kvb_model_load(m, slot, layer, weights, kvb_weights_find(weights, name), 0);
-        if (status != KVB_OK && insist) status = kvb_model_load(m, slot, layer, weights, kvb_weights_find(weights, name), 0);
+        if (status != KVB_OK && insist)
+            status = kvb_model_load(m, slot, layer, weights, kvb_weights_find(weights, name), 0);
         if (status != KVB_OK) return status;
     }
     return kvb_model_ready(m);
@@ -86,12 +107,20 @@ static kvb_status ask(kvb_model *m, outcome *out) {
     kvb_ctx *c = NULL, *e = NULL;
     kvb_keep *keep = NULL;
     kvb_batch *b = NULL;
-    kvb_status status = kvb_prefill(m, passage, &length, 1, KVB_OBSERVE_QUERIES | KVB_OBSERVE_HIDDEN | KVB_OBSERVE_LAST_LOGITS, 4, &c);
+    kvb_status status =
+        kvb_prefill(m, passage, &length, 1, KVB_OBSERVE_QUERIES | KVB_OBSERVE_HIDDEN | KVB_OBSERVE_LAST_LOGITS, 4, &c);
     if (status == KVB_OK) status = kvb_keep_new(llama.layers, llama.kv_heads, PASSAGE, &keep);
     if (status == KVB_OK) status = kvb_keep_set(keep, 1, 0, 2, 9, 0);
     if (status == KVB_OK) status = kvb_ctx_evict(c, keep, &e);
     if (status == KVB_OK) status = kvb_batch_new(m, NULL, 0, 0, &b);
-    kvb_request r = {.ctx = c, .keep = keep, .ids = question, .n = QUESTION, .position = -1, .max_new = NEW, .flags = KVB_WANT_LOGITS, .tag = 1};
+    kvb_request r = {.ctx = c,
+                     .keep = keep,
+                     .ids = question,
+                     .n = QUESTION,
+                     .position = -1,
+                     .max_new = NEW,
+                     .flags = KVB_WANT_LOGITS,
+                     .tag = 1};
     if (status == KVB_OK) status = kvb_batch_add(b, &r);
     r.ctx = e, r.keep = NULL, r.tag = 2;
     if (status == KVB_OK) status = kvb_batch_add(b, &r);
@@ -174,8 +203,10 @@ static void every_allocation_of_a_run_may_fail(void **unused) {
         kvb_memory_fail_nth(n);
         status = ask(m, &got);
         kvb_memory_fail_nth(0);
-        if (status == KVB_OK) assert_memory_equal(&got, &expected, sizeof got); /* a smaller batch is no other answer */
-        else assert_int_equal(status, KVB_E_MEMORY);
+        if (status == KVB_OK)
+            assert_memory_equal(&got, &expected, sizeof got); /* a smaller batch is no other answer */
+        else
+            assert_int_equal(status, KVB_E_MEMORY);
         assert_int_equal(kvb_memory_bytes(KVB_MEM_ALL), before);
         assert_int_equal(ask(m, &got), KVB_OK);
         assert_memory_equal(&got, &expected, sizeof got);
@@ -183,7 +214,8 @@ static void every_allocation_of_a_run_may_fail(void **unused) {
     kvb_model_free(m);
 }
 
-/* A step that failed (cancelled or out of memory) is repeated by the next one: nothing is lost, nothing is counted twice. */
+/* A step that failed (cancelled or out of memory) is repeated by the next one: nothing is lost, nothing is counted
+ * twice. */
 static void a_failed_step_is_repeated(void **unused) {
     (void)unused;
     outcome expected;
@@ -199,7 +231,13 @@ static void a_failed_step_is_repeated(void **unused) {
             assert_int_equal(kvb_keep_new(llama.layers, llama.kv_heads, PASSAGE, &keep), KVB_OK);
             assert_int_equal(kvb_keep_set(keep, 1, 0, 2, 9, 0), KVB_OK);
             assert_int_equal(kvb_batch_new(m, NULL, 0, 0, &b), KVB_OK);
-            kvb_request r = {.ctx = c, .keep = keep, .ids = question, .n = QUESTION, .position = -1, .max_new = NEW, .flags = KVB_WANT_LOGITS};
+            kvb_request r = {.ctx = c,
+                             .keep = keep,
+                             .ids = question,
+                             .n = QUESTION,
+                             .position = -1,
+                             .max_new = NEW,
+                             .flags = KVB_WANT_LOGITS};
             for (int32_t i = 0; i < 3; i++) assert_int_equal(kvb_batch_add(b, &r), KVB_OK);
             int32_t pending = 1, finished = 0;
             kvb_result result;
@@ -210,11 +248,14 @@ static void a_failed_step_is_repeated(void **unused) {
                     kvb_status status = kvb_batch_step(b, &pending);
                     kvb_memory_fail_nth(0);
                     kvb_cancel_reset();
-                    if (how == 0) assert_int_equal(status, KVB_E_CANCELLED);
-                    else assert_true(status == KVB_OK || status == KVB_E_MEMORY);
+                    if (how == 0)
+                        assert_int_equal(status, KVB_E_CANCELLED);
+                    else
+                        assert_true(status == KVB_OK || status == KVB_E_MEMORY);
                     if (how == 0) assert_string_equal(kvb_diag_message(), "interrupted");
                     if (pending == 0) pending = status != KVB_OK;
-                } else assert_int_equal(kvb_batch_step(b, &pending), KVB_OK);
+                } else
+                    assert_int_equal(kvb_batch_step(b, &pending), KVB_OK);
                 assert_true(step < 20);
             }
             for (; kvb_batch_next(b, &result); finished++) {
@@ -289,9 +330,12 @@ static void what_is_not_loaded_is_named(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_allocation_of_a_load_may_fail), cmocka_unit_test(a_failed_load_can_be_repeated),
-        cmocka_unit_test(every_allocation_of_a_run_may_fail),  cmocka_unit_test(a_failed_step_is_repeated),
-        cmocka_unit_test(descriptions_are_checked),            cmocka_unit_test(what_is_not_loaded_is_named),
+        cmocka_unit_test(every_allocation_of_a_load_may_fail),
+        cmocka_unit_test(a_failed_load_can_be_repeated),
+        cmocka_unit_test(every_allocation_of_a_run_may_fail),
+        cmocka_unit_test(a_failed_step_is_repeated),
+        cmocka_unit_test(descriptions_are_checked),
+        cmocka_unit_test(what_is_not_loaded_is_named),
     };
     return cmocka_run_group_tests(tests, open_weights, close_weights);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_keep.c - keep-sets against a plain array of booleans: same operations on both, every reader compared, at token counts
- * around the borders of the 64-bit words.
+ * test_keep.c - keep-sets against a plain array of booleans: same operations on both, every reader compared, at token
+ * counts around the borders of the 64-bit words.
  */
 #include "keep.h"
 #include <setjmp.h>
@@ -139,7 +139,8 @@ static void bits_there_and_back(void **unused) {
             in[i] = below(2) ? (uint8_t)(1 + below(255)) : 0; /* any non-zero byte is "kept" */
             p.bit[i / p.tokens / HEADS][i / p.tokens % HEADS][i % p.tokens] = in[i] != 0;
         }
-        kvb_tensor bits = kvb_view3(in, KVB_U8, LAYERS, HEADS, p.tokens), back = kvb_view3(out, KVB_U8, LAYERS, HEADS, p.tokens);
+        kvb_tensor bits = kvb_view3(in, KVB_U8, LAYERS, HEADS, p.tokens),
+                   back = kvb_view3(out, KVB_U8, LAYERS, HEADS, p.tokens);
         kvb_keep *k, *copy;
         assert_int_equal(kvb_keep_from_bits(&bits, &k), KVB_OK);
         compare(k, &p);
@@ -216,7 +217,8 @@ static void outside_is_refused(void **unused) {
     }
     plain p;
     fresh(70, &k, &p);
-    int32_t ranges[][5] = {{-1, 0, 0, 1}, {LAYERS, 0, 0, 1}, {0, HEADS, 0, 1}, {0, -1, 0, 1}, {0, 0, -1, 1}, {0, 0, 0, 71}, {0, 0, 5, 4}};
+    int32_t ranges[][5] = {{-1, 0, 0, 1}, {LAYERS, 0, 0, 1}, {0, HEADS, 0, 1}, {0, -1, 0, 1},
+                           {0, 0, -1, 1}, {0, 0, 0, 71},     {0, 0, 5, 4}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         assert_int_equal(kvb_keep_set(k, ranges[i][0], ranges[i][1], ranges[i][2], ranges[i][3], 0), KVB_E_ARG);
     compare(k, &p);
@@ -261,9 +263,10 @@ static void nothing_is_leaked(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_equal_single_bits), cmocka_unit_test(word_borders),    cmocka_unit_test(from_ranks_with_any_strides),
-        cmocka_unit_test(bits_there_and_back),      cmocka_unit_test(hash_knows_the_shape), cmocka_unit_test(overlap_counts),
-        cmocka_unit_test(outside_is_refused),       cmocka_unit_test(nothing_is_leaked),
+        cmocka_unit_test(ranges_equal_single_bits),    cmocka_unit_test(word_borders),
+        cmocka_unit_test(from_ranks_with_any_strides), cmocka_unit_test(bits_there_and_back),
+        cmocka_unit_test(hash_knows_the_shape),        cmocka_unit_test(overlap_counts),
+        cmocka_unit_test(outside_is_refused),          cmocka_unit_test(nothing_is_leaked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

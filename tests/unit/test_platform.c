@@ -220,9 +220,15 @@ static void facts(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(written_whole_or_not_at_all), cmocka_unit_test(what_is_no_file_stays), cmocka_unit_test(unwritable_places),
-        cmocka_unit_test(folders),                     cmocka_unit_test(listing_never_lies),    cmocka_unit_test(hashing),
-        cmocka_unit_test(threads),                     cmocka_unit_test(cancelling),            cmocka_unit_test(facts),
+        cmocka_unit_test(written_whole_or_not_at_all),
+        cmocka_unit_test(what_is_no_file_stays),
+        cmocka_unit_test(unwritable_places),
+        cmocka_unit_test(folders),
+        cmocka_unit_test(listing_never_lies),
+        cmocka_unit_test(hashing),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(cancelling),
+        cmocka_unit_test(facts),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
