@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- When does answering break under eviction, and is it because the evidence is gone?   (arXiv:2603.01426, figures 21-24)
 --
--- Answers to the same questions while more and more of the passage's KV cache is evicted, for several presses; beside them
--- how much of the answer's evidence is globally evicted (GER), the same for other facts (placebo) and for independent heads
--- (null). The unit of every interval is the passage.
+-- Answers to the same questions while more and more of the passage's KV cache is evicted, for several presses; beside
+-- them how much of the answer's evidence is globally evicted (GER), the same for other facts (placebo) and for
+-- independent heads (null). The unit of every interval is the passage.
 local kv = require "kvbench"
 local library = require "kvbench.ffi"
 
@@ -16,15 +16,18 @@ local opt = kv.args {
 local model = kv.model.load(opt.model)
 local dataset = kv.dataset(opt.task, { size = opt.passages, seed = opt.seed })
 local run = kv.sweep {
-  model = model, dataset = dataset, presses = opt.presses, ratios = opt.ratios, evictable = opt.evictable, style = opt.style,
-  idk_example = opt.idk_example, seed = opt.seed, out = opt.out, label = "safety cliff",
+  model = model, dataset = dataset, presses = opt.presses, ratios = opt.ratios, evictable = opt.evictable,
+  style = opt.style, idk_example = opt.idk_example, seed = opt.seed, out = opt.out, label = "safety cliff",
 }
 
 -- ---- figures ----
 
-local names = { ea = "EA", adakv = "AdaKV(EA)", chunk = "Chunk(EA)", random_sinks = "random", streaming_llm = "StreamingLLM", snapkv = "SnapKV" }
-local setting = ("%s (%s), task %s seed %s, %d passages, %d questions; %s evictable, %s prompt. "):format(model.name, model.dtype, opt.task,
-  opt.seed, #dataset.records, dataset.questions, opt.evictable, opt.style)
+local names = {
+  ea = "EA", adakv = "AdaKV(EA)", chunk = "Chunk(EA)", random_sinks = "random", streaming_llm = "StreamingLLM",
+  snapkv = "SnapKV",
+}
+local setting = ("%s (%s), task %s seed %s, %d passages, %d questions; %s evictable, %s prompt. "):format(model.name,
+  model.dtype, opt.task, opt.seed, #dataset.records, dataset.questions, opt.evictable, opt.style)
 local bands = "Bands: 95 % sup-t over the passage bootstrap (2,000 replicates)."
 local x = { label = "evicted share", min = 0, max = 1 }
 
@@ -41,8 +44,10 @@ local function save(figure, name)
   end
 end
 
-local f1, hallucination = panel("Answer quality", "word_f1", "word F1"), panel("Hallucination", "hallucination", "share of questions")
-local abstention, degenerate = panel("Abstention", "abstention", "share of questions"), panel("Format collapse", "degenerate", "share of questions")
+local f1 = panel("Answer quality", "word_f1", "word F1")
+local hallucination = panel("Hallucination", "hallucination", "share of questions")
+local abstention = panel("Abstention", "abstention", "share of questions")
+local degenerate = panel("Format collapse", "degenerate", "share of questions")
 local ger = panel("Answer tokens evicted in every head", "ger_model", "GER (model)")
 local placebo = panel("Placebo: other facts' values", "ger_model_placebo", "GER (model)")
 placebo.y, placebo.series = ger.y, curves "ger_model_placebo"
@@ -62,7 +67,6 @@ for _, label in ipairs(run.presses) do
   slopes[#slopes + 1] = series
   peaks[#peaks + 1] = { press = names[label] or label, peak = peak }
 end
-local chi = { kind = "lines", title = "Susceptibility", x = x, y = { label = "d(hallucination) / d(evicted share)" }, series = slopes, hlines = { { y = 0 } } }
 
 save(kv.plot.small_multiples {
   columns = 2, panels = { f1, hallucination, abstention, ger }, share_y = false,
@@ -79,19 +83,26 @@ save(kv.plot.lines {
 -- GER beside its two controls, one panel a press.
 local controls = {}
 for _, label in ipairs(run.presses) do
-  local function one(column, shown) return run:curves(column, { presses = { label }, filter = answerable, name = { [label] = shown } })[1] end
+  local function one(column, shown)
+    return run:curves(column, { presses = { label }, filter = answerable, name = { [label] = shown } })[1]
+  end
   controls[#controls + 1] = {
     kind = "lines", title = names[label] or label, x = x, y = { label = "GER (model)", min = 0, max = 1 },
-    series = { one("ger_model", "answer"), one("ger_model_placebo", "placebo"), one("eviction_rate", "all tokens"), one("null_model", "independent heads") },
+    series = {
+      one("ger_model", "answer"), one("ger_model_placebo", "placebo"), one("eviction_rate", "all tokens"),
+      one("null_model", "independent heads"),
+    },
   }
 end
 save(kv.plot.small_multiples {
   columns = 2, panels = controls, title = "Is it the answer that is evicted?",
-  caption = setting .. "Share of tokens that no head of any layer keeps: the answer's tokens; values of other facts of equal length (placebo); "
-    .. "all passage tokens; and what independent heads with the same shares would give. " .. bands,
+  caption = setting .. "Share of tokens that no head of any layer keeps: the answer's tokens; values of other facts of "
+    .. "equal length (placebo); all passage tokens; and what independent heads with the same shares would give. "
+    .. bands,
 }, "ger")
 save(kv.plot.lines {
-  title = chi.title, x = chi.x, y = chi.y, series = chi.series, hlines = chi.hlines,
+  title = "Susceptibility", x = x, y = { label = "d(hallucination) / d(evicted share)" }, series = slopes,
+  hlines = { { y = 0 } },
   caption = setting .. "Three-point slopes on the uneven grid. " .. bands,
 }, "susceptibility")
 
@@ -119,7 +130,8 @@ local function heatmap()
   save(kv.plot.heatmap {
     matrix = matrix, x = { label = "token of the passage" }, y = { label = "layer" }, spans = spans, width = 6.8,
     color = { label = "share of KV heads that evicted it", min = 0, max = 1 },
-    title = ("%s at %g: what is left of one passage"):format(names[opt.heatmap_press] or opt.heatmap_press, opt.heatmap_ratio),
+    title = ("%s at %g: what is left of one passage"):format(names[opt.heatmap_press] or opt.heatmap_press,
+      opt.heatmap_ratio),
     caption = ("%s (%s), record %s. A1, A2, ...: where the answers stand."):format(model.name, model.dtype, record.id),
   }, "eviction_heatmap")
 end
@@ -136,12 +148,18 @@ print ""
 print(("%-14s %8s %8s %8s %8s   %s"):format("press", "F1 at 0", "at 0.5", "at 0.9", "GER .9", "susceptibility peak"))
 for i, series in ipairs(f1.series) do
   local peak = peaks[i].peak
-  local where = peak and (peak.is_peak and ("%.3g (slope %.2f)"):format(peak.x, peak.value) or "none inside the grid (" .. tostring(peak.reason) .. ")") or "undefined"
+  local where = "undefined"
+  if peak then
+    where = peak.is_peak and ("%.3g (slope %.2f)"):format(peak.x, peak.value)
+      or "none inside the grid (" .. tostring(peak.reason) .. ")"
+  end
   local function show(v) return v and ("%8.2f"):format(v) or ("%8s"):format "-" end
-  print(("%-14s %s %s %s %s   %s"):format(series.label, show(at(series, 0)), show(at(series, 0.5)), show(at(series, 0.9)), show(at(ger.series[i], 0.9)), where))
+  print(("%-14s %s %s %s %s   %s"):format(series.label, show(at(series, 0)), show(at(series, 0.5)),
+    show(at(series, 0.9)), show(at(ger.series[i], 0.9)), where))
 end
 print(("\n%d continuations of %d passages%s; peak memory %.2f GiB"):format(#run.rows, #dataset.records,
-  run.seconds and (" in %.0f s"):format(run.seconds) or " (already there)", tonumber(library.C.kvb_process_peak_bytes()) / 2 ^ 30))
+  run.seconds and (" in %.0f s"):format(run.seconds) or " (already there)",
+  tonumber(library.C.kvb_process_peak_bytes()) / 2 ^ 30))
 print("rows: " .. opt.out .. "/rows.csv (JSON: rows.jsonl; what was run: run.json)")
 print "figures (each also as .pdf, .svg and the drawn numbers as .csv):"
 for _, file in ipairs(files) do print("  " .. file) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Batch: many continuations in flight over shared contexts. Lua adds and takes, C packs and steps (core/batch.c); order and
--- company never change an answer.
+-- Batch: many continuations in flight over shared contexts. Lua adds and takes, C packs and steps (core/batch.c);
+-- order and company never change an answer.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
@@ -12,7 +12,8 @@ local M = {}
 local Batch = {}
 Batch.__index = Batch
 
---- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, tag = any value}.
+--- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =,
+--- tag = any value}.
 function Batch:add(request)
   local n, keep = #request.ids, request.keep
   if keep ~= nil and not keepset.is(keep) then
@@ -54,7 +55,8 @@ function Batch:next()
   local r = self.result
   if C.kvb_batch_next(self:pointer(), r) == 0 then return nil end
   local tag = tonumber(r.tag)
-  local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length" }
+  local stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length"
+  local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = stop }
   self.tags[tag] = nil
   for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end
   if r.n_logits > 0 then
@@ -85,7 +87,8 @@ function M.new(model, opts)
   opts = opts or {}
   local stop = opts.stop_ids or model.stop_ids or {}
   local out = ffi.new "kvb_batch *[1]"
-  check(C.kvb_batch_new(model:pointer(), ffi.new("int32_t[?]", math.max(#stop, 1), stop), #stop, opts.max_bytes or 0, out))
+  local ids = ffi.new("int32_t[?]", math.max(#stop, 1), stop)
+  check(C.kvb_batch_new(model:pointer(), ids, #stop, opts.max_bytes or 0, out))
   return setmetatable({
     handle = ffi.gc(out[0], C.kvb_batch_free), model = model, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
     result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",

@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench bench {prefill,decode,sweep}: what this machine does, as JSON with --json (one object on stdout, nothing else).
+-- kvbench bench {prefill,decode,sweep}: what this machine does, as JSON with --json (one object on stdout, nothing
+-- else).
 --
--- Real weights and real texts; warmed up once; stop tokens ignored so that the work does not depend on the answers. `sweep` is
--- the comparison with KVPress 0.5.5: the base task (about 250 context tokens), three presses by nine ratios and the full
--- cache, 15-token questions, 24 new tokens.
+-- Real weights and real texts; warmed up once; stop tokens ignored so that the work does not depend on the answers.
+-- `sweep` is the comparison with KVPress 0.5.5: the base task (about 250 context tokens), three presses by nine ratios
+-- and the full cache, 15-token questions, 24 new tokens.
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
@@ -12,7 +13,8 @@ local C = library.C
 
 local M = {}
 
-local PEER_SECONDS = 1.04 -- per continuation of this work: KVPress 0.5.5, torch bf16, 2 idle AMX cores (docs/benchmarks.md)
+-- Per continuation of this work: KVPress 0.5.5, torch bf16, 2 idle AMX cores (docs/benchmarks.md).
+local PEER_SECONDS = 1.04
 
 -- Token ids of real text, cut or repeated to n.
 local function passage_ids(model, record, n)
@@ -24,8 +26,9 @@ end
 local function base(model, seconds, opt)
   return {
     bench = opt.what, model = model.name, model_hash = model.hash, parameters = model.parameters, dtype = model.dtype,
-    device = model.device, tier = model.tier, cpu = ffi.string(C.kvb_cpu_name()), threads = C.kvb_threads(), seconds = seconds,
-    peak_bytes = tonumber(C.kvb_process_peak_bytes()), weight_bytes = model.bytes, fallbacks = tonumber(C.kvb_fallbacks()),
+    device = model.device, tier = model.tier, cpu = ffi.string(C.kvb_cpu_name()), threads = C.kvb_threads(),
+    seconds = seconds, peak_bytes = tonumber(C.kvb_process_peak_bytes()), weight_bytes = model.bytes,
+    fallbacks = tonumber(C.kvb_fallbacks()),
     version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()), buckets = model.buckets,
   }
 end
@@ -62,7 +65,8 @@ function benches.decode(model, opt)
   local function once(new)
     local batch = model:batch { stop_ids = {}, max_bytes = 4 * 2 ^ 30 }
     for i = 1, opt.rows do
-      batch:add { ctx = contexts[(i - 1) % 8 + 1], ids = { texts[1][i % 16 + 1] }, max_new_tokens = new, ignore_stop = true }
+      batch:add { ctx = contexts[(i - 1) % 8 + 1], ids = { texts[1][i % 16 + 1] }, max_new_tokens = new,
+        ignore_stop = true }
     end
     batch:run()
     batch:close()
@@ -91,11 +95,13 @@ function benches.sweep(model, opt)
       local record = dataset.records[(i - 1) % 200 + 1]
       records[#records + 1] = setmetatable({ id = record.id .. "#" .. i }, { __index = record })
     end
-    return { task = "base", seed = "A", records = records, hash = dataset.hash, generator_hash = dataset.generator_hash }
+    return { task = "base", seed = "A", records = records, hash = dataset.hash,
+      generator_hash = dataset.generator_hash }
   end
   local function once(from, to)
-    return sweep.run { model = model, dataset = part(from, to), presses = { "ea", "adakv", "chunk" }, ratios = "paper", evictable = "context",
-      style = "paper", idk_example = false, ignore_stop = true, max_new_tokens = opt.new, question_tokens = 15, quiet = true, score = false }
+    return sweep.run { model = model, dataset = part(from, to), presses = { "ea", "adakv", "chunk" }, ratios = "paper",
+      evictable = "context", style = "paper", idk_example = false, ignore_stop = true, max_new_tokens = opt.new,
+      question_tokens = 15, quiet = true, score = false }
   end
   local started = C.kvb_time()
   once(1, 1)
@@ -117,12 +123,15 @@ end
 
 local function report(out)
   if out.bench == "sweep" then
-    print(("%.1f continuations/s (%d in %.1f s), %.0f rows/s, %.0f x KVPress' %.2f s each (measured on 2 AMX cores)"):format(
-      out.continuations_per_s, out.continuations, out.seconds, out.tokens_per_s, out.times_peer, PEER_SECONDS))
+    local line = "%.1f continuations/s (%d in %.1f s), %.0f rows/s, "
+      .. "%.0f x KVPress' %.2f s each (measured on 2 AMX cores)"
+    print(line:format(out.continuations_per_s, out.continuations, out.seconds, out.tokens_per_s, out.times_peer,
+      PEER_SECONDS))
   else
     print(("%.0f tokens/s (%d in %.1f s)"):format(out.tokens_per_s, out.tokens, out.seconds))
   end
-  print(("%s, %s, %s, %d threads, %s; peak memory %.2f GiB"):format(out.model, out.dtype, out.tier, out.threads, out.cpu, out.peak_bytes / 2 ^ 30))
+  print(("%s, %s, %s, %d threads, %s; peak memory %.2f GiB"):format(out.model, out.dtype, out.tier, out.threads,
+    out.cpu, out.peak_bytes / 2 ^ 30))
 end
 
 --- `kvbench bench ...` with the words after it; returns the exit status.
@@ -131,11 +140,12 @@ function M.main(words)
   local args = require "kvbench.args"
   if not what or what:sub(1, 1) == "-" or not benches[what] then
     local text = require "kvbench.text"
-    local why = what and ("no benchmark '%s' %s; "):format(what, text.suggest(what, { "prefill", "decode", "sweep" })) or ""
+    local near = what and text.suggest(what, { "prefill", "decode", "sweep" })
+    local why = what and ("no benchmark '%s' %s; "):format(what, near) or ""
     error(args.finish(2, why .. "usage: kvbench bench {prefill,decode,sweep} [--json]"), 0)
   end
-  local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256, new = 24, passages = 0,
-    json = false }, words)
+  local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
+    new = 24, passages = 0, json = false }, words)
   if not opt then return 0 end
   opt.what = what
   local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype })

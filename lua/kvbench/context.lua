@@ -20,7 +20,8 @@ local function observation(needs)
   local flags, window = 0, 0
   for name, value in pairs(needs or {}) do
     if not known[name] then
-      error(("prefill cannot observe '%s' -> queries, window_queries, hidden, logits, last_logits"):format(tostring(name)), 0)
+      local choice = "queries, window_queries, hidden, logits, last_logits"
+      error(("prefill cannot observe '%s' -> %s"):format(tostring(name), choice), 0)
     end
     if value and name == "window_queries" then window = value end
   end
@@ -54,13 +55,19 @@ end
 
 -- Properties that cost a copy: computed when first touched.
 local lazy = {
-  keys = function(ctx) return read(ctx, C.KVB_KEYS, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers) end,
-  values = function(ctx) return read(ctx, C.KVB_VALUES, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers) end,
+  keys = function(ctx)
+    return read(ctx, C.KVB_KEYS, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers)
+  end,
+  values = function(ctx)
+    return read(ctx, C.KVB_VALUES, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers)
+  end,
   queries = function(ctx)
     local window = C.kvb_ctx_window(handle(ctx))
     return read(ctx, C.KVB_QUERIES, { ctx.layers, ctx.heads, window, ctx.head_dim }, 0, ctx.layers)
   end,
-  hidden = function(ctx) return read(ctx, C.KVB_HIDDEN, { ctx.layers + 1, ctx.tokens, ctx.model.hidden }, 0, ctx.layers + 1) end,
+  hidden = function(ctx)
+    return read(ctx, C.KVB_HIDDEN, { ctx.layers + 1, ctx.tokens, ctx.model.hidden }, 0, ctx.layers + 1)
+  end,
   prefill_logits = function(ctx)
     local observed = C.kvb_ctx_observed(handle(ctx))
     local rows = observed % (2 * C.KVB_OBSERVE_LOGITS) >= C.KVB_OBSERVE_LOGITS and ctx.tokens or 1
@@ -126,7 +133,8 @@ end
 function Context:head(layer, head)
   local n = C.kvb_ctx_head_tokens(handle(self), layer, head)
   if n < 0 then
-    error(("no layer %s, KV head %s in a model of %d and %d (counted from 0)"):format(tostring(layer), tostring(head), self.layers, self.kv_heads), 0)
+    error(("no layer %s, KV head %s in a model of %d and %d (counted from 0)"):format(tostring(layer), tostring(head),
+      self.layers, self.kv_heads), 0)
   end
   local keys, values = core.new { n, self.head_dim }, core.new { n, self.head_dim }
   local positions = ffi.new("int32_t[?]", math.max(n, 1))
@@ -142,9 +150,9 @@ function Context:select(from, to)
     error(("ctx:select(%d, %d): the context has tokens 0 to %d"):format(from, to, self.tokens), 0)
   end
   local part = {
-    model = self.model, layers = self.layers, layer_first = self.layer_first, heads = self.heads, kv_heads = self.kv_heads,
-    head_dim = self.head_dim, group_size = self.group_size, tokens = to - from, parent_tokens = self.parent_tokens or self.tokens,
-    seed = self.seed, rope = self.rope, select = self.select,
+    model = self.model, layers = self.layers, layer_first = self.layer_first, heads = self.heads,
+    kv_heads = self.kv_heads, head_dim = self.head_dim, group_size = self.group_size, tokens = to - from,
+    parent_tokens = self.parent_tokens or self.tokens, seed = self.seed, rope = self.rope, select = self.select,
   }
   local source = self
   return setmetatable(part, { __index = function(t, name)
@@ -152,7 +160,8 @@ function Context:select(from, to)
     local whole = source[name]
     local rows = whole:size(3)
     if rows ~= source.tokens then
-      error(("ctx:select needs the %s of all tokens, prefill kept %d of %d -> needs = {queries = true}"):format(name, rows, source.tokens), 0)
+      error(("ctx:select needs the %s of all tokens, prefill kept %d of %d -> needs = {queries = true}"):format(name,
+        rows, source.tokens), 0)
     end
     local value = core.persist(whole:narrow(3, from + 1, to - from))
     rawset(t, name, value)
@@ -170,8 +179,8 @@ function Context:evict(keep)
   return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans })
 end
 
---- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first appended
---- token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
+--- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first
+--- appended token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
 function Context:generate(text, opts)
   opts = opts or {}
   local batch = self.model:batch()
@@ -187,7 +196,8 @@ end
 function Context:logits(text, opts)
   opts = opts or {}
   local batch = self.model:batch()
-  batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position, max_new_tokens = 0, logits = true }
+  batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
+    max_new_tokens = 0, logits = true }
   local result = batch:run()[1]
   batch:close()
   return result.logits
@@ -201,7 +211,9 @@ function M.extend(Model)
   function Model:ids(text)
     if type(text) == "table" then return text end
     if type(text) ~= "string" then error("expected a text or an array of token ids, got " .. type(text), 0) end
-    if not self.tokenizer then error("model '" .. self.name .. "' has no tokenizer -> give token ids instead of text", 0) end
+    if not self.tokenizer then
+      error("model '" .. self.name .. "' has no tokenizer -> give token ids instead of text", 0)
+    end
     return (self.tokenizer:encode(text))
   end
 
@@ -230,7 +242,8 @@ function M.extend(Model)
       for j = 1, #ids do all[#all + 1] = ids[j] end
     end
     local out = ffi.new("kvb_ctx *[?]", math.max(#texts, 1))
-    check(C.kvb_prefill(self:pointer(), ffi.new("int32_t[?]", math.max(#all, 1), all), lengths, #texts, flags, window, out))
+    local flat = ffi.new("int32_t[?]", math.max(#all, 1), all)
+    check(C.kvb_prefill(self:pointer(), flat, lengths, #texts, flags, window, out))
     local contexts = {}
     for i = 1, #texts do contexts[i] = new_context(self, out[i - 1], kept[i]) end
     return contexts

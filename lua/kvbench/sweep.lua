@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kv.sweep: model x dataset x presses x ratios x regimes, each passage prefilled once.
 --
--- Eviction follows a dense prefill, so one prefill and one score a press serve every ratio and question of a passage; all
--- continuations run as rows of one continuous batch. Equal conditions (ratio 0 under any press; two presses that keep the
--- same set) run once and are written for each. Finished passages are on disk before the next are begun: a run that is
+-- Eviction follows a dense prefill, so one prefill and one score a press serve every ratio and question of a passage;
+-- all continuations run as rows of one continuous batch. Equal conditions (ratio 0 under any press; two presses that
+-- keep the same set) run once and are written for each. Finished passages are on disk as they finish: a run that is
 -- interrupted goes on where it was when it is started again with the same arguments.
 local library = require "kvbench.ffi"
 local evidence = require "kvbench.metric.evidence"
@@ -19,11 +19,12 @@ local C = library.C
 local M = {}
 
 local defaults = {
-  presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage", style = "fewshot",
+  presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage",
+  style = "fewshot",
   idk_example = true, seed = 1, group = 4, label = "sweep",
 }
-local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out", "group",
-  "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens" }
+local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
+  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens" }
 
 local function settings(opt)
   local o = {}
@@ -31,14 +32,18 @@ local function settings(opt)
   for name, value in pairs(opt) do
     local found = false
     for _, k in ipairs(known) do found = found or k == name end
-    if not found then error(("sweep: no option '%s' %s"):format(tostring(name), text.suggest(tostring(name), known)), 0) end
+    if not found then
+      error(("sweep: no option '%s' %s"):format(tostring(name), text.suggest(tostring(name), known)), 0)
+    end
     o[name] = value
   end
   if type(o.model) ~= "table" then error("sweep: model is missing -> model = kv.model.load(...)", 0) end
   if type(o.dataset) ~= "table" or type(o.dataset.records) ~= "table" then
     error("sweep: dataset is missing -> dataset = kv.dataset(\"base\", {size = 20})", 0)
   end
-  if not o.model.tokenizer then error(("sweep: model '%s' has no tokenizer, and datasets are texts"):format(o.model.name), 0) end
+  if not o.model.tokenizer then
+    error(("sweep: model '%s' has no tokenizer, and datasets are texts"):format(o.model.name), 0)
+  end
   if o.evictable ~= "passage" and o.evictable ~= "context" then
     error(("sweep: evictable is '%s' -> \"passage\" or \"context\""):format(tostring(o.evictable)), 0)
   end
@@ -51,17 +56,6 @@ local function settings(opt)
   end
   o.presses, o.sinks = list, o.sinks or 4
   return o
-end
-
-local function merged_needs(list)
-  local needs = {}
-  for _, press in ipairs(list) do
-    for name, value in pairs(press.needs) do
-      if type(value) == "number" and type(needs[name]) == "number" then value = math.max(value, needs[name]) end
-      needs[name] = value
-    end
-  end
-  return needs
 end
 
 -- Decoding ends at the model's stop tokens and, where the prompt style ends answers at a character, at every token that
@@ -88,12 +82,14 @@ local function contexts_of(o, record)
     if regime == "aware_one" then
       for i, question in ipairs(record.questions) do
         options.question = question
-        list[#list + 1] = { regime = regime, record = record, questions = { i }, prompt = prompt.render(o.style, record, options) }
+        list[#list + 1] = { regime = regime, record = record, questions = { i },
+          prompt = prompt.render(o.style, record, options) }
       end
     else
       local questions = {}
       for i = 1, #record.questions do questions[i] = i end
-      list[#list + 1] = { regime = regime, record = record, questions = questions, prompt = prompt.render(o.style, record, options) }
+      list[#list + 1] = { regime = regime, record = record, questions = questions,
+        prompt = prompt.render(o.style, record, options) }
     end
   end
   return list
@@ -205,22 +201,24 @@ end
 --- Runs (or goes on with) a sweep. Options:
 ---   model, dataset      loaded ones                 presses   names, specs or presses (ea, adakv, chunk)
 ---   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_one
----   evictable           "passage" (default: prompt and examples are kept) or "context" (everything competes, as in KVPress)
+---   evictable           "passage" (default: prompt and examples are kept) or "context" (all competes, as in KVPress)
 ---   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
 ---   out                 folder for rows.jsonl, rows.csv and run.json; without it results stay in memory
 ---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
---- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept and an error says so.
+--- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)
   local o = settings(opt)
   local run = runs.open(o)
   local left = records_left(o, run)
   local total = #o.dataset.records
   if #left == 0 then return run:finish() end
-  local state = { needs = merged_needs(o.presses), rows = {}, expected = {}, done_rows = 0, done_records = total - #left }
-  local stops = prompt.render(o.style, o.dataset.records[1], { model = o.model, question = o.dataset.records[1].questions[1] }).stop
+  local state = { needs = presses.needs(o.presses), rows = {}, expected = {}, done_rows = 0,
+    done_records = total - #left }
+  local stops = prompt.render(o.style, left[1], { model = o.model }).stop
   state.batch = o.model:batch { stop_ids = stop_ids(o.model, stops) }
-  local bar = not o.quiet and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
+  local bar = not o.quiet
+    and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
   local next_record, pending = 1, 0
   local started = C.kvb_time()
   local ok, err = pcall(function()

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A run: the rows of a sweep, on disk as they come, and the curves drawn from them.
 --
--- run.json says what was run (model, dataset, presses, prompt, device, revision and their hashes); rows.jsonl grows by one
--- passage at a time, so whatever stops a run leaves whole passages behind. A folder whose run.json differs is never mixed
--- with: the error names the difference.
+-- run.json says what was run (model, dataset, presses, prompt, device, revision and their hashes); rows.jsonl grows by
+-- one passage at a time, so whatever stops a run leaves whole passages behind. A folder whose run.json differs is never
+-- mixed with: the error names the difference.
 local library = require "kvbench.ffi"
 local csv = require "kvbench.csv"
 local json = require "kvbench.json"
@@ -25,11 +25,13 @@ end
 -- Everything that must agree for rows of two invocations to belong together.
 local function manifest_of(o)
   return {
-    model = o.model.name, model_hash = o.model.hash, dtype = o.model.dtype, device = o.model.device, tier = o.model.tier,
-    dataset = o.dataset.task, dataset_seed = o.dataset.seed, dataset_hash = o.dataset.hash, generator_hash = o.dataset.generator_hash,
-    passages = #o.dataset.records, presses = press_list(o), ratios = o.ratios, regimes = o.regimes, evictable = o.evictable,
-    style = o.style, idk_example = o.idk_example, max_new_tokens = o.max_new_tokens, ignore_stop = o.ignore_stop, seed = o.seed,
-    sinks = o.sinks, version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()), buckets = o.model.buckets,
+    model = o.model.name, model_hash = o.model.hash, dtype = o.model.dtype, device = o.model.device,
+    tier = o.model.tier,
+    dataset = o.dataset.task, dataset_seed = o.dataset.seed, dataset_hash = o.dataset.hash,
+    generator_hash = o.dataset.generator_hash, passages = #o.dataset.records, presses = press_list(o),
+    ratios = o.ratios, regimes = o.regimes, evictable = o.evictable, style = o.style, idk_example = o.idk_example,
+    max_new_tokens = o.max_new_tokens, ignore_stop = o.ignore_stop, seed = o.seed, sinks = o.sinks,
+    buckets = o.model.buckets, version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()),
   }
 end
 
@@ -41,8 +43,11 @@ local function read_file(path)
   return content
 end
 
--- The first field in which two manifests differ, or nil. The revision may differ: results do not depend on it by intent,
--- and both are recorded with the rows they made.
+-- Recorded, but no reason to keep rows apart: rows do not depend on the buckets (proven at load), and whoever goes on
+-- with a run after an update decides that the update did not touch it.
+local informative = { revision = true, version = true, buckets = true }
+
+-- The first field in which two manifests differ, or nil.
 local function difference(a, b)
   local names = {}
   for name in pairs(a) do names[name] = true end
@@ -51,8 +56,9 @@ local function difference(a, b)
   for name in pairs(names) do sorted[#sorted + 1] = name end
   table.sort(sorted)
   for _, name in ipairs(sorted) do
-    local x, y = json.encode(a[name] == nil and json.null or a[name]), json.encode(b[name] == nil and json.null or b[name])
-    if x ~= y and name ~= "revision" then return name, x, y end
+    local function text(value) return json.encode(value == nil and json.null or value) end
+    local x, y = text(a[name]), text(b[name])
+    if x ~= y and not informative[name] then return name, x, y end
   end
 end
 
@@ -85,8 +91,8 @@ function M.open(o)
   if existing then
     local name, was, is = difference(json.decode(existing, path), json.decode(json.encode(run.manifest), "this run"))
     if name then
-      error(("'%s' holds another run: %s was %s, now %s -> choose another out = folder, or delete this one"):format(o.out, name,
-        was:sub(1, 80), is:sub(1, 80)), 0)
+      error(("'%s' holds another run: %s was %s, now %s -> choose another out = folder, or delete this one"):format(
+        o.out, name, was:sub(1, 80), is:sub(1, 80)), 0)
     end
     local torn
     run.rows, run.done, torn = read_rows(rows_path)
@@ -116,7 +122,8 @@ function Run:store(record, rows)
   local ok, reason = self.file:write(json.encode { passage_id = record.id, rows = rows }, "\n")
   if ok then ok, reason = self.file:flush() end
   if not ok then
-    error(("cannot write to '%s/rows.jsonl': %s -> free some space and run the same command to go on"):format(self.out, tostring(reason)), 0)
+    error(("cannot write to '%s/rows.jsonl': %s -> free some space and run the same command to go on"):format(self.out,
+      tostring(reason)), 0)
   end
 end
 
