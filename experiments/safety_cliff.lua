@@ -13,6 +13,8 @@ local opt = kv.args {
   idk_example = true, heatmap_press = "adakv", heatmap_ratio = 0.9, out = "out/safety_cliff",
 }
 
+local heatmap_press = kv.press(opt.heatmap_press)
+kv.ratios.round(opt.heatmap_ratio) -- a wrong name or ratio should not cost a sweep first
 local model = kv.model.load(opt.model)
 local dataset = kv.dataset(opt.task, { size = opt.passages, seed = opt.seed })
 local run = kv.sweep {
@@ -110,13 +112,12 @@ save(kv.plot.lines {
 local function heatmap()
   local record = dataset.records[1]
   local prompt = kv.prompt.render(opt.style, record, { idk_example = opt.idk_example, model = model })
-  local press = kv.press(opt.heatmap_press)
-  local ctx = model:prefill(prompt.context, press.needs)
+  local ctx = model:prefill(prompt.context, heatmap_press.needs)
   local evidence = require "kvbench.metric.evidence"
   local index = evidence.index(record, ctx.spans, { base = prompt.passage_span[1] })
   local from, to = index.passage[1], index.passage[2]
   if opt.evictable == "context" then from, to = 0, ctx.tokens end
-  local keep = press:keep(ctx, opt.heatmap_ratio, { evictable = { from, to } })
+  local keep = heatmap_press:keep(ctx, opt.heatmap_ratio, { evictable = { from, to } })
   local counts, matrix, spans = keep:layer_counts(), {}, {}
   for l = 0, model.layers - 1 do
     matrix[l + 1] = {}
@@ -150,8 +151,8 @@ for i, series in ipairs(f1.series) do
   local peak = peaks[i].peak
   local where = "undefined"
   if peak then
-    where = peak.is_peak and ("%.3g (slope %.2f)"):format(peak.x, peak.value)
-      or "none inside the grid (" .. tostring(peak.reason) .. ")"
+    where = peak.is_peak and ("%.3g (slope %.2f; there in %.0f %% of resamples)"):format(peak.x, peak.value,
+      100 * peak.shares[peak.index].share) or "none inside the grid (" .. tostring(peak.reason) .. ")"
   end
   local function show(v) return v and ("%8.2f"):format(v) or ("%8s"):format "-" end
   print(("%-14s %s %s %s %s   %s"):format(series.label, show(at(series, 0)), show(at(series, 0.5)),

@@ -74,6 +74,17 @@ local function stop_ids(model, stops)
   return ids
 end
 
+-- Strings that end an answer, the same for every record; renders each regime once.
+local function stops_of(o)
+  local record, stops = o.dataset.records[1], nil
+  for _, regime in ipairs(o.regimes) do
+    local options = { regime = regime, idk_example = o.idk_example, model = o.model, question = record.questions[1] }
+    stops = prompt.render(o.style, record, options).stop
+  end
+  if not stops then error("sweep: regimes is empty -> regimes = {\"agnostic\"}", 0) end
+  return stops
+end
+
 -- The contexts of one record: one a regime, or one a question where the question stands inside the context.
 local function contexts_of(o, record)
   local list = {}
@@ -209,13 +220,13 @@ end
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)
   local o = settings(opt)
+  local stops = stops_of(o) -- also finds a wrong style or regime before anything is written
   local run = runs.open(o)
   local left = records_left(o, run)
   local total = #o.dataset.records
   if #left == 0 then return run:finish() end
   local state = { needs = presses.needs(o.presses), rows = {}, expected = {}, done_rows = 0,
     done_records = total - #left }
-  local stops = prompt.render(o.style, left[1], { model = o.model }).stop
   state.batch = o.model:batch { stop_ids = stop_ids(o.model, stops) }
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }

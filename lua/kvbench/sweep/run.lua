@@ -43,8 +43,8 @@ local function read_file(path)
   return content
 end
 
--- Recorded, but no reason to keep rows apart: rows do not depend on the buckets (proven at load), and whoever goes on
--- with a run after an update decides that the update did not touch it.
+-- Recorded, but no reason to keep rows apart: rows do not depend on the buckets (proven at load), and every line of
+-- rows.jsonl names the revision that made it, should a run go on after an update.
 local informative = { revision = true, version = true, buckets = true }
 
 -- The first field in which two manifests differ, or nil.
@@ -119,7 +119,8 @@ function Run:store(record, rows)
   for _, row in ipairs(rows) do self.rows[#self.rows + 1] = row end
   self.done[record.id] = true
   if not self.file then return end
-  local ok, reason = self.file:write(json.encode { passage_id = record.id, rows = rows }, "\n")
+  local block = { passage_id = record.id, revision = self.manifest.revision, rows = rows }
+  local ok, reason = self.file:write(json.encode(block), "\n")
   if ok then ok, reason = self.file:flush() end
   if not ok then
     error(("cannot write to '%s/rows.jsonl': %s -> free some space and run the same command to go on"):format(self.out,
