@@ -203,7 +203,8 @@ local ok, result = errors.call(function()
   return run(plan, first)
 end)
 if signal.cancelled() then
-  return fail(130, ok and "interrupted; what was finished is kept" or "interrupted")
+  local told = not ok and result.text:find "^interrupted: " -- by a sweep: how much is done, and how to go on
+  return fail(130, "%s", ok and "interrupted; what was finished is kept" or told and result.text or "interrupted")
 end
 if ok then return result end
 if result.exit == 0 then
