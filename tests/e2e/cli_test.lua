@@ -127,6 +127,13 @@ t.case("Ctrl-C: code that polls ends by itself, code that does not is stopped, b
   t.eq(r.status, 130)
   t.eq(r.out, "go\nkept\n")
   t.eq(r.err, "kvbench: interrupted; what was finished is kept\n")
+  local told = process.write("told.lua", [[
+    local signal = require "kvbench.signal"
+    while not signal.cancelled() do end
+    error("interrupted: 3 of 12 passages are done", 0)]])
+  r = process.shell(interrupt:format(told))
+  t.eq(r.status, 130)
+  t.eq(r.err, "kvbench: interrupted: 3 of 12 passages are done\n")
   local deaf = process.write("deaf.lua", "jit.off(true, true) while true do end")
   r = process.shell(interrupt:format(deaf))
   t.eq(r.status, 130)
