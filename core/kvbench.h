@@ -93,6 +93,27 @@ kvb_status kvb_dir_make(const char *path); /* with parents; an existing folder i
 /* Names in a folder, sorted bytewise, separated by '\n', folders with a trailing '/'. Valid until the next call. */
 kvb_status kvb_dir_list(const char *path, const char **names);
 int32_t kvb_path_kind(const char *path); /* 0 nothing there, 1 file, 2 folder */
+/*
+ * A text file line by line, plain or zstd-compressed (told by its first bytes), in memory bounded by the longest line.
+ * open: max_line in [1, 2^30] bytes; owns: kvb_lines_close. Errors: KVB_E_MISSING (no such file), KVB_E_IO.
+ * next: *line (without its '\n'; NUL-terminated, may hold NULs; valid until the next call) and its true length in *bytes;
+ * *line = NULL at the end. Of a line longer than max_line only its first max_line bytes are there, and the next call goes
+ * on after it. KVB_E_FORMAT: compressed data that is damaged or cut. number: lines handed out so far.
+ */
+typedef struct kvb_lines kvb_lines;
+kvb_status kvb_lines_open(const char *path, int64_t max_line, kvb_lines **out);
+kvb_status kvb_lines_next(kvb_lines *l, const char **line, int64_t *bytes);
+int64_t kvb_lines_number(const kvb_lines *l);
+void kvb_lines_close(kvb_lines *l);
+/*
+ * A file written piece by piece; compressed with zstd when the path ends in ".zst". It appears under its name only when
+ * kvb_sink_close succeeds; close and discard both end it, whatever they return. Owns. Errors: KVB_E_IO, KVB_E_MEMORY.
+ */
+typedef struct kvb_sink kvb_sink;
+kvb_status kvb_sink_open(const char *path, kvb_sink **out);
+kvb_status kvb_sink_write(kvb_sink *s, const void *data, int64_t bytes); /* copies */
+kvb_status kvb_sink_close(kvb_sink *s);
+void kvb_sink_discard(kvb_sink *s); /* nothing appears */
 /* 64-bit hash of bytes (not cryptographic), for provenance. */
 uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed);
 
