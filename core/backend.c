@@ -14,17 +14,42 @@ static _Atomic int32_t strict;
 int64_t kvb_fallbacks(void) { return atomic_load(&fallbacks); }
 void kvb_strict_set(int32_t on) { atomic_store(&strict, on); }
 
+#ifdef KVB_CUDA
+kvb_status kvb_cuda_use(int32_t device);
+extern const kvb_backend kvb_backend_cuda;
+#else
+static kvb_status no_cuda(void) {
+    kvb_fail(KVB_E_UNSUPPORTED, "cuda: this build has no CUDA part");
+    kvb_hint("-> build where nvcc is found, or use --device cpu");
+    return KVB_E_UNSUPPORTED;
+}
+int32_t kvb_cuda_devices(void) { return 0; }
+kvb_status kvb_cuda_device_info(int32_t ordinal, char *name, int32_t bytes, int64_t *total, int64_t *available) {
+    (void)ordinal, (void)name, (void)bytes, (void)total, (void)available;
+    return no_cuda();
+}
+#endif
+
 const kvb_backend *kvb_backend_get(int32_t device) {
     if (device == KVB_DEVICE_CPU) return &kvb_backend_cpu;
     if (device == KVB_DEVICE_REF) return &kvb_backend_ref;
+#ifdef KVB_CUDA
+    if (device >= KVB_DEVICE_CUDA) return kvb_cuda_use(device) == KVB_OK ? &kvb_backend_cuda : NULL;
+#else
+    if (device >= KVB_DEVICE_CUDA) {
+        no_cuda();
+        return NULL;
+    }
+#endif
     kvb_fail(KVB_E_ARG, "unknown device %d", device);
     return NULL;
 }
 
-static kvb_status fall_back(const char *backend, const char *op) {
+static kvb_status fall_back(const kvb_backend *backend, const char *op) {
+    if (backend->alloc) return kvb_fail(KVB_E_UNSUPPORTED, "backend '%s' has no '%s'", backend->name, op);
     atomic_fetch_add(&fallbacks, 1);
     if (!atomic_load(&strict)) return KVB_OK;
-    kvb_fail(KVB_E_UNSUPPORTED, "backend '%s' has no '%s' and --strict forbids the reference", backend, op);
+    kvb_fail(KVB_E_UNSUPPORTED, "backend '%s' has no '%s' and --strict forbids the reference", backend->name, op);
     kvb_hint("-> run without --strict, or on another --device");
     return KVB_E_UNSUPPORTED;
 }
@@ -35,8 +60,31 @@ static kvb_status fall_back(const char *backend, const char *op) {
         const kvb_backend *backend_ = kvb_backend_get(device_);                                                        \
         if (!backend_) return KVB_E_ARG;                                                                               \
         if (backend_->op) return backend_->op arguments;                                                               \
-        KVB_TRY(fall_back(backend_->name, #op));                                                                       \
+        KVB_TRY(fall_back(backend_, #op));                                                                       \
         return kvb_backend_ref.op arguments;                                                                           \
     }
 #include "ops.def"
 #undef KVB_OP
+
+void *kvb_backend_alloc(const kvb_backend *b, size_t bytes, int32_t tag) {
+    return b->alloc ? b->alloc(bytes, tag) : kvb_alloc(bytes, tag);
+}
+
+void kvb_backend_free(const kvb_backend *b, void *p) {
+    if (b->free)
+        b->free(p);
+    else
+        kvb_free(p);
+}
+
+kvb_status kvb_backend_upload(const kvb_backend *b, void *to, const void *from, size_t bytes) {
+    if (b->upload) return b->upload(to, from, bytes);
+    if (bytes) memcpy(to, from, bytes);
+    return KVB_OK;
+}
+
+kvb_status kvb_backend_download(const kvb_backend *b, void *to, const void *from, size_t bytes) {
+    if (b->download) return b->download(to, from, bytes);
+    if (bytes) memcpy(to, from, bytes);
+    return KVB_OK;
+}

@@ -11,6 +11,10 @@
 #define KVB_BACKEND_H
 #include "internal.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum {
     KVB_TILE = 64
 }; /* keys per attention tile, at absolute positions: part of the definition of canonical attention */
@@ -43,6 +47,12 @@ typedef struct kvb_attn_row {
 
 struct kvb_backend {
     const char *name;
+
+    /* Where tensors, lanes and activations live. NULL: host memory (kvb_alloc, kvb_free, memcpy). alloc zeroes. */
+    void *(*alloc)(size_t bytes, int32_t tag);
+    void (*free)(void *p);
+    kvb_status (*upload)(void *to, const void *from, size_t bytes);
+    kvb_status (*download)(void *to, const void *from, size_t bytes); /* complete on return */
 
     /* Bytes of the keys (and of the values) of a lane. */
     int64_t (*lane_bytes)(const kvb_lane_kind *kind, int32_t capacity);
@@ -78,10 +88,19 @@ struct kvb_backend {
 const kvb_backend *kvb_backend_get(int32_t device); /* NULL with a diagnostic for an unknown device */
 extern const kvb_backend kvb_backend_ref, kvb_backend_cpu;
 
+/* Memory where the backend's tensors live, zeroed and counted; moving bytes between it and the host. */
+void *kvb_backend_alloc(const kvb_backend *b, size_t bytes, int32_t tag);
+void kvb_backend_free(const kvb_backend *b, void *p);
+kvb_status kvb_backend_upload(const kvb_backend *b, void *to, const void *from, size_t bytes);
+kvb_status kvb_backend_download(const kvb_backend *b, void *to, const void *from, size_t bytes);
+
 /* The dispatchers, for C callers: the op on `device`, or the reference (counted) where the backend has none. */
 #define KVB_UNPACK(...)                     __VA_ARGS__
 #define KVB_OP(name, parameters, arguments) kvb_status kvb_op_##name(int32_t device, KVB_UNPACK parameters);
 #include "ops.def"
 #undef KVB_OP
 
+#ifdef __cplusplus
+}
+#endif
 #endif

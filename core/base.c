@@ -61,12 +61,12 @@ static void count(int32_t tag, int64_t bytes) {
     while (now > seen && !atomic_compare_exchange_weak(&peak[tag], &seen, now)) {}
 }
 
-static void count_both(int32_t tag, int64_t bytes) {
+void kvb_count_bytes(int32_t tag, int64_t bytes) {
     count(tag, bytes);
     count(KVB_MEM_ALL, bytes);
 }
 
-static bool should_fail(void) {
+bool kvb_count_should_fail(void) {
     atomic_fetch_add(&allocations, 1);
     if (atomic_load(&fail_in) <= 0) return false;
     return atomic_fetch_sub(&fail_in, 1) == 1;
@@ -74,14 +74,14 @@ static bool should_fail(void) {
 
 void *kvb_alloc_raw(size_t bytes, int32_t tag) {
     void *p = NULL;
-    if (bytes > SIZE_MAX / 2 || should_fail() || posix_memalign(&p, 64, HEADER_BYTES + bytes) != 0) {
+    if (bytes > SIZE_MAX / 2 || kvb_count_should_fail() || posix_memalign(&p, 64, HEADER_BYTES + bytes) != 0) {
         kvb_fail(KVB_E_MEMORY, "out of memory: could not allocate %zu bytes (%lld in use)", bytes,
                  (long long)atomic_load(&live[KVB_MEM_ALL]));
         kvb_hint("-> use a smaller model, fewer passages at once, or --dtype bf16");
         return NULL;
     }
     *(block_header *)p = (block_header){bytes, tag};
-    count_both(tag, (int64_t)bytes);
+    kvb_count_bytes(tag, (int64_t)bytes);
     return (char *)p + HEADER_BYTES;
 }
 
@@ -102,7 +102,7 @@ void *kvb_alloc_array(size_t n, size_t size, int32_t tag) {
 void kvb_free(void *p) {
     if (!p) return;
     block_header *h = (block_header *)((char *)p - HEADER_BYTES);
-    count_both(h->tag, -(int64_t)h->bytes);
+    kvb_count_bytes(h->tag, -(int64_t)h->bytes);
     free(h);
 }
 

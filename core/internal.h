@@ -11,6 +11,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Records the reason and returns `code`. The text says what, where and the actual values. Clears the hint. */
 kvb_status kvb_fail(kvb_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What to do next; belongs to the failure recorded last. */
@@ -31,6 +35,9 @@ void *kvb_alloc_array(size_t n, size_t size, int32_t tag);
 /* Grows or shrinks; contents kept, new bytes zeroed. `p` may be NULL. On failure p stays valid and NULL is returned. */
 void *kvb_realloc(void *p, size_t bytes, int32_t tag);
 void kvb_free(void *p);
+/* For memory that is not the host's: counts bytes under a tag; true when kvb_memory_fail_nth says that this one fails. */
+void kvb_count_bytes(int32_t tag, int64_t bytes);
+bool kvb_count_should_fail(void);
 char *kvb_strdup_n(const char *s, size_t n, int32_t tag);
 
 static inline int64_t kvb_min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -60,4 +67,7 @@ kvb_tensor kvb_view3(void *data, int32_t dtype, int64_t a, int64_t b, int64_t c)
 /* KVB_E_SHAPE naming the op and the argument unless t has this dtype, ndim and shape (-1 = any). */
 kvb_status kvb_tensor_expect(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype, int32_t ndim, const int64_t *shape);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

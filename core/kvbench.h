@@ -165,7 +165,12 @@ int64_t kvb_dtype_bytes(int32_t dtype);
 /* ---- operations ---------------------------------------------------------------------------------------------------
  * Every line of core/ops.def declares kvb_op_<name>(int32_t device, ...): the op on one backend. A backend that lacks an op
  * runs the reference and counts it; in strict mode that is an error. The declarations are generated from ops.def. */
-enum { KVB_DEVICE_CPU = 0, KVB_DEVICE_REF = 1, KVB_DEVICES = 2 };
+enum { KVB_DEVICE_CPU = 0, KVB_DEVICE_REF = 1, KVB_DEVICE_CUDA = 16 /* + ordinal of the GPU */ };
+/* GPUs that can be used; 0 without a driver, without a GPU, or when this build has no CUDA part. */
+int32_t kvb_cuda_devices(void);
+/* Why kvb_cuda_devices() says 0, or which GPU `ordinal` is: its name into name [bytes], its memory and what is free of it.
+ * Errors: KVB_E_UNSUPPORTED (no CUDA in this build, no driver, too old a driver or GPU), KVB_E_ARG (no such GPU). */
+kvb_status kvb_cuda_device_info(int32_t ordinal, char *name, int32_t bytes, int64_t *total_bytes, int64_t *free_bytes);
 int64_t kvb_fallbacks(void);       /* ops that ran on the reference because the backend has none */
 void kvb_strict_set(int32_t on);
 

@@ -230,7 +230,7 @@ end
 --- Backends beside the reference: {name = device}.
 function M.backends()
   local out = { { name = "cpu", device = C.KVB_DEVICE_CPU } }
-  if C.KVB_DEVICES > 2 then
+  if C.kvb_cuda_devices() > 0 then
     local ok, device = pcall(function() return C.KVB_DEVICE_CUDA end)
     if ok then out[#out + 1] = { name = "cuda", device = device } end
   end
