@@ -289,7 +289,7 @@ static void descriptions_are_checked(void **unused) {
     BAD(head_dim, 15, "head_dim is 15");
     BAD(vocab, 1, "vocab is 1");
     BAD(dtype, KVB_F16, "dtype");
-    BAD(device, 17, "17");
+    BAD(device, 7, "unknown device 7");
     BAD(norm_eps, NAN, "norm epsilon");
     BAD(rope_theta, INFINITY, "RoPE theta");
     BAD(rope_factor, 0, "RoPE factor");
