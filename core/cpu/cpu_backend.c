@@ -35,4 +35,11 @@ const kvb_backend kvb_backend_cpu = {
     .argsort = cpu_argsort,
     .pool1d = ref_pool1d,
     .uniform = ref_uniform,
+    .scatter = ref_scatter,
+    .cholesky = ref_cholesky,
+    .triangular = ref_triangular,
+    .solve = ref_solve,
+    .qr = ref_qr,
+    .eigh = ref_eigh,
+    .svd = ref_svd,
 };

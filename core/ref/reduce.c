@@ -3,7 +3,7 @@
  * reduce.c - reference of the reductions over one dimension, in double, in index order.
  *
  * NaN wins: the extremum of a slice that holds one is NaN, and its arg is the first NaN, as in torch. Empty slices:
- * sum and norm 0, mean and variance NaN, logsumexp -inf.
+ * sum and norm 0, product 1, mean and variance NaN, logsumexp -inf.
  */
 #include "operands.h"
 #include <math.h>
@@ -58,6 +58,12 @@ static double logsumexp(slice s) {
     return largest + log(total);
 }
 
+static double product(slice s) {
+    double total = 1;
+    for (int64_t i = 0; i < s.n; i++) total *= at(s, i);
+    return total;
+}
+
 static double apply(int32_t kind, slice s, double p) {
     switch (kind) {
     case REDUCE_SUM: return sum(s);
@@ -66,6 +72,7 @@ static double apply(int32_t kind, slice s, double p) {
     case REDUCE_MIN: return at(s, extremum(s, false));
     case REDUCE_MAX: return at(s, extremum(s, true));
     case REDUCE_NORM: return norm(s, p);
+    case REDUCE_PROD: return product(s);
     default: return logsumexp(s);
     }
 }

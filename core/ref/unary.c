@@ -16,7 +16,11 @@ static double apply(int32_t kind, double x, double low, double high) {
     case UNARY_CLAMP: return x < low ? low : x > high ? high : x;
     case UNARY_COS: return cos(x);
     case UNARY_SIN: return sin(x);
-    default: return tanh(x);
+    case UNARY_TANH: return tanh(x);
+    case UNARY_SIGMOID: return 1 / (1 + exp(-x));
+    case UNARY_FLOOR: return floor(x);
+    case UNARY_ROUND: return nearbyint(x);
+    default: return erf(x);
     }
 }
 

@@ -48,6 +48,7 @@ local fills = {
     local v = (uniform(shape, seed) * 5 - 2.5):to("i32"):to("f32")
     return tensor.where(uniform(shape, seed .. "/sign"):lt(0.3), v * -1, v)
   end,
+  halves = function(shape, seed) return (uniform(shape, seed) * 40 - 20):to("i32") / 2 end, -- n and n + 1/2
   special = function(shape, seed)
     local v, u = tensor.randn(shape, seed), uniform(shape, seed .. "/special")
     v = tensor.where(u:lt(0.02), 0 / 0, v)

@@ -7,13 +7,14 @@ local core = require "kvbench.tensor.core"
 require "kvbench.tensor.views"
 require "kvbench.tensor.math"
 require "kvbench.tensor.order"
+require "kvbench.tensor.linalg"
 require "kvbench.tensor.show"
 local text = require "kvbench.text"
 local C = require("kvbench.ffi").C
 
 local M = {
   is = core.is, new = core.new, from = core.from, where = function(...) return (core.where(...)) end, cat = core.cat,
-  stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside,
+  stack = core.stack, eye = core.eye, scope = core.scope, persist = core.persist, outside = core.outside,
   use = core.use, locate_nan = core.locate_nan, show = core.show,
 }
 

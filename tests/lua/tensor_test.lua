@@ -118,10 +118,12 @@ end)
 -- Values from numpy/torch by hand: the kinds of every generic op, by name.
 t.case("every unary and binary kind by value", function()
   local unary = { neg = -0.5, exp = 1.6487213, log = -0.6931472, sqrt = 0.70710678, abs = 0.5, cos = 0.87758256,
-    sin = 0.47942554, tanh = 0.46211716 }
+    sin = 0.47942554, tanh = 0.46211716, sigmoid = 0.62245933, floor = 0, round = 0, erf = 0.52049988 }
   for name, value in pairs(unary) do t.near(from({ 0.5 })[name](from { 0.5 }):at(1), value, 1e-6, name) end
   eq(from({ -3, 0.5, 9 }):clamp(-1, 2), { -1, 0.5, 2 })
   eq(from({ -3 }):abs(), { 3 })
+  eq(from({ -1.5, -0.5, 0.5, 1.5, 2.5, 2.51 }):round(), { -2, 0, 0, 2, 2, 3 })
+  eq(from({ -1.5, 1.5 }):floor(), { -2, 1 })
   local binary = { add = 5, sub = -1, mul = 6, div = 2 / 3, pow = 8, maximum = 3, minimum = 2, lt = 1, le = 1, gt = 0,
     ge = 0, eq = 0, ne = 1 }
   for name, value in pairs(binary) do t.near(from({ 2 })[name](from { 2 }, from { 3 }):at(1), value, 1e-6, name) end

@@ -2,7 +2,7 @@
 local kinds = require "kvbench.tensor.kinds"
 local cases = {}
 local function add(c) cases[#cases + 1] = c end
-for _, kind in ipairs { "sum", "mean", "var", "min", "max", "argmin", "argmax", "norm", "logsumexp" } do
+for _, kind in ipairs { "sum", "mean", "var", "min", "max", "argmin", "argmax", "norm", "logsumexp", "prod" } do
   local fill = kind:find "arg" and "ties" or "normal"
   for _, c in ipairs {
     { shape = { 1 }, dim = 1 }, { shape = { 577 }, dim = 1 }, { shape = { 5, 33 }, dim = 2 }, { shape = { 5, 33 },
@@ -30,6 +30,7 @@ for _, p in ipairs { 1, 3, 0.5, math.huge } do
 end
 add { kind = "var", p = 0, shape = { 7, 100 }, dim = 2 }
 add { kind = "norm", shape = { 7, 100 }, dim = 2, fill = "huge" }
+add { kind = "prod", shape = { 7, 100 }, dim = 2, fill = "huge" }
 add { kind = "logsumexp", shape = { 7, 100 }, dim = 2, fill = "huge" }
 add { kind = "norm", p = 0, shape = { 7, 3 }, dim = 2, error = "above 0" }
 add { kind = "sum", shape = { 7, 3 }, dim = 3, error = "dimension 3" }

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 local kinds = require "kvbench.tensor.kinds"
 local cases = {}
-for _, kind in ipairs { "neg", "exp", "log", "sqrt", "abs", "clamp", "cos", "sin", "tanh" } do
+for _, kind in ipairs { "neg", "exp", "log", "sqrt", "abs", "clamp", "cos", "sin", "tanh", "sigmoid",
+  "floor", "round", "erf" } do
   local fill = (kind == "log" or kind == "sqrt") and "positive" or "normal"
   for _, shape in ipairs { {}, { 0 }, { 1 }, { 577 }, { 3, 33, 5 }, { 200, 300 } } do
     cases[#cases + 1] = { kind = kind, shape = shape, fill = fill }
@@ -13,6 +14,11 @@ end
 cases[#cases + 1] = { kind = "exp", shape = { 4000 }, fill = "wide", tol = 3e-7,
   why = "a degree-7 polynomial in f32, 1 to 2 ulp" }
 cases[#cases + 1] = { kind = "exp", shape = { 100 }, fill = "huge" }
+for _, kind in ipairs { "sigmoid", "floor", "round", "erf" } do
+  cases[#cases + 1] = { kind = kind, shape = { 4000 }, fill = "wide" }
+  cases[#cases + 1] = { kind = kind, shape = { 100 }, fill = "huge" }
+end
+cases[#cases + 1] = { kind = "round", shape = { 400 }, fill = "halves" }
 return {
   op = "unary", tol = 3e-7, why = "f32 functions of 1 to 2 ulp; the reference rounds once",
   build = function(c, h)

@@ -199,6 +199,19 @@ end
 --- Row-major in memory: itself, or a copy.
 function T:contiguous() return self:is_contiguous() and self or self:clone() end
 
+--- The diagonal of the last two dimensions, as the last dimension of a view: elements (i, i + offset).
+function T:diagonal(offset)
+  local v = core.view(core.expect("diagonal", self))
+  local rows, columns, o = v.ndim - 2, v.ndim - 1, offset or 0
+  if rows < 0 then fail("diagonal", self, "a matrix has 2 dimensions") end
+  local step = v.stride[rows] + v.stride[columns]
+  local m, n = tonumber(v.shape[rows]), tonumber(v.shape[columns])
+  local length = math.max(0, o >= 0 and math.min(m, n - o) or math.min(m + o, n))
+  if length > 0 then moved(v, o >= 0 and o * tonumber(v.stride[columns]) or -o * tonumber(v.stride[rows])) end
+  v.shape[rows], v.stride[rows], v.ndim = length, step, v.ndim - 1
+  return v
+end
+
 --- A fresh contiguous copy.
 function T:clone() return self:to(self:type()) end
 
@@ -231,4 +244,11 @@ end
 --- not.
 function T:close()
   require("kvbench.ffi").C.kvb_tensor_release(self)
+end
+
+--- The n x n identity (or n x m).
+function core.eye(n, m)
+  local out = core.new { n, m or n }
+  out:diagonal():fill_(1)
+  return out
 end
