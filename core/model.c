@@ -309,15 +309,25 @@ kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_w
 
 /* Source: RoPE arXiv:2104.09864 eq. 15; the llama3 scaling is that of the Llama 3.1 release (per-frequency
  * interpolation between low_freq_factor and high_freq_factor wavelengths of the original context). */
-static double frequency(const kvb_model_desc *d, int32_t i) {
-    double f = pow(d->rope_theta, -2.0 * i / d->head_dim);
-    if (d->rope_kind == KVB_ROPE_LINEAR) return f / d->rope_factor;
+/* Every step is rounded to f32, and so is the angle below: the frameworks that these models are trained and served with
+ * do that, and at position 1,000 it moves an angle by 3e-5. A table in double would be nearer to the formula and farther
+ * from the model. */
+static float frequency(const kvb_model_desc *d, int32_t i) {
+    float exponent = (float)(2 * i) / (float)d->head_dim;
+    float f = 1.0f / (float)pow((float)d->rope_theta, exponent), factor = (float)d->rope_factor;
+    if (d->rope_kind == KVB_ROPE_LINEAR) return f / factor;
     if (d->rope_kind == KVB_ROPE_DEFAULT) return f;
-    double wavelength = 2 * M_PI / f, original = d->rope_original_positions;
-    if (wavelength < original / d->rope_high_freq) return f;
-    if (wavelength > original / d->rope_low_freq) return f / d->rope_factor;
-    double smooth = (original / wavelength - d->rope_low_freq) / (d->rope_high_freq - d->rope_low_freq);
-    return (1 - smooth) * f / d->rope_factor + smooth * f;
+    float wavelength = (float)(2 * M_PI) / f, original = (float)d->rope_original_positions;
+    float low = (float)d->rope_low_freq, high = (float)d->rope_high_freq;
+    if (wavelength < original / high) return f;
+    if (wavelength > original / low) return f / factor;
+    float smooth = (original / wavelength - low) / (float)(d->rope_high_freq - d->rope_low_freq);
+    return (1 - smooth) * f / factor + smooth * f;
+}
+
+static double angle_of(int32_t position, float f) {
+    volatile float angle = (float)position * f; /* volatile: no wider intermediate */
+    return (double)angle;
 }
 
 kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
@@ -331,10 +341,10 @@ kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
         return KVB_E_MEMORY;
     }
     for (int32_t i = 0; i < half; i++) {
-        double f = frequency(&m->desc, i);
+        float f = frequency(&m->desc, i);
         for (int32_t p = 0; p < positions; p++) {
-            cosine[(int64_t)p * half + i] = (float)cos(p * f);
-            sine[(int64_t)p * half + i] = (float)sin(p * f);
+            cosine[(int64_t)p * half + i] = (float)cos(angle_of(p, f));
+            sine[(int64_t)p * half + i] = (float)sin(angle_of(p, f));
         }
     }
     kvb_free(m->rope_cos);
@@ -352,9 +362,9 @@ kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tens
     KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
     int32_t half = m->desc.head_dim / 2;
     for (int32_t i = 0; i < half; i++) { /* not from the cached tables: presses ask for positions beyond the model's */
-        double f = frequency(&m->desc, i);
+        float f = frequency(&m->desc, i);
         for (int32_t r = 0; r < n; r++) {
-            double angle = (first + r) * f;
+            double angle = angle_of(first + r, f);
             for (int32_t side = 0; side < 2; side++) {
                 int32_t at = i + side * half;
                 ((float *)cos_out->data)[r * cos_out->stride[0] + at * cos_out->stride[1]] = (float)cos(angle);
