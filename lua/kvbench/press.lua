@@ -78,7 +78,7 @@ local function build(rule, hash, file, alias, preset, given)
     press[name] = value
   end
   press.needs = {}
-  local hashes = { hash }
+  local hashes = { hash, rule.extends and select(2, find.find(rule.extends)) }
   press.ratio_dependent = declared(rule, "ratio_dependent", press) or false
   press.nested = declared(rule, "nested", press)
   if press.nested == nil then press.nested = not press.ratio_dependent end
@@ -92,7 +92,7 @@ local function build(rule, hash, file, alias, preset, given)
   if rule.widen_needs then rule.widen_needs(press, press.needs) end
   press.decides = declared(rule, "decides", press)
   if press.decides == nil then press.decides = rule.cut ~= nil or rule.thresholds ~= nil end
-  press.scope, press.budget = rule.scope or "head", rule.budget or "exact"
+  press.scope, press.budget = declared(rule, "scope", press) or "head", declared(rule, "budget", press) or "exact"
   press.source_hash = find.combine(hashes)
   if rule.check then rule.check(press) end
   return press

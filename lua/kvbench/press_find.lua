@@ -35,12 +35,12 @@ function M.check(rule, where)
       type(rule.score)), 0)
   end
   local scope = rule.scope or "head"
-  if scope ~= "head" and scope ~= "layer" and scope ~= "model" then
+  if type(scope) ~= "function" and scope ~= "head" and scope ~= "layer" and scope ~= "model" then
     error(("press '%s' %s: scope '%s' is unknown -> head, layer, model"):format(rule.name, where, tostring(scope)), 0)
   end
   local budget = rule.budget or "exact"
-  if budget ~= "exact" and budget ~= "approx" then
-    error(("press '%s' %s: budget '%s' is unknown -> exact, approx"):format(rule.name, where, tostring(budget)), 0)
+  if type(budget) ~= "function" and budget ~= "exact" and budget ~= "approx" and budget ~= "own" then
+    error(("press '%s' %s: budget '%s' is unknown -> exact, approx, own"):format(rule.name, where, tostring(budget)), 0)
   end
   return rule
 end

@@ -85,6 +85,21 @@ function M.scores(press, ctx, ratio)
   return out
 end
 
+--- Scores with numbers instead of +inf, for rules that add or average scores: in each layer what the rule forces gets
+--- the value that the reference pads with, rule.forced(largest finite score of the layer), which is that + 1 unless the
+--- rule says so.
+function M.finite(press, scores)
+  local forced = press.rule.forced or function(largest) return largest + 1 end
+  local out = {}
+  for l = 1, scores:size(1) do
+    local layer = scores:narrow(1, l, 1)
+    local open = layer:eq(math.huge):eq(0)
+    local largest = tensor.where(open, layer, -math.huge):max()
+    out[l] = tensor.where(open, layer, forced(largest > -math.huge and largest or 0))
+  end
+  return tensor.cat(out, 1)
+end
+
 -- Ranks over all tokens of a head, a layer, or the model, shaped like the scores.
 local function ranks_of(scores, scope)
   local l, h, n = scores:size(1), scores:size(2), scores:size(3)

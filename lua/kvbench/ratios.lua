@@ -47,6 +47,14 @@ function M.n_kept(n, r)
   return math.max(1, math.floor(n * (1 - M.round(r))))
 end
 
+--- The nearest whole number, halves to the even one: what Python's round() does, which some rules count with.
+function M.round_half_even(x)
+  local low = math.floor(x)
+  local rest = x - low
+  if rest == 0.5 then return low % 2 == 0 and low or low + 1 end
+  return rest < 0.5 and low or low + 1
+end
+
 M.grids = {
   paper = { 0, .1, .2, .3, .4, .5, .6, .7, .8, .9 },
   cliff = { 0, .1, .2, .3, .4, .5, .6, .7, .8, .9, .925, .95, .97, .98, .99 },

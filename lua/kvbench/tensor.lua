@@ -89,10 +89,10 @@ function M.rand(shape, seed, first)
   return out
 end
 
---- Standard normal (Box-Muller over two uniform tensors).
-function M.randn(shape, seed)
-  local radius = ((1 - M.rand(shape, tostring(seed) .. "/r")):log() * -2):sqrt()
-  return radius * (M.rand(shape, tostring(seed) .. "/a") * (2 * math.pi)):cos()
+--- Standard normal (Box-Muller over two uniform tensors); first as in rand.
+function M.randn(shape, seed, first)
+  local radius = ((1 - M.rand(shape, tostring(seed) .. "/r", first)):log() * -2):sqrt()
+  return radius * (M.rand(shape, tostring(seed) .. "/a", first) * (2 * math.pi)):cos()
 end
 
 --- [queries, keys]: 0 where key k is visible to the query, else -inf. The queries are the last of the keys' positions.

@@ -119,9 +119,13 @@ for _, press in ipairs(all_presses()) do
   end)
 
   t.case("very short contexts: " .. press:label(), function()
-    for _, n in ipairs { 1, 2, 3, 5 } do
-      local keep = press:keep(fake.new { layers = 1, heads = 2, kv_heads = 1, tokens = n, head_dim = 4 }, 0.5)
-      t.ok(keep:total() >= 1, "tokens: " .. n)
+    for n = 1, 70 do
+      local ctx = fake.new { layers = 1, heads = 2, kv_heads = 1, tokens = n, head_dim = 4 }
+      local sets = press:keeps(ctx, { 0.5, 0.95 })
+      for i, r in ipairs { 0.5, 0.95 } do
+        t.ok(sets[i]:total() >= 1, "tokens: " .. n)
+        if press.budget == "exact" then t.eq(sets[i]:total(), ratios.n_kept(n, r), "tokens: " .. n) end
+      end
     end
   end)
 end
@@ -230,9 +234,9 @@ t.case("names, parameters and specs", function()
   t.fails(function() kv.press { name = "x", scope = "tokens", score = print } end, "scope 'tokens'")
   t.fails(function() kv.press(3) end, "got number")
   t.fails(function() kv.press "no/such.lua" end, "no/such.lua")
-  local press, why = kv.press.from_spec { press = "pyramidkv", window_size = 16 }
+  local press, why = kv.press.from_spec { press = "pyramid_kv_of_next_year", window_size = 16 }
   t.eq(press, nil)
-  t.ok(why:find "pyramidkv")
+  t.ok(why:find "pyramid_kv_of_next_year")
   press = kv.press.from_spec { press = "adakv", of = { press = "expected_attention", n_future_positions = 512,
     epsilon = 1e-2 }, alpha_safeguard = 0.2 }
   t.eq(press.of.epsilon, 1e-2)

@@ -1,0 +1,40 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Attention weights recomputed from observed queries and cached keys, for rules that score by them. Never of size tokens
+-- x tokens over all heads: a window of queries, or one block of query rows after the other.
+local rotary = require "kvbench.rotary"
+local tensor = require "kvbench.tensor"
+
+local M = {}
+
+-- Of a part of a context (chunk) the reference takes the positions at the end of the whole context; so do we.
+local function first_position(ctx, rows) return (ctx.parent_tokens or ctx.tokens) - rows end
+
+--- The last `rows` queries after RoPE, divided by sqrt(head_dim): [layers, heads, rows, head_dim].
+function M.window_queries(ctx, rows)
+  local cos, sin = ctx:rope(first_position(ctx, rows), rows)
+  return rotary.apply(ctx.queries:slice(3, -rows), cos, sin) / math.sqrt(ctx.head_dim)
+end
+
+--- What the last `window` queries attend to: [layers, kv_heads, group, window, tokens], causal, rows sum to 1.
+function M.window(ctx, window)
+  local n = ctx.tokens
+  local keys = ctx.keys:unsqueeze(3) -- [layers, kv_heads, 1, n, d]
+  local logits = M.window_queries(ctx, window):split_heads(ctx.group_size):matmul(keys:transpose())
+    + ctx:once("mask " .. window, function() return tensor.causal_mask(window, n) end)
+  return logits:softmax(-1)
+end
+
+--- Rows [from, to) of queries [layers, kv_heads, group, n, d] as [layers, kv_heads, group * rows, d].
+function M.rows(queries, from, to)
+  local part = queries:narrow(4, from + 1, to - from)
+  return part:reshape(part:size(1), part:size(2), part:size(3) * (to - from), part:size(5))
+end
+
+--- Calls fn(from, to) for blocks of query rows, about `elements` numbers of [heads, rows, keys] at a time, and frees
+--- each block's temporaries.
+function M.blocks(rows, heads, keys, fn, elements)
+  local step = math.max(1, math.floor((elements or 2 ^ 19) / math.max(1, heads * keys)))
+  for from = 0, rows - 1, step do tensor.scope(fn, from, math.min(rows, from + step)) end
+end
+
+return M
