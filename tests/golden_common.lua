@@ -24,7 +24,7 @@ function M.check_kept(keep, reference, press, ctx, ratio)
   local function compare_groups(where)
     if #extra == 0 and #lacking == 0 then return end
     local scored = press.rule.score and press or press.of
-    local scores = scored and scored.rule.score and scored:score(ctx, ratio):contiguous()
+    local scores = scored and scored.rule and scored.rule.score and scored:score(ctx, ratio):contiguous()
     local function values(list)
       local out = {}
       for i, at in ipairs(list) do out[i] = ffi.cast("float *", scores.data)[at] end

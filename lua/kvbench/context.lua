@@ -121,6 +121,10 @@ function Context:close()
   self.handle = nil
 end
 
+--- A weight of the model as an f32 tensor (rows = outputs), for rules that look through a projection: ctx:weight("o",
+--- layer), layers counted from 0 in the model.
+function Context:weight(slot, layer) return self.model:weight(slot, layer) end
+
 --- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout.
 function Context:rope(first, n)
   local cos, sin = core.new { n, self.head_dim }, core.new { n, self.head_dim }
@@ -153,6 +157,7 @@ function Context:select(from, to)
     model = self.model, layers = self.layers, layer_first = self.layer_first, heads = self.heads,
     kv_heads = self.kv_heads, head_dim = self.head_dim, group_size = self.group_size, tokens = to - from,
     parent_tokens = self.parent_tokens or self.tokens, seed = self.seed, rope = self.rope, select = self.select,
+    weight = self.weight,
   }
   local source = self
   return setmetatable(part, { __index = function(t, name)

@@ -23,6 +23,12 @@ local function rope_tables(theta, d)
   end
 end
 
+-- Every matrix is [heads * head_dim, heads * head_dim].
+local function weight(ctx, slot, layer)
+  local n = ctx.heads * ctx.head_dim
+  return tensor.randn({ n, n }, ("%s/%s/%d"):format(ctx.seed, slot, layer))
+end
+
 local function part(ctx, from, to)
   local n = to - from
   local out = {}
@@ -44,7 +50,7 @@ function M.new(options)
     keys = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/keys"),
     values = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/values"),
     queries = tensor.randn({ layers, heads, tokens, d }, seed .. "/queries"),
-    rope = rope_tables(o.rope_theta or 10000, d), select = part,
+    rope = rope_tables(o.rope_theta or 10000, d), select = part, weight = weight,
   }
 end
 

@@ -105,6 +105,9 @@ function Model:close()
   C.kvb_model_free(ffi.gc(handle, nil))
 end
 
+--- A weight as an f32 tensor, rows = outputs: slot "o", "q", ... (model/family.lua), layer from 0.
+function Model:weight(slot, layer) return require("kvbench.model.read_weight").read(self, slot, layer) end
+
 require("kvbench.context").extend(Model)
 
 -- A bar for loads that take longer than a second, on a terminal only.

@@ -6,7 +6,7 @@
 --   kv.press{name = "mine", score = function(self, ctx) return -ctx.keys:norm(-1) end}
 --
 -- A press has .name, .doc, .paper, .params (resolved; also as fields), .needs (what prefill must observe), .scope,
--- .nested, .budget, .ratio_dependent, .source_hash. docs/press.md shows how to write one.
+-- .nested, .budget, .ratio_dependent, .whole (every layer at once), .source_hash. docs/press.md shows how to write one.
 local find = require "kvbench.press_find"
 local keepset = require "kvbench.keep"
 local order = require "kvbench.press_order"
@@ -40,7 +40,7 @@ end
 
 local reserved = {}
 for name in ([[name rule file params base needs scope nested budget ratio_dependent source_hash doc paper aliases
-  paper_preset check cut thresholds widen_needs decides order_only]]):gmatch "%S+" do reserved[name] = true end
+  paper_preset check cut thresholds widen_needs decides order_only whole]]):gmatch "%S+" do reserved[name] = true end
 
 local function merged(a, b)
   local out = {}
@@ -52,7 +52,11 @@ end
 local function inner_presses(press)
   local list = {}
   for _, name in ipairs(params.names(press.rule)) do
-    if M.is(press.params[name]) then list[#list + 1] = press.params[name] end
+    local value = press.params[name]
+    if M.is(value) then list[#list + 1] = value end
+    for _, member in ipairs(params.kind(press.rule, name) == "presses" and value or {}) do
+      list[#list + 1] = member.press
+    end
   end
   return list
 end
@@ -63,15 +67,22 @@ local function declared(rule, name, press)
   return value
 end
 
-local function build(rule, hash, file, alias, preset, given)
+local DEEPEST = 8 -- presses inside presses; more can only be one that contains itself
+
+local function build(rule, hash, file, alias, preset, given, chain)
   given = given or {}
+  chain = chain and chain .. " of " .. rule.name or rule.name
+  if select(2, chain:gsub(" of ", "")) >= DEEPEST then
+    error(("press '%s' contains itself: %s"):format(rule.name, chain), 0)
+  end
+  local function inner(x) return M.new(x, nil, chain) end
   if type(given) ~= "table" then error(("press '%s': parameters are a table, got %s"):format(rule.name, type(given)),
     0) end
   local press = setmetatable({ name = alias or rule.name, rule = rule, file = file }, meta)
   -- a wrapper without `of` is the paper's version of itself
   local paper = merged(rule.paper_preset, preset)
-  press.params = params.resolve(rule, given, given.of == nil and paper or preset, M.new)
-  press.base = params.resolve(rule, {}, paper, M.new, true) -- what label() need not mention
+  press.params = params.resolve(rule, given, given.of == nil and paper or preset, inner)
+  press.base = params.resolve(rule, {}, paper, inner, true) -- what label() need not mention
   for name, value in pairs(press.params) do
     if Press[name] or reserved[name] then error(("press '%s': a parameter may not be called '%s'"):format(rule.name,
       name), 0) end
@@ -82,17 +93,19 @@ local function build(rule, hash, file, alias, preset, given)
   press.ratio_dependent = declared(rule, "ratio_dependent", press) or false
   press.nested = declared(rule, "nested", press)
   if press.nested == nil then press.nested = not press.ratio_dependent end
-  for _, inner in ipairs(inner_presses(press)) do
-    merge_needs(press.needs, inner.needs)
-    hashes[#hashes + 1] = inner.source_hash
-    press.ratio_dependent = press.ratio_dependent or inner.ratio_dependent
-    press.nested = press.nested and inner.nested
+  press.scope, press.budget = declared(rule, "scope", press) or "head", declared(rule, "budget", press) or "exact"
+  press.whole = press.scope == "model"
+  for _, member in ipairs(inner_presses(press)) do
+    merge_needs(press.needs, member.needs)
+    hashes[#hashes + 1] = member.source_hash
+    press.ratio_dependent = press.ratio_dependent or member.ratio_dependent
+    press.nested = press.nested and member.nested
+    press.whole = press.whole or member.whole
   end
   press.needs = merge_needs(press.needs, declared(rule, "needs", press))
   if rule.widen_needs then rule.widen_needs(press, press.needs) end
   press.decides = declared(rule, "decides", press)
   if press.decides == nil then press.decides = rule.cut ~= nil or rule.thresholds ~= nil end
-  press.scope, press.budget = declared(rule, "scope", press) or "head", declared(rule, "budget", press) or "exact"
   press.source_hash = find.combine(hashes)
   if rule.check then rule.check(press) end
   return press
@@ -106,20 +119,20 @@ end
 
 --- See the top of this file. Also takes a press (returned as it is) and a spec {press = "adakv", of = {press = ...},
 --- ...}.
-function M.new(rule, given)
+function M.new(rule, given, chain)
   if M.is(rule) then
     if given and next(given) then error(("press '%s' is already made -> kv.press(\"%s\", {...})"):format(rule.name,
       rule.name), 0) end
     return rule
   end
-  if type(rule) == "table" and rule.press then return M.new(rule.press, strip(rule)) end
+  if type(rule) == "table" and rule.press then return M.new(rule.press, strip(rule), chain) end
   if type(rule) == "table" then
-    return build(find.check(rule, "given as a table"), find.hash_of_table(rule), nil, nil, {}, given)
+    return build(find.check(rule, "given as a table"), find.hash_of_table(rule), nil, nil, {}, given, chain)
   end
   if type(rule) ~= "string" then error(("press: expected a name, a file or a table, got %s"):format(type(rule)), 0) end
   local found, hash, file, preset = find.find(rule)
   local alias = found.aliases and found.aliases[rule] and rule or nil
-  return build(found, hash, file, alias, preset, given)
+  return build(found, hash, file, alias, preset, given, chain)
 end
 
 --- A press from a JSON-like table {press = name, of = {...}, parameter = value}; nil and the reason when this build

@@ -30,7 +30,7 @@ function M.check(rule, where)
   if type(rule) ~= "table" then error(("press %s: expected a table {name =, score =}, got %s"):format(where,
     type(rule)), 0) end
   if type(rule.name) ~= "string" then error(("press %s: it has no name -> name = \"...\""):format(where), 0) end
-  if type(rule.score) ~= "function" then
+  if type(rule.score) ~= "function" and not (rule.score == nil and type(rule.cut) == "function") then
     error(("press '%s' %s: score is %s -> score = function(self, ctx) return tensor end"):format(rule.name, where,
       type(rule.score)), 0)
   end
@@ -59,14 +59,14 @@ end
 
 --- Hash of where a rule given as a table was written: its file, or its bytecode.
 function M.hash_of_table(rule)
-  local source = debug.getinfo(rule.score, "S").source
+  local source = debug.getinfo(rule.score or rule.cut, "S").source
   local file = source:sub(1, 1) == "@" and io.open(source:sub(2), "rb")
   if file then
     local content = file:read("*a")
     file:close()
     return hash_of(content)
   end
-  return hash_of(source:sub(1, 1) == "@" and string.dump(rule.score) or source)
+  return hash_of(source:sub(1, 1) == "@" and string.dump(rule.score or rule.cut) or source)
 end
 
 --- Hash of a list of texts, in order.

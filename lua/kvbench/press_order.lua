@@ -69,16 +69,19 @@ local function check_queries(press, ctx)
   end
 end
 
---- The scores of all layers, block by block, temporaries freed after each. Not in any scope of the caller's.
-function M.scores(press, ctx, ratio)
-  local step = press.scope == "model" and ctx.layers or view.layers_at_once(ctx)
-  local out, shared = nil, view.shared(ctx)
+--- fn(block) of every block of layers, joined along the first dimension; temporaries freed after each. Not in any scope
+--- of the caller's.
+function M.by_block(press, ctx, evictable, fn)
+  local step = press.whole and ctx.layers or view.layers_at_once(ctx)
+  local out, shared = nil, view.shared(ctx, evictable)
   check_queries(press, ctx)
   for first = 1, ctx.layers, step do
     local count = math.min(step, ctx.layers - first + 1)
-    local block = tensor.scope(M.checked_score, press, view.block(ctx, first, count, shared), ratio)
+    local block = tensor.scope(fn, view.block(ctx, first, count, shared))
     if count == ctx.layers then return block end
-    out = out or tensor.zeros(ctx.layers, ctx.kv_heads, ctx.tokens)
+    local shape = block:size()
+    shape[1] = ctx.layers
+    out = out or tensor.zeros(shape)
     out:narrow(1, first, count):copy_(block)
     block:close()
   end
@@ -98,6 +101,14 @@ function M.finite(press, scores)
     out[l] = tensor.where(open, layer, forced(largest > -math.huge and largest or 0))
   end
   return tensor.cat(out, 1)
+end
+
+--- A context made for one block of layers (press_pick.lua) with what rules expect beside it: once(), evictable, ...
+function M.part_view(part) return view.block(part, 1, part.layers, view.shared(part)) end
+
+--- The scores of all layers, block by block.
+function M.scores(press, ctx, ratio, evictable)
+  return M.by_block(press, ctx, evictable, function(block) return M.checked_score(press, block, ratio) end)
 end
 
 -- Ranks over all tokens of a head, a layer, or the model, shaped like the scores.
@@ -144,7 +155,7 @@ function M.new(press, ctx, evictable, ratio)
   if press.rule.order then
     press.rule.order(press, order, ctx, ratio)
   else
-    order.scores = M.protect(M.scores(press, ctx, ratio), evictable, 0)
+    order.scores = M.protect(M.scores(press, ctx, ratio, evictable), evictable, 0)
   end
   return order
 end

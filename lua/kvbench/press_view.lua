@@ -31,10 +31,17 @@ function View.__index(view, key)
 end
 
 -- What the blocks of one context share while it is being scored: results of once(), and the same for its parts.
-local function new_shared(ctx, token_first, seed)
+local function new_shared(ctx, token_first, seed, evictable)
   if seed == nil then seed = ctx.seed end
   if seed == nil and ctx.ids then seed = table.concat(ctx.ids, " ") end
-  return { made = {}, parts = {}, token_first = token_first, seed = seed or 0 }
+  return { made = {}, parts = {}, token_first = token_first, seed = seed or 0,
+    evictable = evictable or { 0, ctx.tokens } }
+end
+
+-- Made in the scope of the score, which frees it.
+local function weight(view, slot, layer)
+  local ctx = rawget(view, "of")
+  return ctx:weight(slot, layer)
 end
 
 local function once(view, key, fn)
@@ -49,7 +56,9 @@ local function part_of(view, from, to)
   if not part then
     local ctx = rawget(view, "of")
     part = { ctx = tensor.outside(function() return ctx:select(from, to) end) }
-    part.shared = new_shared(part.ctx, shared.token_first + from, shared.seed)
+    local open = shared.evictable
+    part.shared = new_shared(part.ctx, shared.token_first + from, shared.seed,
+      { math.max(0, open[1] - from), math.max(0, math.min(to, open[2]) - from) })
     shared.parts[key] = part
   end
   return M.block(part.ctx, rawget(view, "block_first"), view.layers, part.shared)
@@ -59,15 +68,17 @@ end
 ---   ctx:once(key, fn)   what fn() returned the first time it was asked for: for what is the same in every layer
 ---   ctx.seed            the context's own seed, or its token ids
 ---   ctx.token_first     where this part of the context starts (0 for a whole one)
+---   ctx.evictable       {from, to}: the tokens that compete, for rules that select while they score
 --- shared: from M.shared(ctx), the same for all blocks of a context.
 function M.block(ctx, first, count, shared)
   return setmetatable({
     of = ctx, block_first = first, layers = count, layer_first = (ctx.layer_first or 0) + first - 1, shared = shared,
-    seed = shared.seed, token_first = shared.token_first, once = once, select = part_of,
+    seed = shared.seed, token_first = shared.token_first, once = once, select = part_of, weight = weight,
+    evictable = shared.evictable,
   }, View)
 end
 
-function M.shared(ctx) return new_shared(ctx, ctx.token_first or 0) end
+function M.shared(ctx, evictable) return new_shared(ctx, ctx.token_first or 0, nil, evictable) end
 
 --- How many layers to score at once, so that one tensor of all query heads takes about 2 MiB.
 function M.layers_at_once(ctx)

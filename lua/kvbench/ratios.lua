@@ -55,6 +55,24 @@ function M.round_half_even(x)
   return rest < 0.5 and low or low + 1
 end
 
+--- A share given as a number, or as an expression of the ratio that is asked for ("ratio", "ratio/2", "1-ratio"): a
+--- function of the ratio. `where` names it in errors.
+function M.expression(given, where)
+  if type(given) == "number" then return function() return given end end
+  local text = tostring(given)
+  local body = text:gsub("ratio", "")
+  local chunk = not body:find "[^%d%.%+%-%*/%(%)%s]" and loadstring("return function(ratio) return " .. text .. " end")
+  if not chunk then
+    error(("%s: '%s' is no share -> a number, or an expression of ratio such as \"ratio/2\""):format(where, text), 0)
+  end
+  local fn = chunk()
+  return function(ratio)
+    local ok, value = pcall(fn, ratio)
+    if ok and type(value) == "number" and value == value then return value end
+    error(("%s: '%s' is no number at ratio %s"):format(where, text, tostring(ratio)), 0)
+  end
+end
+
 M.grids = {
   paper = { 0, .1, .2, .3, .4, .5, .6, .7, .8, .9 },
   cliff = { 0, .1, .2, .3, .4, .5, .6, .7, .8, .9, .925, .95, .97, .98, .99 },

@@ -44,7 +44,7 @@ return {
     return tensor.cat(parts, 3)
   end,
   order = function(self, order, ctx, ratio)
-    local scores = orders.scores(self, ctx, ratio)
+    local scores = orders.scores(self, ctx, ratio, order.evictable)
     order.pieces = pieces(self, ctx.tokens)
     for _, piece in ipairs(order.pieces) do
       local part = scores:narrow(3, piece.from + 1, piece.n)

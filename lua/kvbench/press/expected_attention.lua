@@ -22,19 +22,21 @@ return {
   needs = { queries = true },
   score = function(self, ctx)
     local sinks = self:at_most("n_sink", ctx.tokens - 1)
-    local n, d, group = ctx.tokens - sinks, ctx.head_dim, ctx.group_size
+    local d, group = ctx.head_dim, ctx.group_size
     local queries = ctx.queries:slice(3, sinks + 1) -- [layers, heads, n, d]
     local keys, values = ctx.keys:slice(3, sinks + 1), ctx.values:slice(3, sinks + 1)
 
+    -- after another press (composed) the queries are still those of the whole context
+    local total = ctx.all_queries and ctx.parent_tokens or ctx.tokens
     local R = ctx:once("mean rotation " .. self.n_future_positions, function()
-      return rotary.mean_matrix(ctx:rope(ctx.tokens, self.n_future_positions))
+      return rotary.mean_matrix(ctx:rope(total, self.n_future_positions))
     end)
     local rotated = keys:matmul(R):unsqueeze(3) -- [layers, kv_heads, 1, n, d], rows (R' k)'
     local mean = queries:mean(3)
     local logits = rotated:vecdot(mean:split_heads(group):unsqueeze(4)) / math.sqrt(d) -- [layers, kv_heads, group, n]
     if self.use_covariance then
       local centred = queries - mean:unsqueeze(3)
-      local covariance = centred:transpose():matmul(centred) / n
+      local covariance = centred:transpose():matmul(centred) / queries:size(3)
       logits = logits + rotated:matmul(covariance:split_heads(group)):vecdot(rotated) / (2 * d)
     end
     local scores = logits:softmax(-1):mean(3)

@@ -1,0 +1,82 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What several wrappers share: scoring with the rule inside, budgets that the heads of a layer share, what a value
+-- weighs after the output projection.
+local orders = require "kvbench.press_order"
+local tensor = require "kvbench.tensor"
+
+local M = {}
+
+--- For a wrapper's check: the rule inside must only score. `what` says what the wrapper does to it.
+function M.expect_scorer(press, inner, what)
+  if inner.decides or not inner.rule.score then
+    error(("press '%s' %s, but '%s' decides by itself what is kept -> a rule that only scores, or '%s' inside '%s'")
+      :format(press.rule.name, what, inner.name, press.rule.name, inner.name), 0)
+  end
+end
+
+--- The inner rule's checked scores of a block of layers; errors name the inner rule.
+function M.score(inner, ctx, ratio) return orders.checked_score(inner, ctx, ratio) end
+
+--- L1 norm of every value after the output projection of each query head, averaged over the query heads that share the
+--- KV head: [layers, kv_heads, tokens] of a block of layers. CriticalKV, arXiv:2502.03805.
+function M.projected_norm(ctx)
+  local out = tensor.zeros(ctx.layers, ctx.kv_heads, ctx.tokens)
+  local d, group = ctx.head_dim, ctx.heads / ctx.kv_heads
+  for l = 1, ctx.layers do
+    local weight = ctx:weight("o", ctx.layer_first + l - 1) -- [hidden, heads * d]
+    local per_head = weight:transpose():contiguous():view(ctx.heads, d, weight:size(1))
+    for h = 1, ctx.kv_heads do
+      out[l][h]:copy_(tensor.scope(function()
+        local sum = 0
+        for g = 1, group do
+          sum = sum + ctx.values[l][h]:matmul(per_head[(h - 1) * group + g]):norm(-1, 1)
+        end
+        return sum / group
+      end))
+    end
+    weight:close()
+  end
+  return out
+end
+
+--- How many tokens each head keeps when the heads of a layer share one budget and the best `safeguard` of each head's
+--- even share is safe: uint32_t[layers * kv_heads], and the safe number. AdaKV, arXiv:2407.11550.
+function M.shared_budgets(order, ratio, safeguard)
+  local layers, heads, n = order.layers, order.kv_heads, order.tokens
+  local total, open = order:budget(ratio)
+  local safe = total - open + math.floor(open * safeguard)
+  local rank = order:rank("layer"):pointer()
+  local head_at = {} -- head of the element that comes k-th in its layer
+  local kept = order:thresholds(function() return safe end)
+  for l = 0, layers - 1 do
+    local base, seen, left = l * heads * n, {}, heads * (total - safe)
+    for i = 0, heads * n - 1 do head_at[rank[base + i]] = math.floor(i / n) end
+    for h = 0, heads - 1 do seen[h] = 0 end
+    for k = 0, heads * n - 1 do
+      local h = head_at[k]
+      seen[h] = seen[h] + 1
+      if seen[h] > safe and left > 0 then
+        kept[l * heads + h], left = kept[l * heads + h] + 1, left - 1
+      end
+    end
+  end
+  return kept, safe
+end
+
+--- A number per head, fn(layer, head) from 0, as a tensor [layers, kv_heads, 1] that broadcasts against scores.
+function M.per_head(order, fn)
+  local out = tensor.zeros(order.layers, order.kv_heads, 1)
+  local p = out:pointer()
+  for i = 0, order.layers * order.kv_heads - 1 do
+    p[i] = fn(math.floor(i / order.kv_heads), i % order.kv_heads)
+  end
+  return out
+end
+
+--- A mask [1, 1, tokens]: 1 where a token competes, 0 where it may not be evicted.
+function M.competing(tokens, evictable)
+  local position = tensor.arange(tokens)
+  return (position:ge(evictable[1]) * position:lt(evictable[2])):view(1, 1, tokens)
+end
+
+return M
