@@ -237,7 +237,7 @@ t.case("names, parameters and specs", function()
   t.fails(function() kv.press("adakv", { alpha_safeguard = 1.5 }) end, "at most 1")
   t.fails(function() kv.press("adakv", { of = "chunk" }) end, "decides by itself")
   t.fails(function() kv.press("adakv", { of = "nothing_like_it" }) end,
-    "press 'nothing_like_it' is unknown %-> one of: .*snapkv")
+    "press 'nothing_like_it' is unknown %-> one of: adakv, .*knorm")
   t.fails(function() kv.press { name = "x" } end, "score is nil")
   t.fails(function() kv.press { name = "x", scope = "tokens", score = print } end, "scope 'tokens'")
   t.fails(function() kv.press(3) end, "got number")
