@@ -2,25 +2,27 @@
 -- What the validator reads text with: UTF-8, whole words, spans.
 local M = {}
 
---- Whether a string is valid UTF-8 (no overlong forms, no surrogates).
-function M.utf8_ok(s)
-  local i, n = 1, #s
-  while i <= n do
+--- Where (1-based) a string stops being valid UTF-8 (no overlong forms, no surrogates), or nil.
+function M.utf8_fault(s)
+  local i, n = s:find("[\128-\255]"), #s -- the rest is ASCII
+  while i and i <= n do
     local c = s:byte(i)
     local len = c < 0x80 and 1 or c >= 0xC2 and c < 0xE0 and 2 or c >= 0xE0 and c < 0xF0 and 3 or c >= 0xF0
       and c < 0xF5 and 4
-    if not len or i + len - 1 > n then return false end
+    if not len or i + len - 1 > n then return i end
     for j = i + 1, i + len - 1 do
       local b = s:byte(j)
-      if b < 0x80 or b > 0xBF then return false end
+      if b < 0x80 or b > 0xBF then return i end
     end
     local second = len > 2 and s:byte(i + 1)
     if c == 0xE0 and second < 0xA0 or c == 0xED and second > 0x9F or c == 0xF0 and second < 0x90
-      or c == 0xF4 and second > 0x8F then return false end
-    i = i + len
+      or c == 0xF4 and second > 0x8F then return i end
+    i = s:find("[\128-\255]", i + len)
   end
-  return true
 end
+
+--- Whether a string is valid UTF-8.
+function M.utf8_ok(s) return M.utf8_fault(s) == nil end
 
 --- Whether byte number `at` (1-based) is outside the string or no part of a word.
 function M.boundary(s, at)
