@@ -3,26 +3,15 @@
 -- generation in which record i depends on the seed and i alone, so that a small set is a prefix of the big one.
 local checker = require "kvbench.dataset.check"
 local folder = require "kvbench.dataset.folder"
-local encode = require("kvbench.json_encode").encode
+local set = require "kvbench.dataset.set"
 local sha256 = require "kvbench.dataset.sha256"
 local text = require "kvbench.text"
 
-local M = {}
-
--- Key order of the serialised form; the hash depends on it.
-M.key_order = {
-  "id", "task", "domain", "subject", "passage", "facts", "questions", "q", "a", "aliases", "fact_ids", "cue_ids",
-    "direction",
-  "answer_type", "question_type", "hop", "depth", "answerable", "relation", "type", "value", "mentions", "sentence",
-  "binding", "template",
-}
+local M = { key_order = set.key_order, serialise = set.serialise }
 
 -- Modules that every generator stands on; a task adds its own in `uses`.
 local shared = { "kvbench.rng", "kvbench.dataset.text", "kvbench.dataset.template", "kvbench.dataset.names",
   "kvbench.dataset.record" }
-
---- One record as a line of JSON, without the newline.
-function M.serialise(record) return encode(record, M.key_order) end
 
 local loaded = {}
 
@@ -51,8 +40,9 @@ end
 
 --- Names of the tasks that can be loaded, sorted.
 function M.tasks() return folder.tasks() end
+M.names = M.tasks -- what Tab completes
 
---- Checks a record by the rules of its task (or by `rules`). true, or nil and the reason.
+--- Checks a record by the rules of its task (or by `rules`). true, or nil, the reason and the field it is about.
 function M.check(record, rules)
   if not rules then
     if type(record) ~= "table" or type(record.task) ~= "string" then return nil, "the record names no task" end
@@ -80,8 +70,9 @@ end
 --- Makes a dataset.
 --   task  name of a file in datasets/, or a path to one
 --   opt   size = passages (default: the paper's; at most that), seed = any string (default "A")
--- Returns {task, seed, size, records, questions = count, hash, generator_hash}; hash is the SHA-256 of the records as
--- JSON lines. Every record passes the validator; one that does not would be a fault of the generator and is an error.
+-- Returns a dataset (kvbench.dataset.set): task, seed, size, records, questions, hash (SHA-256 of the records as JSON
+-- lines), generator_hash; :records(), :len(), :filter(f), :sample(n, seed), :save(path). Every record passes the
+-- validator; one that does not would be a fault of the generator and is an error.
 function M.load(name, opt)
   opt = opt or {}
   local task = M.task(name)
@@ -92,66 +83,33 @@ function M.load(name, opt)
   if not seed:match("^[%w_.-]+$") then
     error(("dataset '%s': seed '%s' -> letters, digits, '_', '.' and '-' only"):format(task.name, seed), 0)
   end
-  local records, hash, questions = {}, sha256.new(), 0
+  local records = {}
   for i = 1, size do
     local record = task.generate(seed, i)
     local ok, reason = checker.check(record, task.rules)
     if not ok then error(("dataset '%s', record %s: %s"):format(task.name, record.id, reason), 0) end
     records[i] = record
-    questions = questions + #record.questions
-    hash:update(M.serialise(record)):update("\n")
   end
-  return { task = task.name, seed = seed, size = size, records = records, questions = questions, hash = hash:hex(),
-    generator_hash = generator_hash(task) }
+  return set.new(records, { task = task.name, seed = seed, generator_hash = generator_hash(task) })
 end
 
---- Writes a dataset as JSON lines to `path`, and counts, seed and hashes to `path`.manifest.json. Both are written
--- under a temporary name first, so that a full disk leaves nothing half-written.
-function M.save(ds, path)
-  local lines = {}
-  for i, record in ipairs(ds.records) do lines[i] = M.serialise(record) .. "\n" end
-  folder.write(path, lines)
-  local manifest = { task = ds.task, seed = ds.seed, passages = #ds.records, questions = ds.questions, hash = ds.hash,
-    generator_hash = ds.generator_hash }
-  folder.write(path .. ".manifest.json", { encode(manifest, { "task", "seed", "passages", "questions", "hash" }),
-    "\n" })
-end
+--- Writes a dataset: the same as ds:save(path).
+function M.save(ds, path) return set.new(ds.records, ds):save(path) end
 
--- One line of a user's file as a record: what may be left out is filled in, what may not is an error.
-local function imported(value, where)
-  if type(value) ~= "table" or type(value.passage) ~= "string" or type(value.questions) ~= "table" then
-    error(where .. ": not a record with a passage and questions -> see docs/dataset.md", 0)
-  end
-  value.id, value.task, value.facts = value.id or where, value.task or "imported", value.facts or {}
-  for i, q in ipairs(value.questions) do
-    if type(q) ~= "table" or type(q.q) ~= "string" or type(q.a) ~= "string" then
-      error(("%s: question %d lacks q or a -> see docs/dataset.md"):format(where, i), 0)
+--- Iterator over a file of any size, plain or zstd: for record, reject in kv.dataset.stream(path) do; record is false
+-- for a line that was rejected. See kvbench.dataset.read.
+function M.stream(path, opt) return require("kvbench.dataset.read").each(path, opt) end
+
+--- Reads a file of records into memory. See kvbench.dataset.import.
+function M.read(path, opt) return require("kvbench.dataset.import").file(path, opt) end
+
+return setmetatable(M, {
+  --- kv.dataset("base", {size =, seed =}), kv.dataset("file.jsonl.zst"), kv.dataset{record, ...}, kv.dataset(iterator).
+  __call = function(_, what, opt)
+    if type(what) == "table" or type(what) == "function" then
+      return require("kvbench.dataset.import").values(what, opt)
     end
-    q.aliases, q.fact_ids, q.cue_ids = q.aliases or {}, q.fact_ids or {}, q.cue_ids or {}
-    if q.answerable == nil then q.answerable = not checker.abstains(q.a) end
-  end
-  return value
-end
-
---- Reads JSON lines, such as M.save writes or a user brings (least: {"passage", "questions": [{"q", "a"}]} a line).
--- Records of a known task are checked by its rules; others are taken as they are. Returns a dataset as M.load does.
-function M.read(path)
-  local json = require "kvbench.json"
-  local records, hash, questions, number = {}, sha256.new(), 0, 0
-  for line in folder.read(path):gmatch("[^\n]+") do
-    number = number + 1
-    local where = ("%s:%d"):format(path, number)
-    local record = imported(json.decode(line, where), where)
-    if folder.find(record.task) then
-      local ok, reason = M.check(record)
-      if not ok then error(where .. ": " .. reason, 0) end
-    end
-    records[number] = record
-    questions = questions + #record.questions
-    hash:update(M.serialise(record)):update("\n")
-  end
-  if number == 0 then error("'" .. path .. "' holds no records", 0) end
-  return { task = records[1].task, size = number, records = records, questions = questions, hash = hash:hex() }
-end
-
-return setmetatable(M, { __call = function(_, name, opt) return M.load(name, opt) end })
+    if type(what) == "string" and (what:find("%.jsonl?$") or what:find("%.zst$")) then return M.read(what, opt) end
+    return M.load(what, opt)
+  end,
+})
