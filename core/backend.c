@@ -5,8 +5,7 @@
  * A missing op runs on the reference and is counted, so that a new backend works from its first op on and a result says how
  * much of it was really computed there. Rejected: a switch over an op enum, which every new op would have to touch.
  */
-#include "backend.h"
-#include <stdatomic.h>
+#include "model.h"
 
 static _Atomic int64_t fallbacks;
 static _Atomic int32_t strict;
@@ -88,3 +87,29 @@ kvb_status kvb_backend_download(const kvb_backend *b, void *to, const void *from
     if (bytes) memcpy(to, from, bytes);
     return KVB_OK;
 }
+
+/* ---- packed steps: the backend's own, or the host's ---- */
+
+static const kvb_backend *of(const kvb_step *s) { return (*(kvb_model *const *)s)->backend; }
+
+kvb_status kvb_step_new(kvb_model *m, kvb_step **out) {
+    if (!m->ready)
+        return kvb_fail(KVB_E_MISSING, "model: not ready; weights are missing or kvb_model_ready was not called");
+    KVB_TRY(kvb_model_enter(m));
+    return m->backend->step_new ? m->backend->step_new(m, out) : kvb_host_step_new(m, out);
+}
+
+void kvb_step_free(kvb_step *s) {
+    if (!s) return;
+    if (of(s)->step_free)
+        of(s)->step_free(s);
+    else
+        kvb_host_step_free(s);
+}
+
+kvb_status kvb_step_submit(kvb_step *s, const kvb_row *row, int32_t n) {
+    return of(s)->step_submit ? of(s)->step_submit(s, row, n) : kvb_host_step_submit(s, row, n);
+}
+
+kvb_status kvb_step_collect(kvb_step *s) { return of(s)->step_collect ? of(s)->step_collect(s) : KVB_OK; }
+int32_t kvb_step_lag(const kvb_step *s) { return of(s)->lag; }

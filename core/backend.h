@@ -19,6 +19,9 @@ enum {
     KVB_TILE = 64
 }; /* keys per attention tile, at absolute positions: part of the definition of canonical attention */
 
+struct kvb_model;
+struct kvb_step;
+struct kvb_row;
 typedef struct kvb_backend kvb_backend;
 typedef struct kvb_packed kvb_packed; /* a weight matrix [out, in] in the backend's own format */
 
@@ -53,6 +56,7 @@ struct kvb_backend {
     void (*free)(void *p);
     kvb_status (*upload)(void *to, const void *from, size_t bytes);
     kvb_status (*download)(void *to, const void *from, size_t bytes); /* complete on return */
+    int64_t (*free_bytes)(void);                                     /* what can still be allocated */
 
     /* Bytes of the keys (and of the values) of a lane. */
     int64_t (*lane_bytes)(const kvb_lane_kind *kind, int32_t capacity);
@@ -79,6 +83,30 @@ struct kvb_backend {
     int64_t (*pack_bytes)(const kvb_packed *packed);
     kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate,
                            void *y, int32_t y_dtype);
+
+    /*
+     * Optional: how a device takes a model over once its weights are there. `ready` chooses step_rows and the buckets,
+     * proves that rows do not depend on them and copies what the steps read; `cover` follows grown RoPE tables; `gone`
+     * undoes ready. A backend without them is the host: step.c runs it, one row function at a time.
+     */
+    kvb_status (*ready)(struct kvb_model *m);
+    kvb_status (*cover)(struct kvb_model *m);
+    void (*gone)(struct kvb_model *m);
+    int32_t lag; /* steps that may be under way behind the one being packed */
+    kvb_status (*step_new)(struct kvb_model *m, struct kvb_step **out);
+    void (*step_free)(struct kvb_step *s);
+    kvb_status (*step_submit)(struct kvb_step *s, const struct kvb_row *row, int32_t n);
+    kvb_status (*step_collect)(struct kvb_step *s);
+
+    /*
+     * Optional: lanes in bulk, for memory that the host cannot touch (else lane_get and lane_put in a loop).
+     * lanes_read: keys (or values) of `count` lanes, `tokens` each, as f32 [count, tokens, head_dim] to `out`, device or
+     * host memory. lanes_gather: key j of to[i] is key position[at[i] + j] of from[i], for j < to[i].n.
+     */
+    kvb_status (*lanes_read)(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
+                             kvb_tensor *out);
+    kvb_status (*lanes_gather)(const kvb_lane_kind *kind, const kvb_lane *from, const kvb_lane *to, int32_t count,
+                               const int32_t *position, const int64_t *at, int64_t positions);
 
 #define KVB_OP(name, parameters, arguments) kvb_status(*name) parameters;
 #include "ops.def"

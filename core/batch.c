@@ -10,7 +10,7 @@
  */
 #include "model.h"
 
-enum { MAX_LIVE = KVB_STEP_ROWS };
+enum { MAX_FLIGHTS = 2 };
 static const int64_t default_bytes = (int64_t)640 << 20;
 
 /* Memory for one sequence's own keys and values; handed on from those that end to those that start. */
@@ -28,11 +28,21 @@ typedef struct sequence {
     int32_t *ids;          /* the question, then what was generated */
     float *margins;        /* of what was generated */
     float *logits;         /* [n, vocab] or NULL */
-    int32_t fed, made, first_position, stop;
-    int32_t taken, best; /* rows in the current step; greedy token of its last row */
+    int32_t fed, made, first_position, stop; /* fed: rows handed to steps; made: tokens that came back */
+    int32_t taken;                           /* rows in the step being packed */
+    int32_t best;                            /* greedy token of the last row that came back */
     float margin;
-    slot *slot; /* while live */
+    int32_t token_slot, flights; /* while live: see kvb_row.slot; steps under way with rows of this sequence */
+    bool done;                   /* nothing more to feed */
+    slot *slot;                  /* while live */
 } sequence;
+
+/* A step under way: whose last row asked for a token, or only for logits. */
+typedef struct flight {
+    sequence **of;
+    bool *asked;
+    int32_t n;
+} flight;
 
 typedef struct list {
     sequence *first, *last;
@@ -46,9 +56,12 @@ struct kvb_batch {
     int64_t max_bytes, used_bytes;
     list queue, finished;
     slot *free_slots;
-    sequence *live[MAX_LIVE], *returned;
+    sequence **live, *returned; /* live [step_rows] */
     int32_t n_live;
-    kvb_row rows[KVB_STEP_ROWS];
+    int32_t *free_token_slots, n_free_token_slots;
+    kvb_row *rows; /* [step_rows] */
+    flight flights[MAX_FLIGHTS]; /* the oldest first */
+    int32_t n_flights;
     int64_t row_count, padded_count, steps;
 };
 
@@ -71,60 +84,89 @@ static sequence *pop(list *l) {
     return s;
 }
 
-static void destroy_slot(slot *s) {
+static void destroy_slot(const kvb_backend *b, slot *s) {
     if (!s) return;
     kvb_free(s->lane);
-    kvb_free(s->memory);
+    kvb_backend_free(b, s->memory);
     kvb_free(s);
 }
 
 static void destroy(sequence *s) {
     if (!s) return;
+    if (s->slot) destroy_slot(s->request.ctx->model->backend, s->slot);
     kvb_ctx_free(s->request.ctx);
     kvb_keep_free(s->request.keep);
     kvb_free(s->ids);
     kvb_free(s->margins);
     kvb_free(s->logits);
-    destroy_slot(s->slot);
     kvb_free(s);
 }
 
 static void drop_free_slots(kvb_batch *b) {
     for (slot *s = b->free_slots, *next; s; s = next) {
         next = s->next;
-        destroy_slot(s);
+        destroy_slot(b->m->backend, s);
     }
     b->free_slots = NULL;
+}
+
+static kvb_status make_arrays(kvb_batch *b, const int32_t *stop_ids) {
+    size_t rows = (size_t)b->m->step_rows;
+    b->stop_ids = kvb_alloc_array((size_t)b->n_stop, sizeof *b->stop_ids, KVB_MEM_OTHER);
+    b->live = kvb_alloc_array(rows, sizeof *b->live, KVB_MEM_OTHER);
+    b->free_token_slots = kvb_alloc_array(rows, sizeof *b->free_token_slots, KVB_MEM_OTHER);
+    b->rows = kvb_alloc_array(rows, sizeof *b->rows, KVB_MEM_OTHER);
+    bool ok = b->stop_ids && b->live && b->free_token_slots && b->rows;
+    for (int32_t i = 0; ok && i < MAX_FLIGHTS; i++) {
+        b->flights[i].of = kvb_alloc_array(rows, sizeof *b->flights[i].of, KVB_MEM_OTHER);
+        b->flights[i].asked = kvb_alloc_array(rows, sizeof *b->flights[i].asked, KVB_MEM_OTHER);
+        ok = b->flights[i].of && b->flights[i].asked;
+    }
+    if (!ok) return KVB_E_MEMORY;
+    if (b->n_stop) memcpy(b->stop_ids, stop_ids, (size_t)b->n_stop * sizeof *stop_ids);
+    for (int32_t i = b->m->step_rows; i > 0; i--) b->free_token_slots[b->n_free_token_slots++] = i - 1;
+    return KVB_OK;
 }
 
 kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, int64_t max_bytes, kvb_batch **out) {
     if (n_stop < 0 || max_bytes < 0)
         return kvb_fail(KVB_E_ARG, "batch: %d stop tokens, %lld bytes", n_stop, (long long)max_bytes);
+    KVB_TRY(kvb_model_enter(m));
     kvb_batch *b = kvb_alloc(sizeof *b, KVB_MEM_OTHER);
     if (!b) return KVB_E_MEMORY;
     b->m = m;
     kvb_model_retain(m);
-    b->max_bytes = max_bytes ? max_bytes : default_bytes;
     b->n_stop = n_stop;
-    b->stop_ids = kvb_alloc_array((size_t)n_stop, sizeof *b->stop_ids, KVB_MEM_OTHER);
-    kvb_status status = b->stop_ids ? kvb_step_new(m, &b->step) : KVB_E_MEMORY;
+    kvb_status status = make_arrays(b, stop_ids);
+    if (status == KVB_OK) status = kvb_step_new(m, &b->step);
     if (status != KVB_OK) {
         kvb_batch_free(b);
         return status;
     }
-    if (n_stop) memcpy(b->stop_ids, stop_ids, (size_t)n_stop * sizeof *stop_ids);
+    /* A device's memory holds little else: half of what the weights and the step left is for sequences in flight, the
+     * other half for passages. */
+    int64_t usual = m->backend->free_bytes ? m->backend->free_bytes() / 2 : default_bytes;
+    b->max_bytes = max_bytes ? max_bytes : usual;
     *out = b;
     return KVB_OK;
 }
 
 void kvb_batch_free(kvb_batch *b) {
     if (!b) return;
+    for (int32_t i = 0; i < b->n_flights && kvb_step_collect(b->step) == KVB_OK; i++) {}
     for (sequence *s; (s = pop(&b->queue));) destroy(s);
     for (sequence *s; (s = pop(&b->finished));) destroy(s);
     for (int32_t i = 0; i < b->n_live; i++) destroy(b->live[i]);
     drop_free_slots(b);
     destroy(b->returned);
     kvb_step_free(b->step);
+    for (int32_t i = 0; i < MAX_FLIGHTS; i++) {
+        kvb_free(b->flights[i].of);
+        kvb_free(b->flights[i].asked);
+    }
+    kvb_free(b->live);
+    kvb_free(b->free_token_slots);
+    kvb_free(b->rows);
     kvb_free(b->stop_ids);
     kvb_model_free(b->m);
     kvb_free(b);
@@ -196,7 +238,7 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, slot **out) {
     slot *s = b->free_slots;
     if (s) b->free_slots = s->next;
     if (s && s->capacity != capacity) {
-        destroy_slot(s);
+        destroy_slot(b->m->backend, s);
         s = NULL;
     }
     if (!s) {
@@ -204,10 +246,10 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, slot **out) {
         if (!s) return KVB_E_MEMORY;
         s->capacity = capacity;
         s->bytes = kvb_model_kv_bytes(b->m, capacity);
-        s->memory = kvb_alloc((size_t)s->bytes, KVB_MEM_CACHE);
+        s->memory = kvb_backend_alloc(b->m->backend, (size_t)s->bytes, KVB_MEM_CACHE);
         s->lane = kvb_alloc_array((size_t)d->layers * (size_t)d->kv_heads, sizeof *s->lane, KVB_MEM_CACHE);
         if (!s->memory || !s->lane) {
-            destroy_slot(s);
+            destroy_slot(b->m->backend, s);
             return KVB_E_MEMORY;
         }
     }
@@ -220,7 +262,7 @@ static int32_t capacity_of(const sequence *s) { return (int32_t)kvb_round_up(s->
 
 static bool has_room(const kvb_batch *b, const sequence *s) {
     int64_t bytes = kvb_model_kv_bytes(b->m, capacity_of(s));
-    return b->n_live < MAX_LIVE && (b->n_live == 0 || b->used_bytes + bytes <= b->max_bytes);
+    return b->n_live < b->m->step_rows && (b->n_live == 0 || b->used_bytes + bytes <= b->max_bytes);
 }
 
 /* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for
@@ -251,6 +293,7 @@ static kvb_status admit(kvb_batch *b, sequence **admitted) {
     }
     if (status != KVB_OK) return status;
     insert_live(b, pop(&b->queue));
+    s->token_slot = b->free_token_slots[--b->n_free_token_slots];
     b->used_bytes += s->slot->bytes;
     *admitted = s;
     return KVB_OK;
@@ -260,16 +303,24 @@ static kvb_status admit(kvb_batch *b, sequence **admitted) {
 
 static bool decoding(const sequence *s) { return s->fed >= s->request.n; }
 
+/* Rows that s could still feed: the rest of its question, or the token that the step before gives it. The last token of
+ * an answer is never fed. */
+static int32_t wanted(const sequence *s) {
+    if (s->done) return 0;
+    if (!decoding(s)) return s->request.n - s->fed;
+    return s->fed < s->request.n + s->request.max_new - 1;
+}
+
 /* Adds up to `room` rows of s; returns how many. */
 static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
-    int32_t want = decoding(s) ? 1 : s->request.n - s->fed;
+    int32_t want = wanted(s);
     s->taken = want < room ? want : room;
     for (int32_t i = 0; i < s->taken; i++) {
         int32_t index = s->fed + i;
         bool question = index < s->request.n, last = index >= s->request.n - 1;
         bool wants_token = last && s->request.max_new > 0;
         b->rows[n + i] = (kvb_row){
-            .id = s->ids[index],
+            .id = index < s->request.n + s->made ? s->ids[index] : KVB_ID_FROM_SLOT,
             .position = s->first_position + index,
             .index = index,
             .own = s->slot->lane,
@@ -278,6 +329,7 @@ static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
             .logits = question && s->logits ? s->logits + (int64_t)index * b->m->desc.vocab : NULL,
             .best = wants_token ? &s->best : NULL,
             .margin = wants_token ? &s->margin : NULL,
+            .slot = s->token_slot,
         };
     }
     return s->taken;
@@ -285,8 +337,8 @@ static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
 
 static kvb_status pack(kvb_batch *b, int32_t *rows) {
     int32_t n = 0, decode = 0;
-    for (int32_t i = 0; i < b->n_live; i++) decode += decoding(b->live[i]);
-    int32_t budget = KVB_STEP_ROWS - decode; /* rows left for questions */
+    for (int32_t i = 0; i < b->n_live; i++) decode += decoding(b->live[i]) && wanted(b->live[i]) > 0;
+    int32_t budget = b->m->step_rows - decode; /* rows left for questions */
     for (int32_t i = 0; i < b->n_live; i++) {
         sequence *s = b->live[i];
         bool appending = !decoding(s);
@@ -312,18 +364,35 @@ static bool is_stop(const kvb_batch *b, int32_t id) {
     return false;
 }
 
-/* Takes in what the step computed for s; true when s is done. */
-static bool settle(const kvb_batch *b, sequence *s) {
-    s->fed += s->taken;
-    if (s->taken == 0 || s->fed < s->request.n) return false;
-    if (s->request.max_new == 0) return true;
+/* Notes whose rows the submitted step carries. */
+static void take_off(kvb_batch *b, int32_t n) {
+    flight *f = b->flights + b->n_flights++;
+    f->n = 0;
+    for (int32_t i = 0; i < b->n_live; i++) {
+        sequence *s = b->live[i];
+        if (s->taken == 0) continue;
+        s->fed += s->taken;
+        s->flights++;
+        f->of[f->n] = s;
+        f->asked[f->n++] = s->request.max_new > 0 && s->fed >= s->request.n;
+        s->taken = 0;
+    }
+    b->row_count += n;
+    b->padded_count += kvb_model_bucket(b->m, n);
+    b->steps++;
+}
+
+/* Takes in what a step computed for s. A token behind a stop token, fed because the host did not know yet, is dropped. */
+static void settle(const kvb_batch *b, sequence *s, bool asked) {
+    s->flights--;
+    if (s->done) return;
+    if (s->request.max_new == 0) s->done = s->fed >= s->request.n && s->flights == 0;
+    if (!asked) return;
     s->ids[s->request.n + s->made] = s->best;
     s->margins[s->made++] = s->margin;
-    if (!(s->request.flags & KVB_IGNORE_STOP) && is_stop(b, s->best)) {
-        s->stop = KVB_STOP_TOKEN;
-        return true;
-    }
-    return s->made == s->request.max_new;
+    bool stopped = !(s->request.flags & KVB_IGNORE_STOP) && is_stop(b, s->best);
+    if (stopped) s->stop = KVB_STOP_TOKEN;
+    s->done = stopped || s->made == s->request.max_new;
 }
 
 static void finish(kvb_batch *b, sequence *s) {
@@ -331,7 +400,28 @@ static void finish(kvb_batch *b, sequence *s) {
     s->slot->next = b->free_slots;
     b->free_slots = s->slot;
     s->slot = NULL;
+    b->free_token_slots[b->n_free_token_slots++] = s->token_slot;
     push(&b->finished, s);
+}
+
+/* Waits for the oldest step and finishes what is done and has no other step under way. */
+static kvb_status land(kvb_batch *b) {
+    flight oldest = b->flights[0];
+    int32_t kept = 0;
+    KVB_TRY(kvb_step_collect(b->step));
+    memmove(b->flights, b->flights + 1, (MAX_FLIGHTS - 1) * sizeof *b->flights);
+    b->flights[MAX_FLIGHTS - 1] = oldest;
+    b->n_flights--;
+    for (int32_t i = 0; i < oldest.n; i++) settle(b, oldest.of[i], oldest.asked[i]);
+    for (int32_t i = 0; i < b->n_live; i++) {
+        sequence *s = b->live[i];
+        if (s->done && s->flights == 0)
+            finish(b, s);
+        else
+            b->live[kept++] = s;
+    }
+    b->n_live = kept;
+    return KVB_OK;
 }
 
 static void drop_returned(kvb_batch *b) {
@@ -340,23 +430,15 @@ static void drop_returned(kvb_batch *b) {
 }
 
 kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
-    int32_t n, kept = 0;
+    int32_t n;
     drop_returned(b);
+    KVB_TRY(kvb_model_enter(b->m));
     KVB_TRY(pack(b, &n));
     if (n > 0) {
-        KVB_TRY(kvb_step_run(b->step, b->rows, n));
-        b->row_count += n;
-        b->padded_count += kvb_model_bucket(b->m, n);
-        b->steps++;
+        KVB_TRY(kvb_step_submit(b->step, b->rows, n));
+        take_off(b, n);
     }
-    for (int32_t i = 0; i < b->n_live; i++) {
-        sequence *s = b->live[i];
-        if (settle(b, s))
-            finish(b, s);
-        else
-            b->live[kept++] = s;
-    }
-    b->n_live = kept;
+    if (b->n_flights > (n > 0 ? kvb_step_lag(b->step) : 0)) KVB_TRY(land(b));
     *pending = b->queue.n + b->n_live;
     return KVB_OK;
 }

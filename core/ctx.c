@@ -27,9 +27,10 @@ void kvb_ctx_retain(kvb_ctx *c) {
 }
 
 void kvb_ctx_forget(kvb_ctx *c) {
-    kvb_free(c->queries);
-    kvb_free(c->hidden);
-    kvb_free(c->logits);
+    const kvb_backend *b = c->model->backend;
+    kvb_backend_free(b, c->queries);
+    kvb_backend_free(b, c->hidden);
+    kvb_backend_free(b, c->logits);
     c->queries = c->hidden = c->logits = NULL;
     c->observed = c->window = 0;
 }
@@ -39,7 +40,8 @@ void kvb_ctx_free(kvb_ctx *c) {
     kvb_ctx_forget(c);
     kvb_free(c->lane);
     kvb_free(c->ids);
-    kvb_free(c->cache);
+    kvb_backend_free(c->model->backend, c->cache);
+    kvb_backend_free(c->model->backend, c->lane_table);
     kvb_free(c->positions);
     kvb_free(c->position_at);
     kvb_model_free(c->model);
@@ -55,21 +57,25 @@ const int32_t *kvb_ctx_ids(const kvb_ctx *c) { return c->ids; }
 
 /* ---- prefill ---- */
 
+/* n floats where the model's device can write them. */
+static float *take(const kvb_ctx *c, int64_t n) {
+    return kvb_backend_alloc(c->model->backend, (size_t)n * sizeof(float), KVB_MEM_CACHE);
+}
+
 static kvb_status make_observations(kvb_ctx *c, int32_t observe, int32_t window) {
     const kvb_model_desc *d = &c->model->desc;
     if (observe & KVB_OBSERVE_QUERIES) {
         c->window = window > 0 && window < c->tokens ? window : c->tokens;
-        c->queries = kvb_alloc_array((size_t)d->layers * (size_t)d->heads * (size_t)c->window, (size_t)d->head_dim * 4,
-                                     KVB_MEM_CACHE);
+        c->queries = take(c, (int64_t)d->layers * d->heads * c->window * d->head_dim);
         if (!c->queries) return KVB_E_MEMORY;
     }
     if (observe & KVB_OBSERVE_HIDDEN) {
-        c->hidden = kvb_alloc_array((size_t)(d->layers + 1) * (size_t)c->tokens, (size_t)d->hidden * 4, KVB_MEM_CACHE);
+        c->hidden = take(c, (int64_t)(d->layers + 1) * c->tokens * d->hidden);
         if (!c->hidden) return KVB_E_MEMORY;
     }
     if (observe & (KVB_OBSERVE_LOGITS | KVB_OBSERVE_LAST_LOGITS)) {
         int32_t rows = observe & KVB_OBSERVE_LOGITS ? c->tokens : 1;
-        c->logits = kvb_alloc_array((size_t)rows, (size_t)d->vocab * 4, KVB_MEM_CACHE);
+        c->logits = take(c, (int64_t)rows * d->vocab);
         if (!c->logits) return KVB_E_MEMORY;
     }
     c->observed = observe;
@@ -94,7 +100,7 @@ static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t ind
     if (!c) return KVB_E_MEMORY;
     memcpy(c->ids, ids, (size_t)n * sizeof *ids);
     c->cache_bytes = kvb_model_kv_bytes(m, n);
-    c->cache = kvb_alloc((size_t)c->cache_bytes, KVB_MEM_CACHE);
+    c->cache = kvb_backend_alloc(m->backend, (size_t)c->cache_bytes, KVB_MEM_CACHE);
     kvb_status status = c->cache ? make_observations(c, observe, window) : KVB_E_MEMORY;
     if (status != KVB_OK) {
         kvb_ctx_free(c);
@@ -115,28 +121,38 @@ static kvb_row row_of(kvb_ctx *c, int32_t t) {
     return (kvb_row){.id = c->ids[t], .position = t, .index = t, .own = c->lane, .observer = c, .logits = logits};
 }
 
-static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count) {
-    kvb_step *step;
-    KVB_TRY(kvb_step_new(m, &step));
-    kvb_row rows[KVB_STEP_ROWS];
-    int32_t n = 0;
-    kvb_status status = KVB_OK;
-    for (int32_t i = 0; i < count && status == KVB_OK; i++)
-        for (int32_t t = 0; t < ctx[i]->tokens && status == KVB_OK; t++) {
+/* Every token of every passage in packed steps, `lag` of them under way behind the one being packed. */
+static kvb_status run_steps(kvb_step *step, kvb_model *m, kvb_row *rows, kvb_ctx **ctx, int32_t count) {
+    int32_t n = 0, under_way = 0;
+    for (int32_t i = 0; i < count; i++)
+        for (int32_t t = 0; t < ctx[i]->tokens; t++) {
             rows[n++] = row_of(ctx[i], t);
-            if (n < KVB_STEP_ROWS) continue;
-            status = kvb_step_run(step, rows, n);
+            bool last = i == count - 1 && t == ctx[i]->tokens - 1;
+            if (n < m->step_rows && !last) continue;
+            KVB_TRY(kvb_step_submit(step, rows, n));
             n = 0;
+            if (++under_way <= kvb_step_lag(step)) continue;
+            KVB_TRY(kvb_step_collect(step));
+            under_way--;
         }
-    if (n > 0 && status == KVB_OK) status = kvb_step_run(step, rows, n);
+    for (; under_way > 0; under_way--) KVB_TRY(kvb_step_collect(step));
+    return KVB_OK;
+}
+
+static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count) {
+    kvb_step *step = NULL;
+    kvb_row *rows = kvb_alloc_array((size_t)m->step_rows, sizeof *rows, KVB_MEM_SCRATCH);
+    kvb_status status = rows ? kvb_step_new(m, &step) : KVB_E_MEMORY;
+    if (status == KVB_OK) status = run_steps(step, m, rows, ctx, count);
     kvb_step_free(step);
+    kvb_free(rows);
     return status;
 }
 
 kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe,
                        int32_t window, kvb_ctx **out) {
     if (count < 1) return kvb_fail(KVB_E_ARG, "prefill: no passages");
-    kvb_status status = KVB_OK;
+    kvb_status status = kvb_model_enter(m);
     int32_t made = 0, longest = 0;
     for (; made < count && status == KVB_OK; made++) {
         out[made] = NULL;
@@ -177,20 +193,21 @@ static kvb_status read_lanes(const kvb_ctx *c, bool keys, int32_t first, int32_t
     KVB_TRY(check_layers(c, first, given, d->layers));
     KVB_TRY(
         kvb_tensor_expect("context", "out", out, KVB_F32, 4, (int64_t[]){given, d->kv_heads, c->tokens, d->head_dim}));
-    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
-    int64_t lane_size = (int64_t)c->tokens * d->head_dim;
-#pragma omp parallel for schedule(static) num_threads(kvb_threads())
-    for (int32_t i = 0; i < given * d->kv_heads; i++)
-        for (int32_t t = 0; t < c->tokens; t++) {
-            float *to = (float *)out->data + i * lane_size + (int64_t)t * d->head_dim;
-            c->model->backend->lane_get(&kind, c->lane + (int64_t)first * d->kv_heads + i, t, keys ? to : NULL,
-                                        keys ? NULL : to);
-        }
-    return KVB_OK;
+    return kvb_lanes_read(c->model, c->lane + (int64_t)first * d->kv_heads, given * d->kv_heads, c->tokens, keys, out);
+}
+
+/* Floats of the model's device to a tensor on that device or on the host. */
+static kvb_status copy_out(const kvb_ctx *c, const float *from, size_t n, kvb_tensor *out) {
+    kvb_tensor view = kvb_view1((void *)from, KVB_F32, (int64_t)n), flat = kvb_view1(out->data, KVB_F32, (int64_t)n);
+    if (out->device == 0) return kvb_backend_download(c->model->backend, out->data, from, n * sizeof *from);
+    return kvb_op_copy(c->model->desc.device, &view, &flat);
 }
 
 kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t given, kvb_tensor *out) {
     const kvb_model_desc *d = &c->model->desc;
+    KVB_TRY(kvb_model_enter(c->model));
+    if (out->device != 0 && out->device != d->device)
+        return kvb_fail(KVB_E_ARG, "context: the tensor to read into is on another device than the model");
     if (!kvb_tensor_contiguous(out)) return kvb_fail(KVB_E_ARG, "context: the tensor to read into must be contiguous");
     const float *from;
     size_t n;
@@ -223,8 +240,7 @@ kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t g
     default:
         return kvb_fail(KVB_E_ARG, "context: there is nothing number %d to read", what);
     }
-    if (n && given) memcpy(out->data, from, n * (size_t)given * sizeof *from);
-    return KVB_OK;
+    return n && given ? copy_out(c, from, n * (size_t)given, out) : KVB_OK;
 }
 
 static const kvb_lane *lane_of(const kvb_ctx *c, int32_t layer, int32_t head) {
@@ -249,38 +265,39 @@ kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tenso
     if (values) KVB_TRY(kvb_tensor_expect("context", "values", values, KVB_F32, 2, shape));
     if ((keys && !kvb_tensor_contiguous(keys)) || (values && !kvb_tensor_contiguous(values)))
         return kvb_fail(KVB_E_ARG, "context: the tensors to read into must be contiguous");
-    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
-    for (int32_t t = 0; t < lane->n; t++) {
-        c->model->backend->lane_get(&kind, lane, t, keys ? (float *)keys->data + (int64_t)t * dim : NULL,
-                                    values ? (float *)values->data + (int64_t)t * dim : NULL);
-        if (positions) positions[t] = c->ragged ? c->positions[c->position_at[lane - c->lane] + t] : t;
-    }
+    KVB_TRY(kvb_model_enter(c->model));
+    if (keys) KVB_TRY(kvb_lanes_read(c->model, lane, 1, lane->n, true, keys));
+    if (values) KVB_TRY(kvb_lanes_read(c->model, lane, 1, lane->n, false, values));
+    for (int32_t t = 0; positions && t < lane->n; t++)
+        positions[t] = c->ragged ? c->positions[c->position_at[lane - c->lane] + t] : t;
     return KVB_OK;
 }
 
 /* ---- physical eviction ---- */
 
-static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *e, float *key, float *value) {
+/* Lays the lanes of `e` out behind each other, notes which positions they keep, and copies those. */
+static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *e) {
     const kvb_model_desc *d = &c->model->desc;
     const kvb_backend *b = c->model->backend;
-    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
+    int32_t lanes = d->layers * d->kv_heads;
     char *memory = e->cache;
     int64_t position = 0;
-    for (int32_t i = 0; i < d->layers * d->kv_heads; i++) {
-        int32_t layer = i / d->kv_heads, head = i % d->kv_heads, n = kvb_keep_count(keep, layer, head, 0, c->tokens),
-                at = 0;
-        int64_t room = kvb_round_up(b->lane_bytes(&kind, n), 64);
+    for (int32_t i = 0; i < lanes; i++) {
+        int32_t layer = i / d->kv_heads, head = i % d->kv_heads, n = kvb_keep_count(keep, layer, head, 0, c->tokens);
+        int64_t room = kvb_lane_room(c->model, n);
         e->lane[i] = (kvb_lane){memory, memory + room, n, n};
         e->position_at[i] = position;
         memory += 2 * room;
-        for (int32_t t = 0; t < c->tokens; t++) {
-            if (!kvb_keep_kept(keep, layer, head, t)) continue;
-            b->lane_get(&kind, c->lane + i, t, key, value);
-            b->lane_put(&kind, e->lane + i, at++, key, value);
-            e->positions[position++] = t;
-        }
+        for (int32_t t = 0; t < c->tokens; t++)
+            if (kvb_keep_kept(keep, layer, head, t)) e->positions[position++] = t;
     }
-    return KVB_OK;
+    if (b->alloc) {
+        size_t bytes = (size_t)lanes * sizeof *e->lane;
+        e->lane_table = kvb_backend_alloc(b, bytes, KVB_MEM_CACHE);
+        if (!e->lane_table) return KVB_E_MEMORY;
+        KVB_TRY(kvb_backend_upload(b, e->lane_table, e->lane, bytes));
+    }
+    return kvb_lanes_gather(c->model, c->lane, e->lane, lanes, e->positions, e->position_at, position);
 }
 
 kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) {
@@ -293,24 +310,18 @@ kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) 
                         "evict: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
                         keep->layers, keep->heads, keep->tokens, d->layers, d->kv_heads, c->tokens);
     int64_t lanes = (int64_t)d->layers * d->kv_heads, bytes = 0;
-    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
+    KVB_TRY(kvb_model_enter(c->model));
     for (int32_t i = 0; i < lanes; i++)
-        bytes += 2 * kvb_round_up(c->model->backend->lane_bytes(
-                                      &kind, kvb_keep_count(keep, i / d->kv_heads, i % d->kv_heads, 0, c->tokens)),
-                                  64);
+        bytes += 2 * kvb_lane_room(c->model, kvb_keep_count(keep, i / d->kv_heads, i % d->kv_heads, 0, c->tokens));
     kvb_ctx *e = make(c->model, c->tokens);
     if (!e) return KVB_E_MEMORY;
     memcpy(e->ids, c->ids, (size_t)c->tokens * sizeof *e->ids);
     e->ragged = 1;
     e->cache_bytes = bytes;
-    e->cache = kvb_alloc((size_t)bytes, KVB_MEM_CACHE);
+    e->cache = kvb_backend_alloc(c->model->backend, (size_t)bytes, KVB_MEM_CACHE);
     e->positions = kvb_alloc_array((size_t)kvb_keep_total(keep) + 1, sizeof *e->positions, KVB_MEM_CACHE);
     e->position_at = kvb_alloc_array((size_t)lanes, sizeof *e->position_at, KVB_MEM_CACHE);
-    float *pair = kvb_alloc_array(2 * (size_t)d->head_dim, sizeof *pair, KVB_MEM_SCRATCH);
-    kvb_status status = e->cache && e->positions && e->position_at && pair
-                            ? fill_evicted(c, keep, e, pair, pair + d->head_dim)
-                            : KVB_E_MEMORY;
-    kvb_free(pair);
+    kvb_status status = e->cache && e->positions && e->position_at ? fill_evicted(c, keep, e) : KVB_E_MEMORY;
     if (status != KVB_OK)
         kvb_ctx_free(e);
     else

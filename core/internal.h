@@ -9,6 +9,12 @@
 
 #include "kvbench.h"
 #include <stdbool.h>
+#ifdef __cplusplus
+typedef int32_t kvb_references; /* same layout; only C code counts */
+#else
+#include <stdatomic.h>
+typedef _Atomic int32_t kvb_references;
+#endif
 #include <string.h>
 
 #ifdef __cplusplus

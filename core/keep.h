@@ -3,10 +3,9 @@
 #ifndef KVB_KEEP_H
 #define KVB_KEEP_H
 #include "internal.h"
-#include <stdatomic.h>
 
 struct kvb_keep {
-    _Atomic int32_t references;
+    kvb_references references;
     int32_t layers, heads, tokens;
     int32_t words;  /* 64-bit words per (layer, head): one per 64-key tile */
     uint64_t *bits; /* [layers][heads][words]; bits past `tokens` are 0 */

@@ -25,7 +25,7 @@ static kvb_status check_desc(const kvb_model_desc *d) {
         {"ffn", d->ffn, 1, 1 << 22},
         {"vocab", d->vocab, 2, 1 << 24},
         {"max_positions", d->max_positions, 1, 1 << 26},
-        {"dtype", d->dtype == KVB_F32 || d->dtype == KVB_BF16, 1, 1},
+        {"dtype", d->dtype == KVB_F32 || d->dtype == KVB_BF16 || (d->dtype == KVB_F16 && d->device >= KVB_DEVICE_CUDA), 1, 1},
         {"rope_kind", d->rope_kind, KVB_ROPE_DEFAULT, KVB_ROPE_LINEAR},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
@@ -35,8 +35,8 @@ static kvb_status check_desc(const kvb_model_desc *d) {
     if (d->heads % d->kv_heads)
         return kvb_fail(KVB_E_ARG, "model: %d query heads cannot share %d KV heads", d->heads, d->kv_heads);
     if (d->head_dim % 2) return kvb_fail(KVB_E_ARG, "model: head_dim is %d, RoPE needs an even number", d->head_dim);
-    if (d->dtype == KVB_BF16 && d->head_dim % 16) {
-        kvb_fail(KVB_E_UNSUPPORTED, "model: bf16 needs a head_dim that is a multiple of 16, this one has %d",
+    if (d->dtype != KVB_F32 && d->head_dim % 16) {
+        kvb_fail(KVB_E_UNSUPPORTED, "model: 16-bit weights need a head_dim that is a multiple of 16, this one has %d",
                  d->head_dim);
         kvb_hint("-> use --dtype f32");
         return KVB_E_UNSUPPORTED;
@@ -64,7 +64,10 @@ kvb_status kvb_model_new(const kvb_model_desc *desc, kvb_model **out) {
     m->backend = backend;
     snprintf(m->tier, sizeof m->tier, "%s%s%s", backend->name, desc->device == KVB_DEVICE_CPU ? " " : "",
              desc->device == KVB_DEVICE_CPU ? kvb_cpu_tier() : "");
-    m->head_chunks = (desc->vocab + KVB_HEAD_COLUMNS - 1) / KVB_HEAD_COLUMNS;
+    /* A device has memory for all logits of some rows; the host keeps a chunk of all rows in its caches. */
+    m->head_columns = backend->ready ? desc->vocab : KVB_HEAD_COLUMNS;
+    m->step_rows = KVB_HOST_ROWS;
+    m->head_chunks = (desc->vocab + m->head_columns - 1) / m->head_columns;
     m->layer = kvb_alloc_array((size_t)desc->layers, sizeof *m->layer, KVB_MEM_OTHER);
     m->head = kvb_alloc_array((size_t)m->head_chunks, sizeof *m->head, KVB_MEM_OTHER);
     if (!m->layer || !m->head) {
@@ -75,10 +78,13 @@ kvb_status kvb_model_new(const kvb_model_desc *desc, kvb_model **out) {
     return KVB_OK;
 }
 
+kvb_status kvb_model_enter(const kvb_model *m) { return kvb_backend_get(m->desc.device) ? KVB_OK : kvb_diag_code(); }
+
 void kvb_model_retain(kvb_model *m) { atomic_fetch_add(&m->references, 1); }
 
 void kvb_model_free(kvb_model *m) {
     if (!m || atomic_fetch_sub(&m->references, 1) != 1) return;
+    if (m->resident) m->backend->gone(m);
     for (int32_t l = 0; m->layer && l < m->desc.layers; l++) {
         kvb_layer *y = m->layer + l;
         float *plain[] = {y->attn_norm, y->ffn_norm, y->q_norm, y->k_norm, y->qkv_bias, y->qkv_plain, y->gate_up_plain};
@@ -86,7 +92,9 @@ void kvb_model_free(kvb_model *m) {
         for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) kvb_free(plain[i]);
         for (size_t i = 0; i < sizeof packed / sizeof *packed; i++) m->backend->pack_free(packed[i]);
     }
-    for (int32_t c = 0; m->head && c < m->head_chunks; c++) m->backend->pack_free(m->head[c]);
+    for (int32_t c = 0; m->head && c < m->head_chunks; c++)
+        if (m->head[c] != m->embed_rows) m->backend->pack_free(m->head[c]);
+    if (m->embed_rows) m->backend->pack_free(m->embed_rows);
     kvb_free(m->head);
     kvb_free(m->layer);
     kvb_free(m->embed);
@@ -202,6 +210,11 @@ static kvb_status keep_vector(kvb_model *m, float **slot, const float *values, i
 }
 
 static kvb_status keep_embedding(kvb_model *m, const float *w) {
+    if (m->backend->ready) {
+        if (!m->embed_rows) KVB_TRY(m->backend->pack(w, m->desc.vocab, m->desc.hidden, m->desc.dtype, &m->embed_rows));
+        if (m->desc.tied_embeddings) m->head[0] = m->embed_rows;
+        return KVB_OK;
+    }
     int64_t n = (int64_t)m->desc.vocab * m->desc.hidden, unit = kvb_dtype_bytes(m->desc.dtype);
     if (m->embed) return KVB_OK; /* kept by an earlier call whose LM head failed */
     m->embed = kvb_alloc_raw((size_t)(n * unit), KVB_MEM_WEIGHTS);
@@ -216,7 +229,7 @@ static kvb_status keep_embedding(kvb_model *m, const float *w) {
 
 static kvb_status pack_head(kvb_model *m, const float *w) {
     for (int32_t c = 0; c < m->head_chunks; c++) {
-        int64_t first = (int64_t)c * KVB_HEAD_COLUMNS, n = kvb_min64(KVB_HEAD_COLUMNS, m->desc.vocab - first);
+        int64_t first = (int64_t)c * m->head_columns, n = kvb_min64(m->head_columns, m->desc.vocab - first);
         if (!m->head[c])
             KVB_TRY(
                 m->backend->pack(w + first * m->desc.hidden, (int32_t)n, m->desc.hidden, m->desc.dtype, m->head + c));
@@ -352,7 +365,7 @@ kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
     m->rope_cos = cosine;
     m->rope_sin = sine;
     m->rope_positions = positions;
-    return KVB_OK;
+    return m->resident ? m->backend->cover(m) : KVB_OK;
 }
 
 kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tensor *cos_out, kvb_tensor *sin_out) {
@@ -389,7 +402,7 @@ static const char *missing_slot(const kvb_model *m, int32_t *layer) {
 /* Multiplies the same rows in every bucket and compares the bits. Inputs are noise from a fixed stream. */
 static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out, const float *bias, int32_t accumulate,
                             int32_t y_dtype, bool *same) {
-    const int32_t most = KVB_STEP_ROWS;
+    const int32_t most = KVB_HOST_ROWS;
     int64_t unit = kvb_dtype_bytes(m->desc.dtype), y_unit = kvb_dtype_bytes(y_dtype);
     char *x = kvb_alloc_raw((size_t)(most * (int64_t)in * unit), KVB_MEM_SCRATCH);
     float *all = kvb_alloc_array((size_t)most * (size_t)out, sizeof *all, KVB_MEM_SCRATCH);
@@ -421,7 +434,7 @@ static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out
 
 /* Rows must not depend on the bucket they run in; where one product breaks that, only the largest bucket is used. */
 static kvb_status prove_buckets(kvb_model *m) {
-    static const int32_t sizes[] = {16, 64, 128, 192, 256, 320, 384, KVB_STEP_ROWS};
+    static const int32_t sizes[] = {16, 64, 128, 192, 256, 320, 384, KVB_HOST_ROWS};
     const kvb_model_desc *d = &m->desc;
     int32_t q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     memcpy(m->bucket, sizes, sizeof sizes);
@@ -429,15 +442,15 @@ static kvb_status prove_buckets(kvb_model *m) {
     if (d->device == KVB_DEVICE_REF) return KVB_OK; /* one scalar loop per row */
     bool same = true;
     const kvb_layer *y = m->layer;
-    int32_t last = d->vocab - (m->head_chunks - 1) * KVB_HEAD_COLUMNS;
+    int32_t last = d->vocab - (m->head_chunks - 1) * m->head_columns;
     KVB_TRY(same_bits(m, y->qkv, d->hidden, q + 2 * kv, y->qkv_bias, 0, KVB_F32, &same));
     KVB_TRY(same_bits(m, y->o, q, d->hidden, NULL, 1, KVB_F32, &same));
     KVB_TRY(same_bits(m, y->gate_up, d->hidden, 2 * d->ffn, NULL, 0, d->dtype, &same));
     KVB_TRY(same_bits(m, y->down, d->ffn, d->hidden, NULL, 1, KVB_F32, &same));
     KVB_TRY(same_bits(m, m->head[m->head_chunks - 1], d->hidden, last, NULL, 0, KVB_F32, &same));
-    if (m->head_chunks > 1) KVB_TRY(same_bits(m, m->head[0], d->hidden, KVB_HEAD_COLUMNS, NULL, 0, KVB_F32, &same));
+    if (m->head_chunks > 1) KVB_TRY(same_bits(m, m->head[0], d->hidden, m->head_columns, NULL, 0, KVB_F32, &same));
     if (!same) {
-        m->bucket[0] = KVB_STEP_ROWS;
+        m->bucket[0] = KVB_HOST_ROWS;
         m->buckets = 1;
     }
     return KVB_OK;
@@ -447,8 +460,9 @@ kvb_status kvb_model_ready(kvb_model *m) {
     int32_t layer;
     const char *missing = missing_slot(m, &layer);
     if (missing) return kvb_fail(KVB_E_MISSING, "model: %s of layer %d was never loaded", missing, layer);
-    KVB_TRY(prove_buckets(m));
+    KVB_TRY(kvb_model_enter(m));
     KVB_TRY(kvb_model_cover(m, (int32_t)kvb_min64(m->desc.max_positions, 2048)));
+    KVB_TRY(m->backend->ready ? m->backend->ready(m) : prove_buckets(m));
     m->ready = true;
     return KVB_OK;
 }
@@ -456,7 +470,7 @@ kvb_status kvb_model_ready(kvb_model *m) {
 int32_t kvb_model_bucket(const kvb_model *m, int32_t n) {
     for (int32_t b = 0; b < m->buckets; b++)
         if (n <= m->bucket[b]) return m->bucket[b];
-    return KVB_STEP_ROWS;
+    return m->step_rows;
 }
 
 kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out) {
@@ -470,7 +484,9 @@ int64_t kvb_model_bytes(const kvb_model *m) {
         kvb_packed *packed[] = {m->layer[l].qkv, m->layer[l].o, m->layer[l].gate_up, m->layer[l].down};
         for (int i = 0; i < 4; i++) bytes += packed[i] ? m->backend->pack_bytes(packed[i]) : 0;
     }
-    for (int32_t c = 0; c < m->head_chunks; c++) bytes += m->head[c] ? m->backend->pack_bytes(m->head[c]) : 0;
+    for (int32_t c = 0; c < m->head_chunks; c++)
+        bytes += m->head[c] && m->head[c] != m->embed_rows ? m->backend->pack_bytes(m->head[c]) : 0;
+    if (m->embed_rows) bytes += m->backend->pack_bytes(m->embed_rows);
     return bytes;
 }
 
@@ -484,17 +500,17 @@ int32_t kvb_model_buckets(const kvb_model *m, int32_t *out) {
 
 kvb_lane_kind kvb_model_lane_kind(const kvb_model *m) { return (kvb_lane_kind){m->desc.head_dim, m->desc.dtype}; }
 
-static int64_t lane_room(const kvb_model *m, int32_t capacity) {
+int64_t kvb_lane_room(const kvb_model *m, int32_t capacity) {
     kvb_lane_kind kind = kvb_model_lane_kind(m);
-    return kvb_round_up(m->backend->lane_bytes(&kind, capacity), 64);
+    return kvb_round_up(m->backend->lane_bytes(&kind, capacity), m->backend->alloc ? 256 : 64);
 }
 
 int64_t kvb_model_kv_bytes(const kvb_model *m, int32_t capacity) {
-    return 2 * lane_room(m, capacity) * m->desc.layers * m->desc.kv_heads;
+    return 2 * kvb_lane_room(m, capacity) * m->desc.layers * m->desc.kv_heads;
 }
 
 void kvb_model_carve_lanes(const kvb_model *m, kvb_lane *lane, char *memory, int32_t capacity) {
-    int64_t room = lane_room(m, capacity);
+    int64_t room = kvb_lane_room(m, capacity);
     for (int32_t i = 0; i < m->desc.layers * m->desc.kv_heads; i++, memory += 2 * room)
         lane[i] = (kvb_lane){memory, memory + room, capacity, 0};
 }

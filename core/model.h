@@ -6,11 +6,14 @@
 #define KVB_MODEL_H
 #include "backend.h"
 #include "keep.h"
-#include <stdatomic.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum {
-    KVB_STEP_ROWS = 512,    /* the largest row bucket: rows of one packed step */
-    KVB_HEAD_COLUMNS = 4096 /* vocabulary columns of one LM-head product: its logits stay in the caches */
+    KVB_HOST_ROWS = 512,    /* the host's largest row bucket: rows of one packed step */
+    KVB_HEAD_COLUMNS = 4096 /* vocabulary columns of one LM-head product on the host: its logits stay in the caches */
 };
 
 typedef struct kvb_layer {
@@ -22,7 +25,7 @@ typedef struct kvb_layer {
 } kvb_layer;
 
 struct kvb_model {
-    _Atomic int32_t references;
+    kvb_references references;
     kvb_model_desc desc;
     const kvb_backend *backend;
     char tier[64];
@@ -30,18 +33,22 @@ struct kvb_model {
     int64_t parameters;
     int64_t plain_bytes; /* norms, biases, embeddings */
     kvb_layer *layer;
-    void *embed; /* [vocab][hidden] in desc.dtype */
+    void *embed;            /* [vocab][hidden] in desc.dtype, on the host */
+    kvb_packed *embed_rows; /* the same on a device; the LM head too when they are tied */
     float *final_norm;
-    kvb_packed **head; /* LM head in chunks of KVB_HEAD_COLUMNS */
+    kvb_packed **head; /* LM head in chunks of head_columns */
     int32_t head_chunks;
     uint32_t have; /* bits of the global slots */
     int32_t bucket[KVB_MAX_BUCKETS], buckets;
+    int32_t step_rows;          /* rows of one packed step: the largest bucket */
+    int32_t head_columns;       /* vocabulary columns of one chunk of `head` */
+    struct kvb_resident *resident; /* what a device keeps beside packed matrices: vectors, embeddings, tables; or NULL */
     float *rope_cos, *rope_sin; /* [rope_positions][head_dim / 2] */
     int32_t rope_positions;
 };
 
 struct kvb_ctx {
-    _Atomic int32_t references;
+    kvb_references references;
     kvb_model *model;
     int32_t tokens, observed, window, ragged;
     int32_t *ids;
@@ -50,6 +57,7 @@ struct kvb_ctx {
     int64_t cache_bytes;
     int32_t *positions;  /* ragged: the original position of every kept key, lane after lane */
     int64_t *position_at; /* ragged: where a lane's positions begin */
+    kvb_lane *lane_table; /* ragged, on a device: `lane` where kernels can read it */
     float *queries;      /* [layers][heads][window][head_dim], before RoPE */
     float *hidden;       /* [layers + 1][tokens][hidden] */
     float *logits;       /* [tokens or 1][vocab] */
@@ -66,18 +74,43 @@ typedef struct kvb_row {
     float *logits;        /* [vocab] to fill, or NULL */
     int32_t *best;        /* greedy token to fill, or NULL */
     float *margin;        /* beside best */
+    int32_t slot;         /* of its sequence, below step_rows: where a device keeps the token that `best` will get */
 } kvb_row;
 
-/* Buffers of one packed step; one per batch or prefill, reused. */
+/* The id of a row whose token is what the step before put into its slot: the host need not know it yet. */
+enum { KVB_ID_FROM_SLOT = -1 };
+
+/*
+ * Buffers of one packed step; one per batch or prefill, reused. A device may run behind: kvb_step_submit takes 1 <= n <=
+ * step_rows rows (copied) and returns once they are on their way; kvb_step_collect waits for the oldest submitted step
+ * and fills what its rows asked for. At most kvb_step_lag + 1 steps may be submitted and not collected; the host
+ * backends have no lag. A failed submit leaves nothing behind.
+ */
 typedef struct kvb_step kvb_step;
 kvb_status kvb_step_new(kvb_model *m, kvb_step **out);
 void kvb_step_free(kvb_step *s);
-/* Runs 1 <= n <= KVB_STEP_ROWS rows through the model. Lanes' n must already count the new keys. */
-kvb_status kvb_step_run(kvb_step *s, const kvb_row *row, int32_t n);
+kvb_status kvb_step_submit(kvb_step *s, const kvb_row *row, int32_t n);
+kvb_status kvb_step_collect(kvb_step *s);
+int32_t kvb_step_lag(const kvb_step *s);
+/* The host's implementation, for the reference and the CPU. */
+kvb_status kvb_host_step_new(kvb_model *m, kvb_step **out);
+void kvb_host_step_free(kvb_step *s);
+kvb_status kvb_host_step_submit(kvb_step *s, const kvb_row *row, int32_t n);
 /* The smallest bucket in use that holds n rows. */
 int32_t kvb_model_bucket(const kvb_model *m, int32_t n);
 
+/* Makes the model's device current on this thread; every public call that touches its memory does so first. */
+kvb_status kvb_model_enter(const kvb_model *m);
+
 kvb_lane_kind kvb_model_lane_kind(const kvb_model *m);
+/* Bytes of the keys (and of the values) of one lane, aligned as the device wants it. */
+int64_t kvb_lane_room(const kvb_model *m, int32_t capacity);
+/* Keys or values of `count` lanes, `tokens` each, to f32 [count, tokens, head_dim] on the model's device or the host. */
+kvb_status kvb_lanes_read(const kvb_model *m, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
+                          kvb_tensor *out);
+/* Key j of to[i] becomes key position[at[i] + j] of from[i], for j < to[i].n; `positions` numbers in all. */
+kvb_status kvb_lanes_gather(const kvb_model *m, const kvb_lane *from, const kvb_lane *to, int32_t count,
+                            const int32_t *position, const int64_t *at, int64_t positions);
 /* Bytes of keys and values of one sequence of `capacity` tokens over all layers and heads. */
 int64_t kvb_model_kv_bytes(const kvb_model *m, int32_t capacity);
 /* Points lanes [layers * kv_heads] into memory of kvb_model_kv_bytes; n = 0. */
@@ -87,4 +120,7 @@ kvb_status kvb_model_cover(kvb_model *m, int32_t n);
 void kvb_model_retain(kvb_model *m);
 kvb_status kvb_model_check_ids(const kvb_model *m, const int32_t *ids, int32_t n);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

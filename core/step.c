@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * step.c - one packed step: up to 512 rows (tokens) of any sequences through the whole decoder.
+ * step.c - one packed step on the host: up to 512 rows (tokens) of any sequences through the whole decoder.
  *
  * Prefill, appended questions and decoding are the same thing here: rows that know where their key goes and which keys
  * they see. Rows are padded to a bucket proven row-independent, so a row's bits depend neither on its neighbours nor on
@@ -11,7 +11,7 @@
 #include <math.h>
 
 struct kvb_step {
-    kvb_model *m;
+    kvb_model *m; /* first in every backend's own struct */
     float *x;      /* [512][hidden] residual stream */
     void *normed;  /* [512][hidden] in the model's dtype */
     float *qkv;    /* [512][(heads + 2 kv_heads) head_dim] */
@@ -26,7 +26,7 @@ struct kvb_step {
     int32_t *best_id;
 };
 
-void kvb_step_free(kvb_step *s) {
+void kvb_host_step_free(kvb_step *s) {
     if (!s) return;
     void *owned[] = {s->x,      s->normed, s->qkv,    s->q,    s->mixed,  s->gate_up, s->act,
                      s->logits, s->attn,   s->chosen, s->best, s->second, s->best_id};
@@ -34,11 +34,9 @@ void kvb_step_free(kvb_step *s) {
     kvb_free(s);
 }
 
-kvb_status kvb_step_new(kvb_model *m, kvb_step **out) {
-    if (!m->ready)
-        return kvb_fail(KVB_E_MISSING, "model: not ready; weights are missing or kvb_model_ready was not called");
+kvb_status kvb_host_step_new(kvb_model *m, kvb_step **out) {
     const kvb_model_desc *d = &m->desc;
-    size_t rows = KVB_STEP_ROWS, unit = (size_t)kvb_dtype_bytes(d->dtype), q = (size_t)(d->heads * d->head_dim);
+    size_t rows = KVB_HOST_ROWS, unit = (size_t)kvb_dtype_bytes(d->dtype), q = (size_t)(d->heads * d->head_dim);
     kvb_step *s = kvb_alloc(sizeof *s, KVB_MEM_SCRATCH);
     if (!s) return KVB_E_MEMORY;
     s->m = m;
@@ -59,7 +57,7 @@ kvb_status kvb_step_new(kvb_model *m, kvb_step **out) {
     TAKE(best_id, rows, sizeof *s->best_id);
 #undef TAKE
     if (!ok) {
-        kvb_step_free(s);
+        kvb_host_step_free(s);
         return KVB_E_MEMORY;
     }
     *out = s;
@@ -181,8 +179,8 @@ static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows
  * crash. */
 static kvb_status fold_best(kvb_step *s, int32_t n, int32_t first, int32_t columns) {
     kvb_tensor x = kvb_view2(s->logits, KVB_F32, n, columns);
-    int32_t index[KVB_STEP_ROWS];
-    float margin[KVB_STEP_ROWS];
+    int32_t index[KVB_HOST_ROWS];
+    float margin[KVB_HOST_ROWS];
     kvb_tensor index_view = kvb_view1(index, KVB_I32, n), margin_view = kvb_view1(margin, KVB_F32, n);
     KVB_TRY(kvb_op_argmax_margin(s->m->desc.device, &x, &index_view, &margin_view));
     for (int32_t i = 0; i < n; i++) {
@@ -243,7 +241,7 @@ static kvb_status observe_final(kvb_step *s, const kvb_row *row, int32_t n) {
     return KVB_OK;
 }
 
-kvb_status kvb_step_run(kvb_step *s, const kvb_row *row, int32_t n) {
+kvb_status kvb_host_step_submit(kvb_step *s, const kvb_row *row, int32_t n) {
     int32_t rows = kvb_model_bucket(s->m, n), layers = s->m->desc.layers;
     embed(s, row, n);
     for (int32_t l = 0; l < layers; l++) {
