@@ -79,6 +79,9 @@ struct kvb_backend {
     /* w [out, in] f32 -> packed in dtype; then y [rows, out] (+)= x [rows, in] w^T + bias. rows is one of the buckets;
      * y is f32, or bf16 (rounded once, from the f32 sum) with bf16 weights and without accumulate. */
     kvb_status (*pack)(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
+    /* Optional: noise in [-scale, scale) as weights, made where it will live; element (o, i) is that of the op uniform at
+     * o * in + i, times 2 scale, minus scale. */
+    kvb_status (*pack_noise)(int32_t out, int32_t in, int32_t dtype, uint64_t seed, float scale, kvb_packed **packed);
     void (*pack_free)(kvb_packed *packed);
     int64_t (*pack_bytes)(const kvb_packed *packed);
     kvb_status (*multiply)(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate,
