@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Linear algebra: against torch's numbers (tests/golden/make_tensor.py), and by what defines each result where it is not
+-- Linear algebra: against torch's numbers (tests/golden/make_tensor.py), and by what defines each result where it is
+-- not
 -- unique (repeated eigenvalues, missing rank).
 local t = require "kvbench.testing"
 local json = require "kvbench.json"

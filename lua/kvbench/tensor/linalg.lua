@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tensor methods of linear algebra, on the last two dimensions; leading ones are a batch. Meant for matrices of head_dim
+-- Tensor methods of linear algebra, on the last two dimensions; leading ones are a batch. Meant for matrices of
+-- head_dim
 -- size: computed in double, one matrix after the other. Names and conventions of torch.linalg.
 local core = require "kvbench.tensor.core"
 local T = core.methods

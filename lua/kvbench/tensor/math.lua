@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tensor methods that compute: element-wise with broadcasting, reductions over one dimension, products, pooling.
--- Results are f32 and contiguous; integer operands are converted. NaN and infinities behave as in IEEE arithmetic and
--- torch.
+-- Element by element, with broadcasting: sizes are compared from the last dimension on, and a size of 1 is repeated
+-- without copying. Results are f32 and contiguous; integer operands are converted. Comparisons yield 1 and 0. NaN and
+-- infinities behave as in IEEE arithmetic and torch.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 local kinds = core.kinds
@@ -23,7 +23,7 @@ local function operand(op, x)
   return core.alias(core.f32(op, x))
 end
 
---- a and b: tensors or numbers (at least one tensor).
+-- a and b: tensors or numbers (at least one tensor).
 local function binary(op, a, b)
   local va, keep_a = operand(op, a)
   local vb, keep_b = operand(op, b)
@@ -36,20 +36,101 @@ local function binary(op, a, b)
   return out, keep_a, keep_b
 end
 
-for op in pairs(kinds.binary) do
-  T[op] = function(self, other) return (binary(op, self, other)) end
+local function unary(op, t, low, high)
+  local x = core.f32(op, t)
+  local out = core.new(core.sizes(x))
+  core.run("unary", x, out, kinds.unary[op], low or 0, high or 0)
+  return out
 end
 
-for op in pairs(kinds.unary) do
-  T[op] = function(self, low, high)
-    local x = core.f32(op, self)
-    local out = core.new(core.sizes(x))
-    core.run("unary", x, out, kinds.unary[op], low or -math.huge, high or math.huge)
-    return out
-  end
-end
+--- a + b, a - b, a * b, a / b, a ^ b and -a are the methods add, sub, mul, div, pow and neg; b may be a number.
+---     tensor.from({ 1, 2, 3 }):add(tensor.from({ { 10 }, { 20 } })) --> { { 11, 12, 13 }, { 21, 22, 23 } }
+function T:add(other) return (binary("add", self, other)) end
+--- self - other.
+function T:sub(other) return (binary("sub", self, other)) end
+--- self * other, element by element (matrix product: matmul).
+function T:mul(other) return (binary("mul", self, other)) end
+--- self / other. Division by 0 gives an infinity or NaN.
+function T:div(other) return (binary("div", self, other)) end
+--- self ^ other. A negative base with a fraction as exponent gives NaN.
+function T:pow(other) return (binary("pow", self, other)) end
+--- The larger of two, element by element; NaN if either is (over a dimension: max).
+function T:maximum(other) return (binary("maximum", self, other)) end
+--- The smaller of two, element by element; NaN if either is.
+function T:minimum(other) return (binary("minimum", self, other)) end
+--- 1 where self < other, else 0.
+---     tensor.from({ 1, 2, 3 }):lt(2) --> { 1, 0, 0 }
+function T:lt(other) return (binary("lt", self, other)) end
+--- 1 where self <= other, else 0.
+function T:le(other) return (binary("le", self, other)) end
+--- 1 where self > other, else 0.
+function T:gt(other) return (binary("gt", self, other)) end
+--- 1 where self >= other, else 0.
+function T:ge(other) return (binary("ge", self, other)) end
+--- 1 where self = other, else 0.
+function T:eq(other) return (binary("eq", self, other)) end
+--- 1 where self and other differ (NaN differs from everything), else 0.
+function T:ne(other) return (binary("ne", self, other)) end
+--- 1 where both are not 0.
+function T:logical_and(other) return (binary("mul", self:ne(0), core.f32("logical_and", other):ne(0))) end
+--- 1 where at least one is not 0.
+function T:logical_or(other) return (binary("maximum", self:ne(0), core.f32("logical_or", other):ne(0))) end
+--- 1 where self is 0.
+function T:logical_not() return (binary("eq", self, 0)) end
 
---- condition ~= 0 ? a : b, element by element with broadcasting. The side not taken cannot leak NaN or inf.
+--- -self.
+function T:neg() return unary("neg", self) end
+--- e^self.
+function T:exp() return unary("exp", self) end
+--- Natural logarithm; -inf at 0, NaN below.
+function T:log() return unary("log", self) end
+--- Square root; NaN below 0.
+function T:sqrt() return unary("sqrt", self) end
+--- |self|.
+function T:abs() return unary("abs", self) end
+--- Cosine of radians.
+function T:cos() return unary("cos", self) end
+--- Sine of radians.
+function T:sin() return unary("sin", self) end
+--- Hyperbolic tangent.
+function T:tanh() return unary("tanh", self) end
+--- 1 / (1 + e^-self).
+function T:sigmoid() return unary("sigmoid", self) end
+--- The largest whole number that is not above.
+function T:floor() return unary("floor", self) end
+--- The smallest whole number that is not below.
+function T:ceil() return unary("neg", unary("floor", unary("neg", self))) end
+--- The nearest whole number, halves to the even one.
+---     tensor.from({ 0.5, 1.5, 2.6 }):round() --> { 0, 2, 3 }
+function T:round() return unary("round", self) end
+--- The error function.
+function T:erf() return unary("erf", self) end
+--- At least low and at most high; either may be nil. NaN stays.
+---     tensor.from({ -3, 0.5, 9 }):clamp(nil, 2) --> { -3, 0.5, 2 }
+function T:clamp(low, high) return unary("clamp", self, low or -math.huge, high or math.huge) end
+--- max(self, 0).
+function T:relu() return unary("clamp", self, 0, math.huge) end
+--- self * sigmoid(self).
+function T:silu() return self * self:sigmoid() end
+--- self * (1 + erf(self / sqrt 2)) / 2.
+function T:gelu() return self * ((self * math.sqrt(0.5)):erf() + 1) * 0.5 end
+--- 1 / self.
+function T:reciprocal() return (binary("div", 1, self)) end
+--- 1 / sqrt(self).
+function T:rsqrt() return (binary("div", 1, self:sqrt())) end
+--- self * self.
+function T:square() return (binary("mul", self, self)) end
+--- -1, 0 or 1; 0 for NaN.
+function T:sign() return (binary("sub", self:gt(0), self:lt(0))) end
+--- 1 where self is NaN.
+function T:isnan() return (binary("ne", self, self)) end
+--- 1 where self is neither NaN nor infinite.
+function T:isfinite() return (binary("lt", unary("abs", self), math.huge)) end
+
+--- tensor.where(condition, a, b): condition ~= 0 ? a : b, element by element with broadcasting; numbers are allowed.
+--- The
+--- side that is not taken cannot leak NaN or infinities.
+---     tensor.where(tensor.from({ 1, 0 }), tensor.from({ 7, 8 }), -1) --> { 7, -1 }
 function core.where(condition, a, b)
   local vc, keep_c = operand("where", condition)
   local va, keep_a = operand("where", a)
@@ -68,135 +149,37 @@ end
 --- t:where(a, b): t is the condition.
 function T:where(a, b) return (core.where(self, a, b)) end
 
--- Over `dim` -> a tensor without it; over everything (dim nil) -> a number.
-local function reduce(op, t, dim, p, dtype)
-  local x = core.f32(op, t)
-  if dim == nil then
-    if x.ndim ~= 1 then x = x:reshape(-1) end
-    return reduce(op, x, 1, p, dtype):item()
+--- value (a number or a tensor) where mask is not 0, else self.
+---     tensor.from({ 1, 2, 3 }):masked_fill(tensor.from({ 0, 1, 0 }), -math.huge) --> { 1, -math.huge, 3 }
+function T:masked_fill(mask, value) return (core.where(mask, value, self)) end
+
+-- self = self op other, into self's own elements.
+local function in_place(op, t, other)
+  if core.expect(op .. "_", t).dtype ~= kinds.dtype.f32 then
+    error(("%s_: a tensor of %s cannot be changed in place -> t:to('f32')"):format(op, t:type()), 0)
   end
-  local d = core.dim(op, x, dim)
-  local shape = core.sizes(x)
-  table.remove(shape, d + 1)
-  local out = core.new(shape, dtype)
-  core.run("reduce", x, out, d, kinds.reduce[op], p or 0)
-  return out
-end
-
-for _, op in ipairs { "sum", "mean", "min", "max", "logsumexp" } do
-  T[op] = function(self, dim) return reduce(op, self, dim) end
-end
-
---- Sum of squared deviations over n - correction; correction is 1 unless told, as in torch.
-function T:var(dim, correction) return reduce("var", self, dim, correction or 1) end
-
-function T:std(dim, correction)
-  local v = self:var(dim, correction)
-  return type(v) == "number" and math.sqrt(v) or v:sqrt()
-end
-
---- (sum |x|^p)^(1/p); p is 2 unless told; math.huge is the largest |x|.
-function T:norm(dim, p) return reduce("norm", self, dim, p or 2) end
-
---- Index (from 1) of the first largest or smallest element along a dimension, i32; a number over everything.
-function T:argmax(dim) return reduce("argmax", self, dim, 1, "i32") end
-function T:argmin(dim) return reduce("argmin", self, dim, 1, "i32") end
-
-local function along(op, t, dim)
-  local x = core.f32(op, t)
-  local d = core.dim(op, x, dim)
-  local out = core.new(core.sizes(x))
-  core.run(op, x, out, d)
-  return out
-end
-
-function T:softmax(dim) return along("softmax", self, dim) end
-function T:cumsum(dim) return along("cumsum", self, dim) end
-
-local function with(shape, ...)
-  for i = 1, select("#", ...) do shape[#shape + 1] = (select(i, ...)) end
-  return shape
-end
-
---- Matrix product over the last two dimensions; leading ones broadcast. [.., m, k] x [.., k, n] -> [.., m, n].
-function T:matmul(other)
-  local a, b = core.f32("matmul", self), core.f32("matmul", other)
-  if a.ndim < 2 or b.ndim < 2 then
-    error(("matmul: shapes %s and %s: both need at least 2 dimensions -> t:unsqueeze(dim), or vecdot"):format(
-      core.show(a), core.show(b)), 0)
+  if core.is(other) and core.shares(t, other) then other = other:clone() end
+  local v, keep = operand(op .. "_", other)
+  if not core.stretch(v, core.sizes(t)) then
+    error(("%s_: a tensor of shape %s does not fit into shape %s"):format(op, core.show(other), core.show(t)), 0)
   end
-  local m, k, n = a:size(-2), a:size(-1), b:size(-1)
-  if b:size(-2) ~= k then
-    error(("matmul: shapes %s and %s do not fit: %d columns and %d rows"):format(core.show(a), core.show(b), k,
-      b:size(-2)), 0)
-  end
-  local batch = core.broadcast_shape("matmul", a, b, 2)
-  local va, vb = core.alias(a), core.alias(b)
-  core.stretch(va, with({ unpack(batch) }, m, k))
-  core.stretch(vb, with({ unpack(batch) }, k, n))
-  local out = core.new(with(batch, m, n))
-  core.run("matmul", va, vb, out)
-  core.drop(va, vb)
-  return out
+  core.run("binary", t, v, t, kinds.binary[op])
+  core.drop(v)
+  return t, keep
 end
 
---- Inner product over the last dimension, with broadcasting: sum(a * b).
-function T:vecdot(other)
-  local a, b = core.f32("vecdot", self), core.f32("vecdot", other)
-  local shape = core.broadcast_shape("vecdot", a, b)
-  local va, vb = core.alias(a), core.alias(b)
-  core.stretch(va, shape)
-  core.stretch(vb, shape)
-  table.remove(shape)
-  local out = core.new(shape)
-  core.run("vecdot", va, vb, out)
-  core.drop(va, vb)
-  return out
-end
+--- self + other, written into self (a view changes what it looks at). Returns self.
+---     tensor.eye(2):add_(1) --> { { 2, 1 }, { 1, 2 } }
+function T:add_(other) return (in_place("add", self, other)) end
+--- self - other, written into self.
+function T:sub_(other) return (in_place("sub", self, other)) end
+--- self * other, written into self.
+function T:mul_(other) return (in_place("mul", self, other)) end
+--- self / other, written into self.
+function T:div_(other) return (in_place("div", self, other)) end
+--- self with value where mask is not 0, written into self.
+function T:masked_fill_(mask, value) return self:copy_((core.where(mask, value, self))) end
 
-local function pool(op, kind, t, kernel, padding, options)
-  local x = core.f32(op, t)
-  local o, step = options or {}, options and options.stride or 1
-  padding = padding or 0
-  local shape = core.sizes(x)
-  if #shape == 0 then error(op .. ": a tensor without dimensions has nothing to pool", 0) end
-  shape[#shape] = math.max(0, math.floor((shape[#shape] + 2 * padding - kernel) / step) + 1)
-  local out = core.new(shape)
-  core.run("pool1d", x, out, kind, kernel, step, padding, o.count_include_pad == false and 0 or 1)
-  return out
-end
-
---- Pooling over the last dimension with stride 1 unless told: options = {stride = 1, count_include_pad = true}
---- (torch's names).
-function T:avg_pool1d(kernel, padding, options) return pool("avg_pool1d", kinds.pool.avg, self, kernel, padding,
-  options) end
-function T:max_pool1d(kernel, padding, options) return pool("max_pool1d", kinds.pool.max, self, kernel, padding,
-  options) end
-
--- Splits dimension `dim` (2 unless told: [layers, heads, ...]) into groups of `group` neighbours.
-local function grouped(op, t, group, dim)
-  local d = core.dim(op, t, dim or 2)
-  local shape = core.sizes(t)
-  local size = shape[d + 1]
-  if type(group) ~= "number" or group < 1 or group % 1 ~= 0 or size % group ~= 0 then
-    error(("%s: dimension %d of shape %s cannot be split into groups of %s"):format(op, d + 1, core.show(t),
-      tostring(group)), 0)
-  end
-  shape[d + 1] = size / group
-  table.insert(shape, d + 2, group)
-  return t:reshape(shape), d + 2
-end
-
---- Mean over the `group` query heads that share a KV head: [layers, heads, ...] -> [layers, heads / group, ...].
-function T:group_mean(group, dim)
-  local split, within = grouped("group_mean", self, group, dim)
-  return split:mean(within)
-end
-
---- [layers, heads, ...] -> [layers, heads / group, group, ...], a view.
-function T:split_heads(group, dim) return (grouped("split_heads", self, group, dim)) end
-
---- Operators: + - * / ^ and unary minus, with tensors (broadcasting) and numbers.
 core.operators = {
   __add = function(a, b) return (binary("add", a, b)) end,
   __sub = function(a, b) return (binary("sub", a, b)) end,

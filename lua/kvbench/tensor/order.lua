@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tensor methods that order, pick and join. Order is total and stable everywhere: the earlier position wins a tie, -0
--- equals 0, NaN is refused. Indices count from 1.
+-- Order is total and stable everywhere: the earlier position wins a tie, -0 equals 0, NaN is refused. Indices count
+-- from 1.
 local core = require "kvbench.tensor.core"
 local T = core.methods
 
@@ -13,6 +13,7 @@ local function on_last(op, t, dim, fn)
 end
 
 --- Positions in sorted order along a dimension (the last unless told), i32; ascending unless told.
+---     tensor.from({ 3, 1, 2 }):argsort() --> { 2, 3, 1 }
 function T:argsort(dim, descending)
   return on_last("argsort", self, dim, function(x)
     local out = core.new(core.sizes(x), "i32")
@@ -22,6 +23,7 @@ function T:argsort(dim, descending)
 end
 
 --- How many elements along the dimension come before this one, the highest first: 0 = the highest. u32.
+---     tensor.from({ 3, 1, 3, 2 }):rank() --> { 0, 3, 1, 2 }
 function T:rank(dim)
   return on_last("rank", self, dim, function(x)
     local out = core.new(core.sizes(x), "u32")
@@ -30,96 +32,43 @@ function T:rank(dim)
   end)
 end
 
---- out[.., i, ..] = self[.., index[.., i, ..], ..] along dim; index: i32 with self's shape but for dim.
-function T:gather(dim, index)
-  local x = core.f32("gather", self)
-  local d = core.dim("gather", x, dim)
-  local out = core.new(core.sizes(core.expect("gather", index)))
-  core.run("gather", x, index, out, d, 1)
-  return out
-end
-
---- Picks whole slices along dim; indices: a Lua array or a 1-D i32 tensor.
-function T:index_select(dim, indices)
-  local x = core.f32("index_select", self)
-  local d = core.dim("index_select", x, dim)
-  local list = type(indices) == "table" and core.from(indices, "i32") or core.expect("index_select", indices)
-  if list.ndim ~= 1 then error("index_select: the indices must be one list, got shape " .. core.show(list), 0) end
-  local shape, along = core.sizes(x), {}
-  for i = 1, #shape do along[i] = 1 end
-  shape[d + 1], along[d + 1] = list:size(1), list:size(1)
-  local out = core.new(shape)
-  core.run("gather", x, list:view(along):expand(shape), out, d, 1)
-  return out
-end
-
 --- Sorted values and where they were. Ascending along the last dimension unless told.
+---     tensor.from({ 3, 1, 2 }):sort(1, true) --> { 3, 2, 1 }
 function T:sort(dim, descending)
   local index = self:argsort(dim, descending)
   return self:gather(dim or -1, index), index
 end
 
---- The k largest along a dimension (the last unless told), in descending order, and where they were.
-function T:topk(k, dim)
+--- The k largest along a dimension (the last unless told) in descending order, and where they were. largest = false:
+--- the
+--- k smallest in ascending order.
+---     tensor.from({ 3, 1, 2 }):topk(2) --> { 3, 2 }
+function T:topk(k, dim, largest)
   dim = dim or -1
   if type(k) ~= "number" or k % 1 ~= 0 or k < 0 or k > self:size(dim) then
     error(("topk: %s of the %d elements of dimension %d"):format(tostring(k), self:size(dim), dim), 0)
   end
-  local index = self:argsort(dim, true):narrow(dim, 1, k):contiguous()
+  local index = self:argsort(dim, largest ~= false):narrow(dim, 1, k):contiguous()
   return self:gather(dim, index), index
 end
 
-local function array(op, list)
-  if type(list) ~= "table" or #list == 0 then error(op .. ": expected a non-empty list of tensors", 0) end
-  for i = 1, #list do core.expect(op, list[i]) end
-  return list
+--- The k-th smallest value along a dimension (the last unless told), and where it was.
+function T:kthvalue(k, dim)
+  local values, index = self:topk(k, dim, false)
+  return values:select(dim or -1, k), index:select(dim or -1, k)
 end
 
---- Tensors joined along an existing dimension; the first one's dtype.
-function core.cat(list, dim)
-  local first = array("cat", list)[1]
-  local d = core.dim("cat", first, dim)
-  local shape, total = core.sizes(first), 0
-  for i = 1, #list do
-    local t = list[i]
-    for k = 0, math.max(first.ndim, t.ndim) - 1 do
-      if t.ndim ~= first.ndim or k ~= d and t.shape[k] ~= first.shape[k] then
-        error(("cat: shapes %s and %s do not fit along dimension %d"):format(core.show(first), core.show(t), d + 1), 0)
-      end
-    end
-    total = total + t:size(d + 1)
+--- The lower median along a dimension; over everything, a number.
+---     tensor.from({ 4, 1, 3, 2 }):median() --> 2
+function T:median(dim)
+  if not dim then
+    local flat = self:reshape(-1)
+    return (flat:kthvalue(math.floor((flat:numel() + 1) / 2))):item()
   end
-  shape[d + 1] = total
-  local out, at = core.new(shape, first:type()), 1
-  for i = 1, #list do
-    local n = list[i]:size(d + 1)
-    out:narrow(d + 1, at, n):copy_(list[i])
-    at = at + n
-  end
-  return out
+  return (self:kthvalue(math.floor((self:size(dim) + 1) / 2), dim))
 end
 
---- Tensors of one shape joined along a new dimension.
-function core.stack(list, dim)
-  local parts = {}
-  for i, t in ipairs(array("stack", list)) do parts[i] = t:unsqueeze(dim or 1) end
-  return core.cat(parts, dim or 1)
-end
-
---- The last dimension extended by `front` and `back` elements of `value` (0 unless told).
-function T:pad(front, back, value)
-  local shape = core.sizes(core.expect("pad", self))
-  local n = shape[#shape]
-  if not n or front < 0 or back < 0 then error(("pad: %s and %s elements around shape %s"):format(front, back,
-    core.show(self)), 0) end
-  shape[#shape] = front + n + back
-  local out = core.new(shape, self:type())
-  if (value or 0) ~= 0 then out:fill_(value) end
-  out:narrow(-1, front + 1, n):copy_(self)
-  return out
-end
-
---- Index of the first NaN (one index per dimension, from 1), or nil.
+--- Index of the first NaN (one index per dimension, from 1), or nil: tensor.locate_nan(t).
 function core.locate_nan(t)
   local bad = core.f32("locate_nan", t):ne(t):reshape(-1)
   if bad:numel() == 0 or bad:max() == 0 then return nil end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tensor methods that look at the same elements in another way. All return views that share storage and keep it alive;
--- reshape copies only where no view exists. Dimensions and indices count from 1, negative ones from the end.
+-- The same elements seen otherwise: views, which share storage and keep it alive; writing into one changes what it
+-- looks
+-- at. Dimensions and indices count from 1, negative ones from the end.
 local core = require "kvbench.tensor.core"
 local T = core.methods
 
@@ -21,15 +22,21 @@ local function moved(v, elements)
 end
 
 --- Sizes as a Lua array, or one size.
+---     tensor.zeros(2, 3):size() --> { 2, 3 }
+---     tensor.zeros(2, 3):size(-1) --> 3
 function T:size(dim)
   if dim then return tonumber(self.shape[core.dim("size", self, dim)]) end
   return core.sizes(self)
 end
 
+--- How many dimensions.
 function T:dim() return self.ndim end
+--- How many elements.
 function T:numel() return core.count(self) end
+--- The dtype's name: "f32", "i32", ...
 function T:type() return core.kinds.dtype_name[self.dtype] end
 
+--- Is it row-major in memory, without gaps?
 function T:is_contiguous()
   local step = 1
   for i = self.ndim - 1, 0, -1 do
@@ -55,16 +62,25 @@ function T:narrow(dim, start, length)
   return moved(v, (start - 1) * tonumber(v.stride[d]))
 end
 
---- Elements first..last of a dimension, both included; either may be negative or nil (an end).
-function T:slice(dim, first, last)
+--- Elements first..last of a dimension, both included; either may be negative or nil (an end). step: every step-th.
+---     tensor.arange(6):slice(1, 2, -2) --> { 1, 2, 3, 4 }
+---     tensor.arange(6):slice(1, nil, nil, 2) --> { 0, 2, 4 }
+function T:slice(dim, first, last, step)
   local size = self:size(dim)
-  first, last = first or 1, last or -1
+  first, last, step = first or 1, last or -1, step or 1
   if first < 0 then first = size + 1 + first end
   if last < 0 then last = size + 1 + last end
-  return self:narrow(dim, first, math.max(0, last - first + 1))
+  if step < 1 or step % 1 ~= 0 then fail("slice", self, "step %s (a whole number from 1; backwards: flip)", step) end
+  local v = self:narrow(dim, first, math.max(0, last - first + 1))
+  if step == 1 then return v end
+  local d = core.dim("slice", self, dim)
+  v.shape[d] = math.ceil(tonumber(v.shape[d]) / step)
+  v.stride[d] = v.stride[d] * step
+  return v
 end
 
 --- One index of a dimension, which disappears. t[i] is t:select(1, i).
+---     tensor.arange(6):view(2, 3):select(2, -1) --> { 2, 5 }
 function T:select(dim, index)
   local d = core.dim("select", core.expect("select", self), dim)
   local size = tonumber(self.shape[d])
@@ -79,7 +95,8 @@ function T:select(dim, index)
   return v
 end
 
---- Dimensions in a new order: t:permute(2, 1, 3).
+--- Dimensions in a new order.
+---     tensor.zeros(2, 3, 4):permute(3, 1, 2):size() --> { 4, 2, 3 }
 function T:permute(...)
   local order, seen = numbers(...), {}
   local v = core.view(core.expect("permute", self))
@@ -94,6 +111,7 @@ function T:permute(...)
 end
 
 --- Two dimensions exchanged; without arguments the last two.
+---     tensor.from({ { 1, 2 }, { 3, 4 } }):transpose() --> { { 1, 3 }, { 2, 4 } }
 function T:transpose(a, b)
   local da, db = core.dim("transpose", core.expect("transpose", self), a or -2), core.dim("transpose", self, b or -1)
   local v = core.view(self)
@@ -103,6 +121,7 @@ function T:transpose(a, b)
 end
 
 --- A dimension of size 1 added, so that the result's dimension `dim` is the new one.
+---     tensor.zeros(2, 3):unsqueeze(-1):size() --> { 2, 3, 1 }
 function T:unsqueeze(dim)
   local n = self.ndim + 1
   if n > 5 then fail("unsqueeze", self, "at most 5 dimensions are possible") end
@@ -127,7 +146,7 @@ function T:squeeze(dim)
   return v
 end
 
---- Dimensions of size 1 repeated without copying; -1 keeps a size; new leading dimensions may be added.
+--- Dimensions of size 1 repeated without copying (stride 0); -1 keeps a size; new leading dimensions may be added.
 function T:expand(...)
   local shape = { unpack(numbers(...)) }
   local lead = #shape - self.ndim
@@ -140,66 +159,8 @@ function T:expand(...)
   return v
 end
 
--- Strides for a view of t as `shape`, or nil. From the last dimension on, old dimensions that are evenly spaced form a
--- group; the new sizes must fill each group exactly.
-local function strides_for(t, shape)
-  local out, new = {}, #shape
-  if t.ndim == 0 or core.count(t) == 0 then return out end
-  local base, old_count, new_count = tonumber(t.stride[t.ndim - 1]), 1, 1
-  for old = t.ndim - 1, 0, -1 do
-    old_count = old_count * tonumber(t.shape[old])
-    local next_size, next_stride = old > 0 and t.shape[old - 1], old > 0 and tonumber(t.stride[old - 1])
-    if old == 0 or next_size ~= 1 and next_stride ~= old_count * base then
-      while new >= 1 and (new_count < old_count or shape[new] == 1) do
-        out[new] = new_count * base
-        new_count, new = new_count * shape[new], new - 1
-      end
-      if new_count ~= old_count then return nil end
-      base, old_count, new_count = next_stride, 1, 1
-    end
-  end
-  return new == 0 and out or nil
-end
-
-local function wanted_shape(op, t, ...)
-  local shape, unknown, known = { unpack(numbers(...)) }, nil, 1
-  for i = 1, #shape do
-    if shape[i] == -1 and not unknown then unknown = i else known = known * shape[i] end
-  end
-  if unknown and known > 0 then shape[unknown] = core.count(t) / known end
-  local count = 1
-  for i = 1, #shape do count = count * shape[i] end
-  if #shape > 5 or count ~= core.count(t) or (unknown and shape[unknown] % 1 ~= 0) then
-    fail(op, t, "%d elements cannot become shape %s", core.count(t), core.show(numbers(...)))
-  end
-  return shape
-end
-
-local function as_view(t, shape)
-  local strides = strides_for(t, shape)
-  if not strides then return nil end
-  local v = core.view(t)
-  for i = 1, #shape do v.shape[i - 1], v.stride[i - 1] = shape[i], strides[i] or 1 end
-  v.ndim = #shape
-  return v
-end
-
---- The same elements in another shape (-1 = what remains); an error where that needs a copy.
-function T:view(...)
-  local shape = wanted_shape("view", core.expect("view", self), ...)
-  return as_view(self, shape) or fail("view", self, "shape %s needs a copy -> reshape", core.show(shape))
-end
-
---- The same elements in another shape; a view where possible, else a copy.
-function T:reshape(...)
-  local shape = wanted_shape("reshape", core.expect("reshape", self), ...)
-  return as_view(self, shape) or as_view(self:contiguous(), shape)
-end
-
---- Row-major in memory: itself, or a copy.
-function T:contiguous() return self:is_contiguous() and self or self:clone() end
-
---- The diagonal of the last two dimensions, as the last dimension of a view: elements (i, i + offset).
+--- The diagonal of the last two dimensions, as the last dimension: elements (i, i + offset).
+---     tensor.arange(4):view(2, 2):diagonal() --> { 0, 3 }
 function T:diagonal(offset)
   local v = core.view(core.expect("diagonal", self))
   local rows, columns, o = v.ndim - 2, v.ndim - 1, offset or 0
@@ -212,43 +173,30 @@ function T:diagonal(offset)
   return v
 end
 
---- A fresh contiguous copy.
-function T:clone() return self:to(self:type()) end
-
---- A copy in another dtype ("f32", "u8", ...): to integers towards zero, clamped, NaN = 0.
-function T:to(dtype)
-  local out = core.new(core.sizes(core.expect("to", self)), dtype)
-  core.run("copy", self, out)
-  return out
-end
-
---- Overwrites the elements with those of x (broadcast, converted). Returns itself.
-function T:copy_(x)
-  local v = core.alias(core.expect("copy_", x))
-  if not core.stretch(v, core.sizes(core.expect("copy_", self))) then
-    fail("copy_", self, "a tensor of shape %s does not fit", core.show(x))
+--- Every window of `size` neighbours along dim, `step` apart (1), as a new last dimension; dilation (1): the distance
+--- of
+--- neighbours in a window. Windows overlap in memory: read them, do not write.
+---     tensor.arange(4):unfold(1, 2) --> { { 0, 1 }, { 1, 2 }, { 2, 3 } }
+function T:unfold(dim, size, step, dilation)
+  local d = core.dim("unfold", core.expect("unfold", self), dim)
+  step, dilation = step or 1, dilation or 1
+  local n, reach = tonumber(self.shape[d]), (size - 1) * dilation + 1
+  if size < 1 or step < 1 or dilation < 1 or reach > n then
+    fail("unfold", self, "windows of %d, %d apart, dilation %d, in dimension %d of size %d", size, step, dilation, d + 1,
+      n)
   end
-  core.run("copy", v, self)
-  core.drop(v)
-  return self
+  if self.ndim == 5 then fail("unfold", self, "at most 5 dimensions are possible") end
+  local v = core.view(self)
+  v.shape[v.ndim], v.stride[v.ndim], v.ndim = size, v.stride[d] * dilation, v.ndim + 1
+  v.shape[d], v.stride[d] = math.floor((n - reach) / step) + 1, v.stride[d] * step
+  return v
 end
 
---- Overwrites every element with a number. Returns itself.
-function T:fill_(value)
-  local one = core.new({}, "f32")
-  require("ffi").cast("float *", one.data)[0] = value
-  return self:copy_(one)
-end
-
---- Frees the view now instead of when Lua's collector finds it. Using it afterwards is an error, closing it again is
---- not.
-function T:close()
-  require("kvbench.ffi").C.kvb_tensor_release(self)
-end
-
---- The n x n identity (or n x m).
-function core.eye(n, m)
-  local out = core.new { n, m or n }
-  out:diagonal():fill_(1)
-  return out
+--- Dimension `from` moved to place `to`.
+---     tensor.zeros(2, 3, 4):movedim(1, -1):size() --> { 3, 4, 2 }
+function T:movedim(from, to)
+  local a, b, order = core.dim("movedim", core.expect("movedim", self), from), core.dim("movedim", self, to), {}
+  for i = 0, self.ndim - 1 do if i ~= a then order[#order + 1] = i + 1 end end
+  table.insert(order, b + 1, a + 1)
+  return self:permute(order)
 end
