@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attention_device.cuh - what the attention kernels share: where a row's keys lie, mask words, types, the exponential.
+ */
+#ifndef KVB_ATTENTION_DEVICE_CUH
+#define KVB_ATTENTION_DEVICE_CUH
+#include "attention.h"
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+namespace attention {
+
+using word = unsigned long long;
+
+/* Keys 0 .. n-1 of one kind (prefix or suffix) for one KV head: the first `cut` of them in piece 0, the rest in 1. */
+struct run {
+    const char *key[2], *value[2];
+    int cut, n;
+};
+
+__device__ __forceinline__ void find(const kvb_cuda_lanes &lanes, int lane, const char *&key, const char *&value) {
+    if (lanes.table) {
+        key = (const char *)lanes.table[lane].keys;
+        value = (const char *)lanes.table[lane].values;
+    } else {
+        key = lanes.base + 2 * (int64_t)lane * lanes.room;
+        value = key + lanes.room;
+    }
+}
+
+__device__ __forceinline__ run prefix_of(const kvb_cuda_seq &s, int lane) {
+    run r = {};
+    if (s.prefix_n > 0) {
+        find(s.prefix, lane, r.key[0], r.value[0]);
+        r.n = s.prefix.table ? s.prefix.table[lane].n : s.prefix_n;
+    }
+    r.cut = r.n;
+    return r;
+}
+
+/* The suffix as far as own key `index`. */
+__device__ __forceinline__ run suffix_of(const kvb_cuda_seq &s, int lane, int index) {
+    run r = {};
+    if (s.trunk_n > 0) find(s.trunk, lane, r.key[0], r.value[0]);
+    find(s.own, lane, r.key[1], r.value[1]);
+    r.cut = s.trunk_n;
+    r.n = s.trunk_n + index + 1;
+    return r;
+}
+
+/* Which keys of tile t a row sees: the first `seen` of its run, thinned by the mask. */
+__device__ __forceinline__ word visible(const uint64_t *mask, int seen, int t) {
+    int left = seen - t * KVB_TILE;
+    if (left <= 0) return 0;
+    word w = mask ? (word)__ldg(mask + t) : ~0ull;
+    return left >= KVB_TILE ? w : w & ((1ull << left) - 1);
+}
+
+/* One fixed choice for all kernels: the hardware's power of two (relative error about 2^-22, exactly 1 at 0). */
+__device__ __forceinline__ float power2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
+template <typename T> __device__ __forceinline__ T narrow(float x);
+template <> __device__ __forceinline__ float narrow(float x) { return x; }
+template <> __device__ __forceinline__ __nv_bfloat16 narrow(float x) { return __float2bfloat16_rn(x); }
+template <> __device__ __forceinline__ __half narrow(float x) { return __float2half_rn(x); }
+
+} // namespace attention
+#endif

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attention_kernel.cuh - canonical attention on tensor cores (mma.sync m16n8k16), bf16 and f16 caches, sm_80 and newer.
+ *
+ * A block of four warps works on one item and KV head. Its query rows are (token, head of the group) pairs in tiles of
+ * 16 rows, dealt to the warps in turn. First the tiles that all rows share - the prefix, and the suffix where the item
+ * is one sequence - stream through two stages of shared memory. Then, where the item mixes sequences, each warp goes
+ * through the suffixes of its own rows alone, in chunks of 16 keys through a private ring: no block-wide barrier, so
+ * short suffixes of many sequences hide each other's latency.
+ *
+ * Invariant: what a row adds up, and in which order, depends on its own keys only. Products over keys go in groups of
+ * 16 from the tile's start; an invisible key has p = 0, which leaves sums as they are, so both ways and every cut give
+ * the same bits. Rejected: wgmma (one architecture, and attention is under a tenth of a step), gathering kept keys
+ * (another order of summation per keep-set), split-KV with a merge (likewise).
+ */
+#ifndef KVB_ATTENTION_KERNEL_CUH
+#define KVB_ATTENTION_KERNEL_CUH
+#include "attention_device.cuh"
+#include "attention_variants.h"
+
+namespace attention {
+
+enum { THREADS = 128, FULL = ~0u };
+
+/* Shared memory: queries, then STAGES times a tile of keys and one of values, then two stages of mask words, where the
+ * warps later keep the addresses of their rows' keys and values. */
+template <int D> struct shape {
+    static constexpr int M = D <= 128 ? 2 : 1; /* row tiles per warp */
+    static constexpr int ROWS = 64 * M;
+    static constexpr int STAGES = D <= 128 ? 2 : 1;
+    static constexpr int CHUNKS = D / 8; /* of 16 bytes per row */
+    /* ldmatrix reads 8 rows at once: their chunks are kept apart by XOR where a row is whole lines of 128 bytes, else
+     * by padding rows to an odd number of chunks. */
+    static constexpr bool SWIZZLED = D % 64 == 0;
+    static constexpr int STRIDE = SWIZZLED ? D * 2 : D * 2 + 16;
+    static constexpr int TILE = KVB_TILE * STRIDE;
+    static constexpr int KV = ROWS * STRIDE; /* where keys and values begin */
+    static constexpr int WORDS = KV + STAGES * 2 * TILE;
+    static constexpr int BYTES = WORDS + 2048; /* 2 * ROWS words, or 4 warps * 16 rows * 4 addresses */
+    static constexpr int SLOT = 16 * STRIDE, SLOTS = STAGES * 2; /* a warp's ring: a quarter of the tiles' memory */
+    static constexpr int BLOCKS = D <= 64 ? 3 : 2;               /* per multiprocessor, as far as registers go */
+};
+
+template <int D> __device__ __forceinline__ uint32_t place(int row, int chunk) {
+    return row * shape<D>::STRIDE + (shape<D>::SWIZZLED ? chunk ^ (row & 7) : chunk) * 16;
+}
+
+/* The address `chunks` (even, known when compiling) further along a row than place() gave. */
+template <int D> __device__ __forceinline__ uint32_t along(uint32_t at, int chunks) {
+    return shape<D>::SWIZZLED ? at ^ (chunks * 16) : at + chunks * 16;
+}
+
+__device__ __forceinline__ void copy16(uint32_t to, const void *from, bool real) { /* else zeros */
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
+}
+__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+__device__ __forceinline__ void load4(uint32_t (&r)[4], uint32_t at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at)
+                 : "memory");
+}
+__device__ __forceinline__ void load4_transposed(uint32_t (&r)[4], uint32_t at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at)
+                 : "memory");
+}
+
+template <typename T> struct unit;
+template <> struct unit<__nv_bfloat16> {
+    static __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+            "{%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    }
+    static __device__ __forceinline__ uint32_t pack(float low, float high) {
+        __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+        return *(uint32_t *)&pair;
+    }
+};
+template <> struct unit<__half> {
+    static __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+            "{%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    }
+    static __device__ __forceinline__ uint32_t pack(float low, float high) {
+        __half2 pair = __floats2half2_rn(low, high);
+        return *(uint32_t *)&pair;
+    }
+};
+
+/* One row tile's running result. A thread has rows lane / 4 (first) and lane / 4 + 8 (second) of it, and of each group
+ * of 8 columns the two at lane % 4 * 2. */
+template <int D> struct state {
+    float o[D / 8][4];
+    float m[2], l[2]; /* largest score times scale; this thread's share of the sum */
+};
+
+template <int D> __device__ __forceinline__ void clear(state<D> &s) {
+#pragma unroll
+    for (int i = 0; i < D / 8; i++)
+#pragma unroll
+        for (int j = 0; j < 4; j++) s.o[i][j] = 0;
+    s.m[0] = s.m[1] = -INFINITY;
+    s.l[0] = s.l[1] = 0;
+}
+
+/* Scores of one tile -> probabilities p, rounded to the cache's type in the layout of the next product's first operand;
+ * the state is rescaled to the new maximum. `seen`: the keys that the thread's two rows see. */
+template <typename T, int D>
+__device__ __forceinline__ void softmax(float (&s)[8][4], const word (&seen)[2], float c, state<D> &x,
+                                        uint32_t (&p)[4][4]) {
+    int column = threadIdx.x % 4 * 2;
+    if (__any_sync(FULL, (seen[0] & seen[1]) != ~0ull)) {
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            uint32_t half[2] = {(uint32_t)seen[r] >> column, (uint32_t)(seen[r] >> 32) >> column};
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+#pragma unroll
+                for (int e = 0; e < 2; e++)
+                    if (!(half[j / 4] & (1u << (j % 4 * 8 + e)))) s[j][2 * r + e] = -INFINITY;
+        }
+    }
+    float alpha[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float largest = fmaxf(s[0][2 * r], s[0][2 * r + 1]);
+#pragma unroll
+        for (int j = 1; j < 8; j++) largest = fmaxf(largest, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
+        largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 2));
+        float now = fmaxf(x.m[r], largest * c), base = now == -INFINITY ? 0 : now, total = 0;
+        alpha[r] = power2(x.m[r] - base); /* exactly 1 where the maximum stands */
+        x.m[r] = now;
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) total += s[j][2 * r + e] = power2(fmaf(s[j][2 * r + e], c, -base));
+        x.l[r] = fmaf(x.l[r], alpha[r], total);
+    }
+    if (__any_sync(FULL, alpha[0] != 1 || alpha[1] != 1)) {
+#pragma unroll
+        for (int i = 0; i < D / 8; i++)
+#pragma unroll
+            for (int j = 0; j < 4; j++) x.o[i][j] *= alpha[j / 2];
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            p[k][j] = unit<T>::pack(s[2 * k + j / 2][j % 2 * 2], s[2 * k + j / 2][j % 2 * 2 + 1]);
+}
+
+/* 16 keys' scores for M row tiles: columns 0-7 to s[.][0], 8-15 to s[.][1]. */
+template <typename T, int D, int M>
+__device__ __forceinline__ void multiply_step(float (&low)[M][4], float (&high)[M][4], const uint32_t (&q)[M][4],
+                                              uint32_t key) {
+    uint32_t b[4];
+    load4(b, key);
+#pragma unroll
+    for (int i = 0; i < M; i++) {
+        unit<T>::mma(low[i], q[i], b[0], b[1]);
+        unit<T>::mma(high[i], q[i], b[2], b[3]);
+    }
+}
+
+/* A tile that all rows of the block read. */
+template <typename T, int D>
+__device__ __forceinline__ void shared_tile(uint32_t q, uint32_t key, uint32_t value, const word *words, float c,
+                                            state<D> (&x)[shape<D>::M]) {
+    constexpr int M = shape<D>::M;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    words += warp * 16 + lane / 4;
+    word any = 0;
+#pragma unroll
+    for (int i = 0; i < M; i++) any |= words[i * 64] | words[i * 64 + 8];
+    if (!__any_sync(FULL, any != 0)) return;
+    uint32_t q_at = q + place<D>(warp * 16 + lane % 16, lane / 16);
+    uint32_t key_at = key + place<D>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    uint32_t value_at = value + place<D>(lane % 16, lane / 16);
+    float s[8][M][4];
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int i = 0; i < M; i++) s[j][i][0] = s[j][i][1] = s[j][i][2] = s[j][i][3] = 0;
+#pragma unroll
+    for (int d = 0; d < D / 16; d++) {
+        uint32_t a[M][4];
+#pragma unroll
+        for (int i = 0; i < M; i++) load4(a[i], along<D>(q_at, d * 2) + i * 64 * shape<D>::STRIDE);
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            multiply_step<T, D, M>(s[2 * k], s[2 * k + 1], a, along<D>(key_at, d * 2) + k * 16 * shape<D>::STRIDE);
+    }
+    uint32_t p[M][4][4];
+#pragma unroll
+    for (int i = 0; i < M; i++) {
+        float mine[8][4];
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) mine[j][e] = s[j][i][e];
+        word seen[2] = {words[i * 64], words[i * 64 + 8]}; /* read again: eight registers less in the loop above */
+        softmax<T, D>(mine, seen, c, x[i], p[i]);
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int d = 0; d < D / 16; d++) {
+            uint32_t b[4];
+            load4_transposed(b, along<D>(value_at, d * 2) + k * 16 * shape<D>::STRIDE);
+#pragma unroll
+            for (int i = 0; i < M; i++) {
+                unit<T>::mma(x[i].o[2 * d], p[i][k], b[0], b[1]);
+                unit<T>::mma(x[i].o[2 * d + 1], p[i][k], b[2], b[3]);
+            }
+        }
+}
+
+/* Starts the copy of ROWS keys (or values) from key `first` on by threads id, id + COUNT, ...; zeros from `n` on. */
+template <int D, int ROWS, int COUNT>
+__device__ __forceinline__ void fetch(uint32_t to, const char *piece0, const char *piece1, int cut, int n, int first,
+                                      int id) {
+    constexpr int CHUNKS = shape<D>::CHUNKS;
+#pragma unroll
+    for (int i = 0; i < ROWS * CHUNKS / COUNT; i++) {
+        constexpr int STEP = COUNT / CHUNKS; /* rows per round, if whole */
+        bool whole = COUNT % (CHUNKS * 8) == 0;
+        int row = whole ? i * STEP + id / CHUNKS : (i * COUNT + id) / CHUNKS;
+        int chunk = whole ? id % CHUNKS : (i * COUNT + id) % CHUNKS, key = first + row;
+        const char *from = key < cut ? piece0 + (int64_t)key * (D * 2) : piece1 + (int64_t)(key - cut) * (D * 2);
+        copy16(to + (whole ? place<D>(id / CHUNKS, chunk) + i * STEP * shape<D>::STRIDE : place<D>(row, chunk)),
+               from + chunk * 16, key < n);
+    }
+}
+
+/*
+ * The suffixes of one row tile's sequences, as a stream of 16-key chunks through a warp's ring: for each sequence, for
+ * each tile of 64, its chunks of keys, then its chunks of values. Lane i knows row i.
+ */
+template <int D> struct stream {
+    const char **pieces; /* shared memory [16 rows][key 0, key 1, value 0, value 1] */
+    uint32_t ring;       /* shared memory */
+    int seq, cut, n;     /* of this lane's row; no such row: seq -1, n 0 */
+    int filled, taken;   /* chunks so far */
+    int row, tile, step; /* being fetched: sequence from `row` on; 16: none is left */
+    int now_cut, now_n;  /* of that sequence, as its last row sees it */
+
+    /* Rows of row a's sequence end at the returned row. */
+    __device__ __forceinline__ int end_of(int a) const {
+        return a + __popc(__ballot_sync(FULL, seq == __shfl_sync(FULL, seq, a)) & 0xffff);
+    }
+
+    /* Moves on to the sequence that starts at row a. */
+    __device__ __forceinline__ void enter(int a) {
+        tile = step = 0;
+        row = a < 16 && __shfl_sync(FULL, seq, a & 15) >= 0 ? a : 16;
+        if (row == 16) return;
+        now_n = __shfl_sync(FULL, n, end_of(a) - 1);
+        now_cut = __shfl_sync(FULL, cut, a);
+    }
+
+    /* Starts the next chunk's copy, if there is one; always one group of copies. */
+    __device__ __forceinline__ void fill(int lane) {
+        if (row < 16) {
+            int chunks = min(4, (now_n - tile * KVB_TILE + 15) / 16), value = step >= chunks;
+            const char **piece = pieces + row * 4 + value * 2;
+            fetch<D, 16, 32>(ring + filled % shape<D>::SLOTS * shape<D>::SLOT, piece[0], piece[1], now_cut, now_n,
+                             tile * KVB_TILE + (value ? step - chunks : step) * 16, lane);
+            filled++;
+            if (++step == 2 * chunks) {
+                step = 0;
+                if (++tile * KVB_TILE >= now_n) enter(end_of(row));
+            }
+        }
+        commit();
+    }
+
+    /* The next chunk's place; the one before it is given up. */
+    __device__ __forceinline__ uint32_t next_chunk(int lane) {
+        wait<shape<D>::SLOTS - 2>();
+        __syncwarp();
+        fill(lane);
+        return ring + taken++ % shape<D>::SLOTS * shape<D>::SLOT;
+    }
+};
+
+template <typename T, int D>
+__device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const kvb_cuda_item &item, int at, int group,
+                                              uint32_t q, uint32_t ring, const char **pieces, int first, float c,
+                                              state<D> &x) {
+    int lane = threadIdx.x % 32;
+    stream<D> s;
+    s.pieces = pieces;
+    s.ring = ring;
+    s.seq = -1;
+    s.cut = s.n = s.filled = s.taken = 0;
+    if (lane < 16 && first + lane < item.rows * group) {
+        kvb_cuda_row row = a.rows[item.first_row + (first + lane) / group];
+        run mine = suffix_of(a.seqs[row.seq], at, row.index);
+        s.seq = row.seq;
+        s.cut = mine.cut;
+        s.n = mine.n;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            pieces[lane * 4 + i] = mine.key[i];
+            pieces[lane * 4 + 2 + i] = mine.value[i];
+        }
+    }
+    __syncwarp();
+    s.enter(0);
+#pragma unroll 1
+    for (int i = 0; i < shape<D>::SLOTS - 1; i++) s.fill(lane);
+
+    uint32_t q_at = q + place<D>(first + lane % 16, lane / 16);
+    uint32_t key_place = place<D>(lane % 8 + lane / 16 * 8, lane / 8 % 2), value_place = place<D>(lane % 16, lane / 16);
+    for (int row = 0; row < 16 && __shfl_sync(FULL, s.seq, row) >= 0;) {
+        int end = s.end_of(row), n = __shfl_sync(FULL, s.n, end - 1);
+        const kvb_cuda_seq &seq = a.seqs[__shfl_sync(FULL, s.seq, row)];
+        const uint64_t *mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
+        int see[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            int which = lane / 4 + r * 8, count = __shfl_sync(FULL, s.n, which);
+            see[r] = which >= row && which < end ? count : 0;
+        }
+        for (int t = 0; t * KVB_TILE < n; t++) {
+            int chunks = min(4, (n - t * KVB_TILE + 15) / 16);
+            word seen[2];
+#pragma unroll
+            for (int r = 0; r < 2; r++) seen[r] = visible(mask, see[r], t);
+            /* One copy of each product's code for all four chunks: which registers it fills is chosen afterwards. */
+            float score[8][4];
+#pragma unroll
+            for (int j = 0; j < 8; j++) score[j][0] = score[j][1] = score[j][2] = score[j][3] = 0;
+#pragma unroll 1
+            for (int k = 0; k < chunks; k++) {
+                uint32_t key_at = s.next_chunk(lane) + key_place;
+                float low[1][4] = {}, high[1][4] = {};
+#pragma unroll
+                for (int d = 0; d < D / 16; d++) {
+                    uint32_t from_q[1][4];
+                    load4(from_q[0], along<D>(q_at, d * 2));
+                    multiply_step<T, D, 1>(low, high, from_q, along<D>(key_at, d * 2));
+                }
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+                    if (j == k)
+#pragma unroll
+                        for (int e = 0; e < 4; e++) score[2 * j][e] = low[0][e], score[2 * j + 1][e] = high[0][e];
+            }
+            uint32_t p[4][4];
+            softmax<T, D>(score, seen, c, x, p);
+#pragma unroll 1
+            for (int k = 0; k < chunks; k++) {
+                uint32_t value_at = s.next_chunk(lane) + value_place, chosen[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+                    if (j == k)
+#pragma unroll
+                        for (int e = 0; e < 4; e++) chosen[e] = p[j][e];
+#pragma unroll
+                for (int d = 0; d < D / 16; d++) {
+                    uint32_t b[4];
+                    load4_transposed(b, along<D>(value_at, d * 2));
+                    unit<T>::mma(x.o[2 * d], chosen, b[0], b[1]);
+                    unit<T>::mma(x.o[2 * d + 1], chosen, b[2], b[3]);
+                }
+            }
+        }
+        row = end;
+    }
+    __syncwarp(); /* before the next row tile's chunks */
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cuda_attention a) {
+    using S = shape<D>;
+    extern __shared__ __align__(1024) char memory[];
+    __shared__ run source[2]; /* prefix; the one sequence's suffix */
+    uint32_t q = (uint32_t)__cvta_generic_to_shared(memory), kv = q + S::KV;
+    word *words = (word *)(memory + S::WORDS);
+    int id = threadIdx.x, lane = id % 32, warp = id / 32;
+    int group = a.heads / a.kv_heads, kv_head = blockIdx.x % a.kv_heads, at = a.layer * a.kv_heads + kv_head;
+    /* The last items of a long passage have the most keys: they go first. */
+    kvb_cuda_item item = a.items[a.n_items - 1 - blockIdx.x / a.kv_heads];
+    int rows = item.rows * group; /* at most ROWS, as planned */
+    float c = (float)(a.scale * 1.4426950408889634);
+
+#pragma unroll 4
+    for (int i = id; i < S::ROWS * S::CHUNKS; i += THREADS) {
+        int row = i / S::CHUNKS, chunk = i % S::CHUNKS;
+        int64_t from = (int64_t)(item.first_row + row / group) * a.heads + kv_head * group + row % group;
+        copy16(q + place<D>(row, chunk), (const char *)a.q + from * (D * 2) + chunk * 16, row < rows);
+    }
+    commit();
+
+    kvb_cuda_row last = a.rows[item.first_row + item.rows - 1];
+    bool one = a.rows[item.first_row].seq == last.seq;
+    if (id == 0) {
+        source[0] = prefix_of(a.seqs[last.seq], at);
+        source[1] = suffix_of(a.seqs[last.seq], at, last.index);
+    }
+    __syncthreads();
+    int prefix_tiles = (source[0].n + KVB_TILE - 1) / KVB_TILE;
+    int tiles = prefix_tiles + (one ? (source[1].n + KVB_TILE - 1) / KVB_TILE : 0);
+
+    /* Thread i looks after row i's mask words. */
+    const uint64_t *mask = NULL;
+    int see = 0;
+    if (id < rows) {
+        const kvb_cuda_seq &seq = a.seqs[a.rows[item.first_row + id / group].seq];
+        if (seq.prefix_mask) mask = seq.prefix_mask + (int64_t)at * seq.prefix_words;
+        see = source[0].n;
+    }
+    auto word_of = [&](int tile) -> word {
+        if (tile == prefix_tiles && id < rows) {
+            kvb_cuda_row row = a.rows[item.first_row + id / group];
+            const kvb_cuda_seq &seq = a.seqs[row.seq];
+            mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
+            see = seq.trunk_n + row.index + 1;
+        }
+        return visible(mask, see, tile >= prefix_tiles ? tile - prefix_tiles : tile);
+    };
+    auto fetch_tile = [&](int tile) {
+        const run &from = source[tile >= prefix_tiles];
+        int first = (tile >= prefix_tiles ? tile - prefix_tiles : tile) * KVB_TILE;
+        uint32_t to = kv + tile % S::STAGES * 2 * S::TILE;
+        fetch<D, KVB_TILE, THREADS>(to, from.key[0], from.key[1], from.cut, from.n, first, id);
+        fetch<D, KVB_TILE, THREADS>(to + S::TILE, from.value[0], from.value[1], from.cut, from.n, first, id);
+    };
+
+    state<D> x[S::M];
+#pragma unroll
+    for (int i = 0; i < S::M; i++) clear(x[i]);
+    if (tiles > 0) {
+        fetch_tile(0);
+        if (id < S::ROWS) words[id] = word_of(0);
+    }
+    commit();
+    for (int t = 0; t < tiles; t++) {
+        wait<0>();
+        __syncthreads();
+        word next = 0;
+        if (t + 1 < tiles) {
+            if (S::STAGES > 1) fetch_tile(t + 1);
+            next = word_of(t + 1);
+        }
+        commit();
+        uint32_t stage = kv + t % S::STAGES * 2 * S::TILE;
+        shared_tile<T, D>(q, stage, stage + S::TILE, words + t % 2 * S::ROWS, c, x);
+        if (t + 1 < tiles && id < S::ROWS) words[(t + 1) % 2 * S::ROWS + id] = next;
+        if (S::STAGES == 1 && t + 1 < tiles) {
+            __syncthreads();
+            fetch_tile(t + 1);
+            commit();
+        }
+    }
+    wait<0>();
+    __syncthreads();
+
+#pragma unroll
+    for (int i = 0; i < S::M; i++) {
+        int first = (i * 4 + warp) * 16;
+        if (!one && first < rows)
+            private_tiles<T, D>(a, item, at, group, q, kv + warp * S::SLOTS * S::SLOT, (const char **)words + warp * 64,
+                                first, c, x[i]);
+        if (first >= rows) continue;
+        /* The warp's own queries are done with: their place takes the results, for stores of 16 bytes. */
+        __syncwarp();
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float l = x[i].l[r];
+            l += __shfl_xor_sync(FULL, l, 1);
+            l += __shfl_xor_sync(FULL, l, 2);
+            float inverse = l > 0 ? 1.0f / l : 0.0f;
+            int row = first + lane / 4 + r * 8;
+#pragma unroll
+            for (int d = 0; d < D / 8; d++)
+                *(uint32_t *)(memory + place<D>(row, d) + lane % 4 * 4) =
+                    unit<T>::pack(x[i].o[d][2 * r] * inverse + 0.0f, x[i].o[d][2 * r + 1] * inverse + 0.0f);
+        }
+        __syncwarp();
+        for (int j = lane; j < 16 * S::CHUNKS; j += 32) {
+            int row = first + j / S::CHUNKS, chunk = j % S::CHUNKS;
+            int64_t to = (int64_t)(item.first_row + row / group) * a.heads + kv_head * group + row % group;
+            if (row < rows)
+                *(uint4 *)((char *)a.y + to * (D * 2) + chunk * 16) = *(uint4 *)(memory + place<D>(row, chunk));
+        }
+    }
+}
+
+template <typename T, int D> kvb_status launch(const kvb_cuda_attention *a) {
+    static bool allowed[KVB_CUDA_MAX_DEVICES];
+    kvb_cuda_device *device = kvb_cuda_current();
+    if (!allowed[device->ordinal]) {
+        KVB_CUDA_TRY(cudaFuncSetAttribute(attend<T, D>, cudaFuncAttributeMaxDynamicSharedMemorySize, shape<D>::BYTES));
+        allowed[device->ordinal] = true;
+    }
+    attend<T, D><<<(unsigned)(a->n_items * a->kv_heads), THREADS, shape<D>::BYTES, device->stream>>>(*a);
+    return kvb_cuda_launched("attention");
+}
+
+template <typename T> kvb_status dispatch(const kvb_cuda_attention *a) {
+    switch (a->head_dim) {
+    case 16:
+        return launch<T, 16>(a);
+    case 32:
+        return launch<T, 32>(a);
+    case 64:
+        return launch<T, 64>(a);
+    case 80:
+        return launch<T, 80>(a);
+    case 96:
+        return launch<T, 96>(a);
+    case 128:
+        return launch<T, 128>(a);
+    default:
+        return launch<T, 256>(a);
+    }
+}
+
+} // namespace attention
+#endif

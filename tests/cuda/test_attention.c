@@ -1,0 +1,713 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_attention.c - every attention kernel against a sum in double on the host, the equalities that hold bit by bit,
+ * and (`test_attention bench`) times at the shapes of a sweep. `small`: enough for compute-sanitizer.
+ *
+ * Layers other than the tested one hold NaN, keys behind the stored ones hold a large finite number, the output starts
+ * as NaN between canaries: a wrong index shows. Data is drawn anew for each scene from a printed seed.
+ */
+#include "attention_variants.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LAYERS = 2, LAYER = 1, MOST_SEQS = 64, MOST_ROWS = 4096, CANARY = 4096 };
+
+static int passed, failed, quiet;
+static uint64_t random_state;
+
+static uint64_t random_bits(void) {
+    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+static int below(int n) { return (int)(random_bits() % (uint64_t)n); }
+static float normal(void) {
+    float sum = 0;
+    for (int i = 0; i < 6; i++) sum += (float)(random_bits() >> 40) * (1.0f / 16777216);
+    return (sum - 3) * 1.41421356f;
+}
+
+static void check(int ok, const char *format, ...) {
+    if (ok)
+        passed++;
+    else
+        failed++;
+    if (ok && quiet) return;
+    va_list list;
+    va_start(list, format);
+    if (!ok || !quiet) {
+        printf("%s ", ok ? "ok  " : "FAIL");
+        vprintf(format, list);
+        printf("\n");
+    }
+    va_end(list);
+}
+static void need(kvb_status status) {
+    if (status == KVB_OK) return;
+    printf("error: %s %s\n", kvb_diag_message(), kvb_diag_hint());
+    exit(1);
+}
+static void *need_memory(size_t bytes) {
+    void *p = kvb_cuda_alloc_raw(bytes, KVB_MEM_SCRATCH);
+    if (!p) need(KVB_E_MEMORY);
+    return p;
+}
+static void *to_device(const void *host, size_t bytes) {
+    void *p = need_memory(bytes);
+    need(kvb_cuda_upload(p, host, bytes));
+    return p;
+}
+
+/* ---- types ---- */
+
+static int size_of(int dtype) { return dtype == KVB_F32 ? 4 : 2; }
+
+static uint16_t f16_bits(float x) { /* normal range and zero are all that is needed here */
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    uint32_t sign = u >> 16 & 0x8000, rest = u & 0x7fffffff;
+    if (rest < 0x38800000) { /* below the smallest normal: to the nearest multiple of 2^-24 */
+        float magnitude = fabsf(x);
+        return (uint16_t)(sign | (uint32_t)lrintf(magnitude * 16777216.0f));
+    }
+    rest += 0xfff + (rest >> 13 & 1);
+    return (uint16_t)(sign | (rest - 0x38000000) >> 13);
+}
+static float f16_value(uint16_t h) { /* any but infinity and NaN, which come out large */
+    uint32_t u = (uint32_t)(h & 0x7fff) << 13;
+    float x;
+    memcpy(&x, &u, 4);
+    x *= 0x1p112f;
+    if ((h & 0x7fff) > 0x7c00) x = NAN;
+    return h & 0x8000 ? -x : x;
+}
+static void put(void *to, int64_t i, float x, int dtype) {
+    if (dtype == KVB_F32)
+        ((float *)to)[i] = x;
+    else
+        ((uint16_t *)to)[i] = dtype == KVB_BF16 ? kvb_f32_to_bf16(x) : f16_bits(x);
+}
+static float get(const void *from, int64_t i, int dtype) {
+    if (dtype == KVB_F32) return ((const float *)from)[i];
+    uint16_t h = ((const uint16_t *)from)[i];
+    return dtype == KVB_BF16 ? kvb_bf16_to_f32(h) : f16_value(h);
+}
+
+/* ---- a scene: caches, sequences, rows ---- */
+
+typedef struct slab { /* keys and values of some tokens, all layers and heads */
+    char *host, *device;
+    kvb_lane *table; /* device */
+    int64_t room;
+    int n, ragged;
+} slab;
+
+typedef struct scene {
+    int heads, kv_heads, dim, dtype, n_seqs, n_rows;
+    double scale;
+    kvb_cuda_seq seq[MOST_SEQS], host_seq[MOST_SEQS]; /* device pointers; host pointers (base, masks) */
+    slab *prefix[MOST_SEQS], *trunk[MOST_SEQS], *own[MOST_SEQS], slabs[3 * MOST_SEQS];
+    int n_slabs, n_owned;
+    void *owned[8 * MOST_SEQS];
+    kvb_cuda_row row[MOST_ROWS];
+    void *q;
+} scene;
+
+static int lane_of(const scene *s, int kv_head) { return LAYER * s->kv_heads + kv_head; }
+static void *own_device(scene *s, void *p) { return s->owned[s->n_owned++] = p; }
+
+/* from: where the values come from (`first` tokens on) instead of being drawn, or NULL */
+static slab *slab_new(scene *s, int n, int ragged, const slab *from, int first) {
+    slab *b = s->slabs + s->n_slabs++;
+    int size = size_of(s->dtype), capacity = (n + 15) / 16 * 16;
+    b->n = n;
+    b->ragged = ragged;
+    b->room = kvb_round_up((int64_t)capacity * s->dim * size, 256);
+    size_t bytes = (size_t)(2 * LAYERS * s->kv_heads * b->room);
+    b->host = malloc(bytes ? bytes : 1);
+    memset(b->host, 0xff, bytes);
+    kvb_lane table[LAYERS * 64] = {{0}};
+    b->device = own_device(s, need_memory(bytes + 256));
+    for (int h = 0; h < s->kv_heads; h++) {
+        int lane = lane_of(s, h);
+        char *at = b->host + 2 * lane * b->room;
+        for (int part = 0; part < 2; part++)
+            for (int64_t i = 0; i < (int64_t)capacity * s->dim; i++)
+                if (i >= (int64_t)n * s->dim)
+                    put(at + part * b->room, i, 30000, s->dtype);
+                else if (from)
+                    put(at + part * b->room, i,
+                        get(from->host + 2 * lane * from->room + part * from->room, i + (int64_t)first * s->dim,
+                            s->dtype),
+                        s->dtype);
+                else
+                    put(at + part * b->room, i, normal(), s->dtype);
+        table[lane].keys = b->device + 2 * lane * b->room;
+        table[lane].values = b->device + (2 * lane + 1) * b->room;
+        table[lane].n = ragged ? below(n + 1) : n;
+        table[lane].capacity = capacity;
+    }
+    need(kvb_cuda_upload(b->device, b->host, bytes));
+    b->table = own_device(s, to_device(table, sizeof table));
+    if (ragged) { /* the reference reads the lengths from here */
+        b->host = realloc(b->host, bytes + sizeof table);
+        memcpy(b->host + bytes, table, sizeof table);
+    }
+    return b;
+}
+static int slab_n(const scene *s, const slab *b, int kv_head) {
+    if (!b->ragged) return b->n;
+    return ((kvb_lane *)(b->host + 2 * LAYERS * s->kv_heads * b->room))[lane_of(s, kv_head)].n;
+}
+
+enum { MASK_NONE, MASK_ONES, MASK_HALF, MASK_TILES, MASK_NOTHING, MASK_KINDS };
+
+static void mask_new(scene *s, int seq, int suffix, int kind, int keys) {
+    int words = (keys + 63) / 64;
+    const uint64_t **device = suffix ? &s->seq[seq].suffix_mask : &s->seq[seq].prefix_mask;
+    const uint64_t **host = suffix ? &s->host_seq[seq].suffix_mask : &s->host_seq[seq].prefix_mask;
+    *device = *host = NULL;
+    if (suffix)
+        s->seq[seq].suffix_words = s->host_seq[seq].suffix_words = words;
+    else
+        s->seq[seq].prefix_words = s->host_seq[seq].prefix_words = words;
+    if (kind == MASK_NONE || words == 0) return;
+    uint64_t *w = calloc((size_t)(LAYERS * s->kv_heads * words), 8);
+    for (int h = 0; h < s->kv_heads; h++)
+        for (int t = 0; t < words; t++) {
+            uint64_t half = random_bits(), whole = random_bits() % 3;
+            w[lane_of(s, h) * words + t] = kind == MASK_ONES    ? ~0ull
+                                           : kind == MASK_HALF  ? half
+                                           : kind == MASK_TILES ? (whole == 0   ? 0
+                                                                   : whole == 1 ? half & random_bits()
+                                                                                : ~0ull)
+                                                                : 0;
+        }
+    *host = w;
+    *device = own_device(s, to_device(w, (size_t)(LAYERS * s->kv_heads * words) * 8));
+}
+
+static void scene_begin(scene *s, int heads, int kv_heads, int dim, int dtype) {
+    memset(s, 0, sizeof *s);
+    s->heads = heads;
+    s->kv_heads = kv_heads;
+    s->dim = dim;
+    s->dtype = dtype;
+    s->scale = 1 / sqrt(dim);
+}
+
+/* Sequence with rows for own tokens first .. own->n - 1. */
+static int seq_add(scene *s, slab *prefix, int table, int mask, slab *trunk, slab *own, int suffix_mask, int first) {
+    int i = s->n_seqs++;
+    kvb_cuda_seq *q = s->seq + i;
+    s->prefix[i] = prefix;
+    s->trunk[i] = trunk;
+    s->own[i] = own;
+    if (prefix) {
+        q->prefix = (kvb_cuda_lanes){prefix->device, prefix->room, table ? prefix->table : NULL};
+        q->prefix_n = prefix->n;
+    }
+    if (trunk) {
+        q->trunk = (kvb_cuda_lanes){trunk->device, trunk->room, NULL};
+        q->trunk_n = trunk->n;
+    }
+    q->own = (kvb_cuda_lanes){own->device, own->room, table ? own->table : NULL};
+    mask_new(s, i, 0, mask, prefix ? prefix->n : 0);
+    mask_new(s, i, 1, suffix_mask, own->n + (trunk ? trunk->n : 0));
+    for (int t = first; t < own->n; t++) s->row[s->n_rows++] = (kvb_cuda_row){i, t, 0, 0};
+    return i;
+}
+
+static void scene_ready(scene *s, float sharpness) {
+    int64_t n = (int64_t)s->n_rows * s->heads * s->dim;
+    s->q = malloc((size_t)(n * size_of(s->dtype)));
+    for (int64_t i = 0; i < n; i++) put(s->q, i, normal() * sharpness, s->dtype);
+}
+static void scene_end(scene *s) {
+    for (int i = 0; i < s->n_owned; i++) kvb_cuda_free(s->owned[i]);
+    for (int i = 0; i < s->n_slabs; i++) free(s->slabs[i].host);
+    for (int i = 0; i < s->n_seqs; i++) {
+        free((void *)(uintptr_t)s->host_seq[i].prefix_mask);
+        free((void *)(uintptr_t)s->host_seq[i].suffix_mask);
+    }
+    free(s->q);
+}
+
+typedef struct variant {
+    const char *name;
+    kvb_status (*run)(const kvb_cuda_attention *);
+} variant;
+
+/* Runs some of the scene's rows (row_of: which; NULL = all, in order) -> y on the host, malloc'ed. cut: most rows of an
+ * item, 0 = as planned. */
+static char *run(const scene *s, kvb_status (*call)(const kvb_cuda_attention *), const int *row_of, int n, int cut) {
+    int64_t each = (int64_t)s->heads * s->dim * size_of(s->dtype);
+    if (!row_of) n = s->n_rows;
+    kvb_cuda_row *row = malloc((size_t)n * sizeof *row);
+    kvb_cuda_item *item = malloc((size_t)n * sizeof *item);
+    char *q = malloc((size_t)(n * each)), *y = malloc((size_t)(n * each + 2 * CANARY));
+    for (int i = 0; i < n; i++) {
+        int from = row_of ? row_of[i] : i;
+        row[i] = s->row[from];
+        memcpy(q + i * each, (char *)s->q + from * each, (size_t)each);
+    }
+    int items = kvb_cuda_attention_plan(row, n, s->seq, s->heads / s->kv_heads, s->dim, s->dtype, item);
+    if (cut) {
+        kvb_cuda_item *cuts = malloc((size_t)n * sizeof *cuts);
+        int m = 0;
+        for (int i = 0; i < items; i++)
+            for (int j = 0; j < item[i].rows; j += cut)
+                cuts[m++] = (kvb_cuda_item){item[i].first_row + j, item[i].rows - j < cut ? item[i].rows - j : cut};
+        free(item);
+        item = cuts;
+        items = m;
+    }
+    memset(y, 0xff, (size_t)(n * each + 2 * CANARY));
+    memset(y, 0xa5, CANARY);
+    memset(y + CANARY + n * each, 0xa5, CANARY);
+    char *dq = to_device(q, (size_t)(n * each)), *dy = to_device(y, (size_t)(n * each + 2 * CANARY));
+    void *drow = to_device(row, (size_t)n * sizeof *row), *ditem = to_device(item, (size_t)items * sizeof *item),
+         *dseq = to_device(s->seq, (size_t)s->n_seqs * sizeof *s->seq);
+    kvb_cuda_attention a = {.rows = drow,
+                            .seqs = dseq,
+                            .items = ditem,
+                            .n_rows = n,
+                            .n_items = items,
+                            .layer = LAYER,
+                            .heads = s->heads,
+                            .kv_heads = s->kv_heads,
+                            .head_dim = s->dim,
+                            .dtype = s->dtype,
+                            .scale = s->scale,
+                            .q = dq,
+                            .y = dy + CANARY};
+    need(call(&a));
+    need(kvb_cuda_download(y, dy, (size_t)(n * each + 2 * CANARY)));
+    for (int i = 0; i < CANARY; i++)
+        if ((unsigned char)y[i] != 0xa5 || (unsigned char)y[CANARY + n * each + i] != 0xa5) {
+            check(0, "a canary around the output was overwritten");
+            break;
+        }
+    memmove(y, y + CANARY, (size_t)(n * each));
+    kvb_cuda_free(dq);
+    kvb_cuda_free(dy);
+    kvb_cuda_free(drow);
+    kvb_cuda_free(ditem);
+    kvb_cuda_free(dseq);
+    free(row);
+    free(item);
+    free(q);
+    return y;
+}
+
+/* ---- against double ---- */
+
+static void reference(const scene *s, int row, int head, double *y) {
+    const kvb_cuda_row *r = s->row + row;
+    const kvb_cuda_seq *host = s->host_seq + r->seq;
+    int h = head / (s->heads / s->kv_heads), n = 0, lane = lane_of(s, h);
+    slab *parts[3] = {s->prefix[r->seq], s->trunk[r->seq], s->own[r->seq]};
+    double *p = malloc(sizeof *p * 20000), largest = -INFINITY, total = 0;
+    const char **value = malloc(sizeof *value * 20000);
+    int before = 0; /* suffix keys before this part */
+    for (int part = 0; part < 3; part++) {
+        slab *b = parts[part];
+        if (!b) continue;
+        int keys = part == 2 ? r->index + 1 : part == 0 && s->seq[r->seq].prefix.table ? slab_n(s, b, h) : b->n;
+        const uint64_t *mask = part == 0 ? host->prefix_mask : host->suffix_mask;
+        int words = part == 0 ? host->prefix_words : host->suffix_words;
+        for (int k = 0; k < keys; k++) {
+            int bit = part == 0 ? k : before + k;
+            if (mask && !(mask[lane * words + bit / 64] >> bit % 64 & 1)) continue;
+            const char *key = b->host + 2 * lane * b->room;
+            double sum = 0;
+            for (int d = 0; d < s->dim; d++)
+                sum += (double)get(s->q, ((int64_t)row * s->heads + head) * s->dim + d, s->dtype) *
+                       get(key, (int64_t)k * s->dim + d, s->dtype);
+            p[n] = sum * s->scale;
+            largest = fmax(largest, p[n]);
+            value[n++] = key + b->room + (int64_t)k * s->dim * size_of(s->dtype);
+        }
+        if (part > 0) before += keys;
+    }
+    for (int d = 0; d < s->dim; d++) y[d] = 0;
+    for (int i = 0; i < n; i++) total += p[i] = exp(p[i] - largest);
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < s->dim; d++) y[d] += p[i] / total * get(value[i], d, s->dtype);
+    free(p);
+    free(value);
+}
+
+/* What all rows (or every step-th and the last) should be; free it. */
+static double *expected(const scene *s, int step) {
+    double *y = malloc((size_t)s->n_rows * (size_t)(s->heads * s->dim) * sizeof *y);
+#pragma omp parallel for collapse(2) schedule(dynamic, 4)
+    for (int row = 0; row < s->n_rows; row++)
+        for (int head = 0; head < s->heads; head++)
+            if (row % step == 0 || row == s->n_rows - 1)
+                reference(s, row, head, y + ((int64_t)row * s->heads + head) * s->dim);
+    return y;
+}
+
+static void compare(const scene *s, const char *what, const char *name, const char *y, const double *ref, int step) {
+    double error = 0, norm = 0, worst = 0;
+    int64_t width = (int64_t)s->heads * s->dim;
+    int bad = 0;
+    for (int row = 0; row < s->n_rows; row++) {
+        for (int64_t i = row * width; i < (row + 1) * width; i++) {
+            double x = get(y, i, s->dtype);
+            if (isnan(x)) bad++;
+            if (row % step && row != s->n_rows - 1) continue;
+            double e = fabs(x - ref[i]);
+            error += e * e;
+            norm += ref[i] * ref[i];
+            worst = fmax(worst, e);
+        }
+    }
+    double relative = norm > 0 ? sqrt(error / norm) : sqrt(error);
+    double tolerance = s->dtype == KVB_BF16 ? 6e-3 : s->dtype == KVB_F16 ? 8e-4 : 1e-5;
+    check(bad == 0 && relative < tolerance && worst < 8 * tolerance,
+          "%s, %s: heads %d/%d, dim %d, dtype %d, %d rows: relative error %.2g, worst %.2g, %d NaN", what, name,
+          s->heads, s->kv_heads, s->dim, s->dtype, s->n_rows, relative, worst, bad);
+}
+
+static int variants_of(int dtype, variant *v) {
+    v[0] = (variant){"v0", kvb_cuda_attend_v0};
+    if (dtype == KVB_F32) return 1;
+    v[1] = (variant){"tensor cores", dtype == KVB_BF16 ? kvb_cuda_attend_bf16 : kvb_cuda_attend_f16};
+    return 2;
+}
+
+/* Passages of awkward sizes, sequences with all kinds of masks, trunks and tables over them. */
+static void mixed(scene *s, int heads, int kv_heads, int dim, int dtype) {
+    static const int sizes[] = {1, 63, 64, 65, 17, 130, 200, 0};
+    scene_begin(s, heads, kv_heads, dim, dtype);
+    for (int i = 0; i < 3; i++) {
+        int n = sizes[below(8)];
+        slab *passage = n ? slab_new(s, n, 0, NULL, 0) : NULL, *trunk = slab_new(s, 1 + below(70), 0, NULL, 0);
+        for (int j = 0; j < 5; j++) {
+            int own = j == 0 ? 1 + below(90) : 1 + below(20), first = below(2) ? own - 1 : 0;
+            seq_add(s, passage, j % 2 == 1 && i == 1, below(MASK_KINDS), below(2) ? trunk : NULL,
+                    slab_new(s, own, 0, NULL, 0), below(3) ? MASK_NONE : below(MASK_KINDS), first);
+        }
+    }
+    slab *ragged = slab_new(s, 150, 1, NULL, 0);
+    for (int j = 0; j < 3; j++)
+        seq_add(s, ragged, 1, MASK_NONE, NULL, slab_new(s, 1 + below(30), 0, NULL, 0), MASK_NONE, 0);
+    scene_ready(s, below(2) ? 1 : 4);
+}
+
+/* A row's bits: alone, in any cut, in any order of sequences. */
+static void company(const scene *s, const char *what, const variant *v) {
+    int64_t each = (int64_t)s->heads * s->dim * size_of(s->dtype);
+    char *all = run(s, v->run, NULL, 0, 0);
+    int same = 1;
+    for (int i = 0; i < s->n_rows; i += 7) {
+        char *alone = run(s, v->run, &i, 1, 0);
+        same &= memcmp(alone, all + i * each, (size_t)each) == 0;
+        free(alone);
+    }
+    check(same, "%s, %s: a row alone has the bits it has in company", what, v->name);
+    for (int cut = 1; cut < 12; cut += 5) {
+        char *other = run(s, v->run, NULL, 0, cut);
+        check(memcmp(other, all, (size_t)(s->n_rows * each)) == 0, "%s, %s: items of %d rows give the same bits", what,
+              v->name, cut);
+        free(other);
+    }
+    int *order = calloc((size_t)s->n_rows, sizeof *order), n = 0;
+    for (int q = s->n_seqs - 1; q >= 0; q--)
+        for (int i = 0; i < s->n_rows; i++)
+            if (s->row[i].seq == q) order[n++] = i;
+    char *other = run(s, v->run, order, n, 0);
+    same = 1;
+    for (int i = 0; i < n; i++) same &= memcmp(other + i * each, all + order[i] * each, (size_t)each) == 0;
+    check(same, "%s, %s: any order of sequences gives the same bits", what, v->name);
+    free(other);
+    free(order);
+    free(all);
+}
+
+/* Two ways to store or state the same thing: trunk or no trunk, ones or no mask, table or base. */
+static void equal_forms(int heads, int kv_heads, int dim, int dtype) {
+    static const int splits[] = {1, 15, 16, 17, 63, 64, 65, 100};
+    variant v[2];
+    int n_variants = variants_of(dtype, v);
+    for (int i = 0; i < n_variants; i++) {
+        scene s;
+        scene_begin(&s, heads, kv_heads, dim, dtype);
+        slab *passage = slab_new(&s, 128, 0, NULL, 0), *whole = slab_new(&s, 120, 0, NULL, 0),
+             *both = slab_new(&s, 248, 0, NULL, 0);
+        for (int h = 0; h < kv_heads; h++) { /* both = passage + whole, which lie in its tiles as in theirs */
+            int lane = lane_of(&s, h);
+            for (int part = 0; part < 2; part++) {
+                char *to = both->host + (2 * lane + part) * both->room;
+                int64_t token = (int64_t)dim * size_of(dtype);
+                memcpy(to, passage->host + (2 * lane + part) * passage->room, (size_t)(128 * token));
+                memcpy(to + 128 * token, whole->host + (2 * lane + part) * whole->room, (size_t)(120 * token));
+            }
+        }
+        need(kvb_cuda_upload(both->device, both->host, (size_t)(2 * LAYERS * kv_heads * both->room)));
+        seq_add(&s, passage, 0, MASK_NONE, NULL, whole, MASK_NONE, 110);
+        seq_add(&s, passage, 0, MASK_ONES, NULL, whole, MASK_ONES, 110);
+        seq_add(&s, passage, 1, MASK_NONE, NULL, whole, MASK_NONE, 110);
+        seq_add(&s, NULL, 0, MASK_NONE, NULL, both, MASK_NONE, 238);
+        for (int k = 0; k < 8; k++)
+            seq_add(&s, passage, 0, MASK_NONE, slab_new(&s, splits[k], 0, whole, 0),
+                    slab_new(&s, 120 - splits[k], 0, whole, splits[k]), MASK_NONE, 110 - splits[k]);
+        scene_ready(&s, 2);
+        int64_t each = (int64_t)heads * dim * size_of(dtype) * 10;
+        for (int q = 1; q < s.n_seqs; q++) memcpy((char *)s.q + q * each, s.q, (size_t)each);
+        char *y = run(&s, v[i].run, NULL, 0, 0);
+        static const char *names[] = {"", "a mask of ones", "a table", "a prefix of whole tiles as own keys"};
+        for (int q = 1; q < s.n_seqs; q++)
+            check(memcmp(y + q * each, y, (size_t)each) == 0, "%s, dim %d, dtype %d: %s changes no bit", v[i].name, dim,
+                  dtype, q < 4 ? names[q] : "a trunk");
+        double *ref = expected(&s, 1);
+        compare(&s, "equal forms", v[i].name, y, ref, 1);
+        free(ref);
+        free(y);
+        scene_end(&s);
+    }
+}
+
+static void conformance(int small) {
+    static const int dims[] = {16, 32, 64, 80, 96, 128, 256}, dtypes[] = {KVB_F32, KVB_BF16, KVB_F16};
+    static const int shapes[][2] = {{4, 4}, {8, 2}, {6, 2}, {14, 2}, {16, 2}, {10, 2}, {4, 2}, {6, 1}};
+    static scene s;
+    for (int i = 0; i < 7; i++)
+        for (int j = 0; j < 3; j++) {
+            variant v[2];
+            int n = variants_of(dtypes[j], v);
+            for (int round = 0; round < (small ? 1 : 4); round++) {
+                const int *shape = shapes[(i + 3 * round + j) % 8];
+                random_state = (uint64_t)(i * 100 + j * 10 + round);
+                mixed(&s, shape[0], shape[1], dims[i], dtypes[j]);
+                double *ref = expected(&s, 1);
+                for (int k = 0; k < n; k++) {
+                    char *y = run(&s, v[k].run, NULL, 0, 0);
+                    compare(&s, "mixed", v[k].name, y, ref, 1);
+                    free(y);
+                    if (!small && round < 2) company(&s, "mixed", v + k);
+                }
+                free(ref);
+                scene_end(&s);
+            }
+            if (small) continue;
+            equal_forms(shapes[i][0], shapes[i][1], dims[i], dtypes[j]);
+            scene_begin(&s, 4, 2, dims[i], dtypes[j]); /* prefill of a longer passage, and of short ones beside it */
+            seq_add(&s, NULL, 0, MASK_NONE, NULL, slab_new(&s, 1100, 0, NULL, 0), MASK_NONE, 0);
+            for (int k = 0; k < 4; k++)
+                seq_add(&s, NULL, 0, MASK_NONE, NULL, slab_new(&s, 60 + 3 * k, 0, NULL, 0), MASK_NONE, 0);
+            scene_ready(&s, 1);
+            double *ref = expected(&s, 41);
+            for (int k = 0; k < n; k++) {
+                char *y = run(&s, v[k].run, NULL, 0, 0);
+                compare(&s, "prefill", v[k].name, y, ref, 41);
+                free(y);
+                company(&s, "prefill", v + k);
+            }
+            free(ref);
+            scene_end(&s);
+        }
+    /* Everything masked: zeros. */
+    for (int j = 0; j < 3; j++) {
+        variant v[2];
+        int n = variants_of(dtypes[j], v);
+        random_state = 5;
+        scene_begin(&s, 8, 2, 64, dtypes[j]);
+        slab *passage = slab_new(&s, 100, 0, NULL, 0);
+        for (int k = 0; k < 3; k++)
+            seq_add(&s, passage, 0, MASK_NOTHING, NULL, slab_new(&s, 20, 0, NULL, 0), MASK_NOTHING, 0);
+        scene_ready(&s, 1);
+        for (int k = 0; k < n; k++) {
+            char *y = run(&s, v[k].run, NULL, 0, 0);
+            int zero = 1;
+            for (int64_t i = 0; i < (int64_t)s.n_rows * 8 * 64 * size_of(dtypes[j]); i++) zero &= y[i] == 0;
+            check(zero, "%s, dtype %d: rows without a visible key are zero", v[k].name, dtypes[j]);
+            free(y);
+        }
+        scene_end(&s);
+    }
+    kvb_cuda_attention a = {.heads = 9, .kv_heads = 1, .head_dim = 64, .dtype = KVB_BF16, .n_rows = 1};
+    check(kvb_cuda_attend(&a) == KVB_E_UNSUPPORTED, "a group of 9 is refused");
+    a.heads = 8, a.head_dim = 72;
+    check(kvb_cuda_attend(&a) == KVB_E_UNSUPPORTED, "head_dim 72 is refused");
+}
+
+/* ---- times ---- */
+
+static double copy_rate; /* bytes read and written a second */
+
+static void fill_random(char *to, int64_t bytes, int dtype) {
+    int64_t n = 1 << 20, unit = n * size_of(dtype);
+    char *host = malloc((size_t)unit);
+    for (int64_t i = 0; i < n; i++) put(host, i, normal(), dtype);
+    for (int64_t i = 0; i < bytes; i += unit)
+        need(kvb_cuda_upload(to + i, host, (size_t)(bytes - i < unit ? bytes - i : unit)));
+    need(kvb_cuda_wait("filling"));
+    free(host);
+}
+
+static float time_calls(kvb_cuda_attention *a, kvb_status (*call)(const kvb_cuda_attention *), int layers,
+                        int repeats) {
+    float best[64], ms;
+    cudaEvent_t from, to;
+    cudaEventCreate(&from);
+    cudaEventCreate(&to);
+    for (int i = -2; i < repeats; i++) {
+        a->layer = (i + 2) % layers;
+        cudaEventRecord(from, kvb_cuda_stream());
+        need(call(a));
+        cudaEventRecord(to, kvb_cuda_stream());
+        cudaEventSynchronize(to);
+        cudaEventElapsedTime(&ms, from, to);
+        if (i >= 0) best[i] = ms;
+    }
+    for (int i = 1; i < repeats; i++) /* median by insertion */
+        for (int j = i; j > 0 && best[j] < best[j - 1]; j--) ms = best[j], best[j] = best[j - 1], best[j - 1] = ms;
+    cudaEventDestroy(from);
+    cudaEventDestroy(to);
+    return best[repeats / 2];
+}
+
+/* `passages` passages of `passage` tokens, `seqs` sequences over each with `before` suffix tokens and `tokens` new. */
+static void bench(const char *name, int dtype, int heads, int kv_heads, int dim, int passages, int passage, int seqs,
+                  int before, int tokens, int masked, int layers) {
+    int n_seqs = passages * seqs, n = n_seqs * tokens, size = size_of(dtype), words = (passage + 63) / 64;
+    int64_t lanes = (int64_t)layers * kv_heads, own_n = before + tokens;
+    int64_t prefix_room = kvb_round_up((int64_t)(passage + 15) / 16 * 16 * dim * size, 256);
+    int64_t own_room = kvb_round_up((own_n + 15) / 16 * 16 * dim * size, 256);
+    int64_t prefix_bytes = passages * 2 * lanes * prefix_room, own_bytes = n_seqs * 2 * lanes * own_room;
+    int64_t mask_words = 28 * lanes * words;
+    char *prefix = need_memory((size_t)prefix_bytes + 256), *own = need_memory((size_t)own_bytes);
+    char *q = need_memory((size_t)n * (size_t)(heads * dim * size)),
+         *y = need_memory((size_t)n * (size_t)(heads * dim * size));
+    fill_random(prefix, prefix_bytes, dtype);
+    fill_random(own, own_bytes, dtype);
+    fill_random(q, (int64_t)n * heads * dim * size, dtype);
+    uint64_t *mask = malloc((size_t)mask_words * 8 + 8);
+    for (int64_t i = 0; i < mask_words; i++) mask[i] = random_bits();
+    uint64_t *device_mask = to_device(mask, (size_t)mask_words * 8 + 8);
+    kvb_cuda_seq *seq = calloc((size_t)n_seqs, sizeof *seq);
+    kvb_cuda_row *row = calloc((size_t)n, sizeof *row);
+    kvb_cuda_item *item = calloc((size_t)n, sizeof *item);
+    for (int i = 0; i < n_seqs; i++) {
+        seq[i].prefix = (kvb_cuda_lanes){prefix + i / seqs * 2 * lanes * prefix_room, prefix_room, NULL};
+        seq[i].prefix_n = passage;
+        seq[i].prefix_words = words;
+        if (masked) seq[i].prefix_mask = device_mask + i % 28 * lanes * words; /* 28 conditions */
+        seq[i].own = (kvb_cuda_lanes){own + i * 2 * lanes * own_room, own_room, NULL};
+        for (int t = 0; t < tokens; t++) row[i * tokens + t] = (kvb_cuda_row){i, before + t, 0, 0};
+    }
+    int items = kvb_cuda_attention_plan(row, n, seq, heads / kv_heads, dim, dtype, item);
+    kvb_cuda_attention a = {.rows = to_device(row, (size_t)n * sizeof *row),
+                            .seqs = to_device(seq, (size_t)n_seqs * sizeof *seq),
+                            .items = to_device(item, (size_t)items * sizeof *item),
+                            .n_rows = n,
+                            .n_items = items,
+                            .heads = heads,
+                            .kv_heads = kv_heads,
+                            .head_dim = dim,
+                            .dtype = dtype,
+                            .scale = 1 / sqrt(dim),
+                            .q = q,
+                            .y = y};
+    double pairs = (double)n * passage + (double)n_seqs * tokens * (before + (tokens + 1) * 0.5);
+    double flops = pairs * 4 * dim * heads;
+    double bytes = ((double)passages * passage + (double)n_seqs * own_n) * 2 * kv_heads * dim * size +
+                   2.0 * n * heads * dim * size;
+    variant v[2];
+    int n_variants = variants_of(dtype, v);
+    for (int i = 0; i < n_variants; i++) {
+        if (i == 0 && n_variants > 1 && flops > 3e10) continue;
+        float ms = time_calls(&a, v[i].run, layers, 15);
+        printf("%-34s %-13s %6d rows %8.4f ms %8.1f TFLOP/s %8.0f GB/s (%4.1f %% of copy)\n", name, v[i].name, n, ms,
+               flops / ms * 1e-9, bytes / ms * 1e-6, bytes / ms * 1e3 / copy_rate * 100);
+        fflush(stdout);
+    }
+    kvb_cuda_free(prefix);
+    kvb_cuda_free(own);
+    kvb_cuda_free(q);
+    kvb_cuda_free(y);
+    kvb_cuda_free(device_mask);
+    kvb_cuda_free((void *)(uintptr_t)a.rows);
+    kvb_cuda_free((void *)(uintptr_t)a.seqs);
+    kvb_cuda_free((void *)(uintptr_t)a.items);
+    free(mask);
+    free(seq);
+    free(row);
+    free(item);
+}
+
+static void times(void) {
+    enum { B = KVB_BF16 };
+    int64_t bytes = 2ll << 30;
+    char *from = need_memory((size_t)bytes), *to = need_memory((size_t)bytes);
+    cudaEvent_t begin, end;
+    float ms;
+    cudaEventCreate(&begin);
+    cudaEventCreate(&end);
+    for (int i = 0; i < 3; i++) {
+        cudaEventRecord(begin, kvb_cuda_stream());
+        cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToDevice, kvb_cuda_stream());
+        cudaEventRecord(end, kvb_cuda_stream());
+        cudaEventSynchronize(end);
+        cudaEventElapsedTime(&ms, begin, end);
+    }
+    copy_rate = 2.0 * (double)bytes / ms * 1e3;
+    printf("%s, copy %.0f GB/s read and written\n", kvb_cuda_current()->name, copy_rate * 1e-9);
+    kvb_cuda_free(from);
+    kvb_cuda_free(to);
+    random_state = 1;
+    bench("8b append 60 + 15", B, 32, 8, 128, 2, 60, 273, 0, 15, 1, 4);
+    bench("8b append 60 + 15, full", B, 32, 8, 128, 2, 60, 273, 0, 15, 0, 4);
+    bench("8b append 300 + 15", B, 32, 8, 128, 2, 300, 273, 0, 15, 1, 4);
+    bench("8b append 1450 + 15", B, 32, 8, 128, 2, 1450, 273, 0, 15, 1, 4);
+    bench("8b decode 60 + 20", B, 32, 8, 128, 4, 60, 2048, 19, 1, 1, 2);
+    bench("8b decode 60 + 40", B, 32, 8, 128, 4, 60, 2048, 39, 1, 1, 2);
+    bench("8b decode 300 + 20", B, 32, 8, 128, 4, 300, 2048, 19, 1, 1, 2);
+    bench("8b decode 1450 + 20", B, 32, 8, 128, 4, 1450, 2048, 19, 1, 1, 2);
+    bench("8b decode 1450 + 20, full", B, 32, 8, 128, 4, 1450, 2048, 19, 1, 0, 2);
+    bench("8b decode 60 + 20, 28 a passage", B, 32, 8, 128, 292, 60, 28, 19, 1, 1, 2);
+    bench("8b prefill 8192", B, 32, 8, 128, 1, 0, 1, 0, 8192, 0, 4);
+    bench("8b prefill 4 x 2048", B, 32, 8, 128, 4, 0, 1, 0, 2048, 0, 4);
+    bench("8b prefill 32 x 256", B, 32, 8, 128, 32, 0, 1, 0, 256, 0, 4);
+    bench("8b prefill 128 x 60", B, 32, 8, 128, 128, 0, 1, 0, 60, 0, 4);
+    bench("8b prefill 1 x 250", B, 32, 8, 128, 1, 0, 1, 0, 250, 0, 4);
+    bench("8b decode alone 1450 + 20", B, 32, 8, 128, 1, 1450, 1, 19, 1, 0, 4);
+    bench("8b decode alone, 8192 own", B, 32, 8, 128, 1, 0, 1, 8191, 1, 0, 4);
+    bench("8b decode 64, 1450 own each", B, 32, 8, 128, 64, 0, 1, 1449, 1, 0, 2);
+    bench("8b f16 append 300 + 15", KVB_F16, 32, 8, 128, 2, 300, 273, 0, 15, 1, 4);
+    bench("smollm2 append 250 + 15", B, 9, 3, 64, 2, 250, 273, 0, 15, 1, 4);
+    bench("smollm2 decode 250 + 20", B, 9, 3, 64, 4, 250, 2048, 19, 1, 1, 2);
+    bench("smollm2 prefill 8192", B, 9, 3, 64, 1, 0, 1, 0, 8192, 0, 4);
+    bench("smollm2 prefill 32 x 256", B, 9, 3, 64, 32, 0, 1, 0, 256, 0, 4);
+    bench("smollm2 f32 append 250 + 15", KVB_F32, 9, 3, 64, 2, 250, 273, 0, 15, 1, 4);
+    bench("smollm2 f32 prefill 32 x 256", KVB_F32, 9, 3, 64, 32, 0, 1, 0, 256, 0, 4);
+    bench("qwen 7b append 300 + 15", B, 28, 4, 128, 2, 300, 273, 0, 15, 1, 4);
+    bench("dim 256 prefill 8192", B, 16, 8, 256, 1, 0, 1, 0, 8192, 0, 4);
+    bench("dim 96 prefill 8192", B, 32, 8, 96, 1, 0, 1, 0, 8192, 0, 4);
+    bench("dim 80 prefill 8192", B, 32, 8, 80, 1, 0, 1, 0, 8192, 0, 4);
+    bench("dim 64 prefill 8192", B, 32, 8, 64, 1, 0, 1, 0, 8192, 0, 4);
+}
+
+int main(int n, char **args) {
+    const char *mode = n > 1 ? args[1] : "test";
+    if (kvb_cuda_devices() == 0) {
+        printf("skipped: no CUDA device\n0 passed, 0 failed, 1 skipped\n");
+        return 0;
+    }
+    need(kvb_cuda_use(KVB_DEVICE_CUDA));
+    quiet = n < 3; /* a second word shows the passed ones too */
+    if (strcmp(mode, "bench") == 0)
+        times();
+    else
+        conformance(strcmp(mode, "small") == 0);
+    if (strcmp(mode, "bench") != 0) printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
