@@ -337,6 +337,13 @@ kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tenso
 /* A new context that physically holds only what `keep` keeps: per-head lengths, bytes really freed once the old one is closed. */
 kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out);
 
+/*
+ * A new context for the same tokens with other keys or values, for presses that change what survives (merging, rotating,
+ * pruning channels). keys (after RoPE) and values: contiguous f32 [layers, kv_heads, tokens, head_dim], copied; NULL = those
+ * of `c`. It holds no observations. KVB_E_UNSUPPORTED for a ragged context.
+ */
+kvb_status kvb_ctx_variant(const kvb_ctx *c, const kvb_tensor *keys, const kvb_tensor *values, kvb_ctx **out);
+
 /* ---- keep-sets: which tokens survive ------------------------------------------------------------------------------ */
 
 /* All kept. Bits [layers, kv_heads, tokens]. Owns. */

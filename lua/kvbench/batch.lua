@@ -21,8 +21,10 @@ function Batch:add(request)
   end
   local ids = ffi.new("int32_t[?]", math.max(n, 1), request.ids)
   local r = self.request
-  r.ctx, r.keep = request.ctx:pointer(), keep and keep.handle or nil
-  r.ids, r.n, r.position, r.max_new = ids, n, request.position or -1, request.max_new_tokens or 24
+  local source = keep and keep.cache or request.ctx -- a press that changes keys or values brings its own
+  local position = request.position or keep and keep.position or request.ctx.question_position
+  r.ctx, r.keep = source:pointer(), keep and keep.handle or nil
+  r.ids, r.n, r.position, r.max_new = ids, n, position or -1, request.max_new_tokens or 24
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
   self.last_tag = self.last_tag + 1
   r.tag = self.last_tag

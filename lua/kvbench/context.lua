@@ -62,10 +62,12 @@ local lazy = {
     return read(ctx, C.KVB_VALUES, { ctx.layers, ctx.kv_heads, ctx.tokens, ctx.head_dim }, 0, ctx.layers)
   end,
   queries = function(ctx)
+    if ctx.original then return ctx.original.queries end -- a variant was not prefilled
     local window = C.kvb_ctx_window(handle(ctx))
     return read(ctx, C.KVB_QUERIES, { ctx.layers, ctx.heads, window, ctx.head_dim }, 0, ctx.layers)
   end,
   hidden = function(ctx)
+    if ctx.original then return ctx.original.hidden end
     return read(ctx, C.KVB_HIDDEN, { ctx.layers + 1, ctx.tokens, ctx.model.hidden }, 0, ctx.layers + 1)
   end,
   prefill_logits = function(ctx)
@@ -174,14 +176,35 @@ function Context:select(from, to)
   end })
 end
 
---- A new context that physically holds only what `keep` keeps; its bytes are :bytes().
+--- A new context that physically holds only what `keep` keeps (with the keys and values of the press that made the set,
+--- where it changed them); its bytes are :bytes().
 function Context:evict(keep)
   if not require("kvbench.keep").is(keep) then
     error(("ctx:evict takes a KeepSet, got a %s -> ctx:evict(press:keep(ctx, 0.9))"):format(type(keep)), 0)
   end
   local out = ffi.new "kvb_ctx *[1]"
-  check(C.kvb_ctx_evict(handle(self), keep.handle, out))
-  return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans })
+  check(C.kvb_ctx_evict(handle(keep.cache or self), keep.handle, out))
+  return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans,
+    question_position = keep.position or self.question_position })
+end
+
+--- A new context for the same tokens with other keys or values: {keys =, values =}, f32 [layers, kv_heads, tokens,
+--- head_dim], copied; what is not given stays. Observations are this context's.
+function Context:variant(new)
+  local out = ffi.new "kvb_ctx *[1]"
+  check(C.kvb_ctx_variant(handle(self), new.keys and new.keys:contiguous(), new.values and new.values:contiguous(),
+    out))
+  return new_context(self.model, out[0], { ids = self.ids, text = self.text, spans = self.spans, seed = self.seed,
+    original = self.original or self, question_position = self.question_position })
+end
+
+--- The model reading `ids` behind the context's own tokens: a Context of both, with the queries of `ids` observed. For
+--- rules that ask what a further reading looks at.
+function Context:read_on(ids)
+  local both = {}
+  for i = 1, self.tokens do both[i] = self.ids[i] end
+  for i = 1, #ids do both[self.tokens + i] = ids[i] end
+  return self.model:prefill(both, { window_queries = #ids })
 end
 
 --- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first

@@ -29,6 +29,15 @@ local function weight(ctx, slot, layer)
   return tensor.randn({ n, n }, ("%s/%s/%d"):format(ctx.seed, slot, layer))
 end
 
+-- More random tokens behind those of the context.
+local function read_on(ctx, ids)
+  local more = M.new { layers = ctx.layers, heads = ctx.heads, kv_heads = ctx.kv_heads, tokens = #ids,
+    head_dim = ctx.head_dim, seed = ctx.seed .. "/on" }
+  local both = setmetatable({ tokens = ctx.tokens + #ids, queries = more.queries }, { __index = ctx })
+  for _, name in ipairs { "keys", "values" } do both[name] = tensor.cat({ ctx[name], more[name] }, 3) end
+  return both
+end
+
 local function part(ctx, from, to)
   local n = to - from
   local out = {}
@@ -43,14 +52,17 @@ function M.new(options)
   local o = options or {}
   local layers, kv_heads, heads = o.layers or 3, o.kv_heads or 2, o.heads or 2 * (o.kv_heads or 2)
   local tokens, d, seed = o.tokens or 40, o.head_dim or 8, o.seed or 0
+  local ids = {}
+  for i = 1, tokens do ids[i] = i end
   return {
+    ids = ids, read_on = read_on,
     layers = layers, layer_first = o.layer_first or 0, kv_heads = kv_heads, heads = heads,
       group_size = heads / kv_heads,
     tokens = tokens, head_dim = d, seed = seed,
     keys = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/keys"),
     values = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/values"),
     queries = tensor.randn({ layers, heads, tokens, d }, seed .. "/queries"),
-    rope = rope_tables(o.rope_theta or 10000, d), select = part, weight = weight,
+    rope = rope_tables(o.rope_theta or 10000, d), select = part, weight = weight, variant = require("kvbench.press_pick").variant,
   }
 end
 

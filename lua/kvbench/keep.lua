@@ -3,6 +3,8 @@
 -- 0 here, as positions do everywhere outside tensors; ranges are half-open.
 --   keep.layers, .kv_heads, .tokens, .handle (kvb_keep *, for the engine), .notes (what a press had to adapt), .press,
 --   .ratio
+-- and, from a press that changes what survives: .cache, the context to use instead (Context:variant), and .position, where
+-- a question starts. generate, logits, batches and evict follow both by themselves.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local C = library.C
@@ -60,6 +62,7 @@ function Keep:copy()
   local out = out_type()
   local k = made(C.kvb_keep_copy(self.handle, out), out)
   k.press, k.ratio, k.notes = self.press, self.ratio, { unpack(self.notes) }
+  k.cache, k.position = self.cache, self.position
   return k
 end
 
@@ -142,9 +145,14 @@ function Keep:bits()
   return out
 end
 
---- 16 hexadecimal digits; equal sets have equal hashes.
+--- 16 hexadecimal digits; equal sets have equal hashes, sets of a press with a cache of its own only at the same press
+--- and ratio.
 function Keep:hash()
   local h = C.kvb_keep_hash(self.handle)
+  if self.cache then
+    local own = ("%s %.6f %d"):format(tostring(self.press), self.ratio or 0, self.position or -1)
+    h = C.kvb_hash64(own, #own, h)
+  end
   return ("%08x%08x"):format(tonumber(h / 4294967296ULL), tonumber(h % 4294967296ULL))
 end
 

@@ -169,13 +169,24 @@ function Order:thresholds(fn)
   return out
 end
 
---- The keep-set of one ratio.
-function Order:cut(ratio)
+local function plain_cut(self, ratio)
   local rule, scope = self.press.rule, self.press.scope
   if rule.cut then return rule.cut(self.press, self, ratio) end
   if rule.thresholds then return keepset.from_ranks(self:rank(scope), rule.thresholds(self.press, self, ratio)) end
   local cells = scope == "head" and 1 or scope == "layer" and self.kv_heads or self.layers * self.kv_heads
   return keepset.from_ranks(self:rank(scope), cells * self:budget(ratio))
+end
+
+--- The keep-set of one ratio. A rule that changes keys or values gives them for the set just made (and for the cache that
+--- a press inside it made): rewrite(self, ctx, keep, ratio) -> {keys =, values =, position =}, what is nil as it was.
+function Order:cut(ratio)
+  local keep, rewrite = plain_cut(self, ratio), self.press.rule.rewrite
+  if not rewrite then return keep end
+  local source = keep.cache or self.ctx
+  local new = rewrite(self.press, source, keep, ratio)
+  if not new then return keep end
+  keep.cache, keep.position = source:variant(new), new.position or keep.position
+  return keep
 end
 
 return M

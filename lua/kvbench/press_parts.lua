@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What several wrappers share: scoring with the rule inside, budgets that the heads of a layer share, what a value
 -- weighs after the output projection.
+local keepset = require "kvbench.keep"
 local orders = require "kvbench.press_order"
+local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -63,6 +65,9 @@ function M.shared_budgets(order, ratio, safeguard)
   return kept, safe
 end
 
+--- The keep-set in which every head keeps its own best fn(layer, head) tokens.
+function M.keep_counts(order, fn) return keepset.from_ranks(order:rank("head"), order:thresholds(fn)) end
+
 --- A number per head, fn(layer, head) from 0, as a tensor [layers, kv_heads, 1] that broadcasts against scores.
 function M.per_head(order, fn)
   local out = tensor.zeros(order.layers, order.kv_heads, 1)
@@ -71,6 +76,21 @@ function M.per_head(order, fn)
     p[i] = fn(math.floor(i / order.kv_heads), i % order.kv_heads)
   end
   return out
+end
+
+--- Keys [layers, kv_heads, tokens, head_dim] in which the j-th survivor of every head is rotated from its own position to
+--- j (evicted ones move too, and are not read). Source: FINCH, doi 10.1162/tacl_a_00716, section 3.3.
+function M.close_ranks(press, ctx, keep)
+  local bits, n = keep:bits(), keep.tokens
+  local cos, sin = ctx:rope(0, n)
+  return orders.by_block(press, ctx, nil, function(block)
+    local kept = bits:narrow(1, block.layer_first - (ctx.layer_first or 0) + 1, block.layers):to("f32")
+    local back = tensor.arange(n) - (kept:cumsum(-1) - 1):clamp(0, n) -- how far a key moves towards the start
+    local shape = { block.layers, block.kv_heads, n, block.head_dim }
+    local index = (back:clamp(0, n - 1) + 1):to("i32"):view(block.layers, block.kv_heads, n, 1):expand(shape)
+    local function table_at(t) return t:view(1, 1, n, shape[4]):expand(shape):gather(3, index) end
+    return rotary.undo(block.keys, table_at(cos), table_at(sin))
+  end)
 end
 
 --- A mask [1, 1, tokens]: 1 where a token competes, 0 where it may not be evicted.

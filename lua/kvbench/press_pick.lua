@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Some tokens of a context as if they were the context, another set in every head: what block and composed score, and
 -- what a decoding press sees of a sequence. Keys, values and queries are gathered when first touched.
+local core = require "kvbench.tensor.core"
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -35,6 +36,21 @@ local meta = { __index = function(part, name)
   return value
 end }
 
+-- The same tokens with other keys or values, for contexts that are Lua tables.
+local function variant(ctx, new)
+  return setmetatable({ keys = new.keys or ctx.keys, values = new.values or ctx.values }, { __index = ctx })
+end
+
+--- See above; {keys =, values =}.
+M.variant = variant
+
+--- x [layers, kv_heads, tokens, d] with its rows at index replaced by those of `rows` [layers, kv_heads, m, d].
+function M.put(x, index, rows)
+  local out, l, h, m, d = x:clone(), rows:size(1), rows:size(2), rows:size(3), rows:size(4)
+  core.run("scatter", rows:contiguous(), index:view(l, h, m, 1):expand(l, h, m, d), out, 2, 1, core.kinds.scatter.set)
+  return out
+end
+
 local function narrowed(part, from, to)
   return M.new(part.source, part.index:narrow(3, from + 1, to - from):contiguous(), {
     seed = part.seed, all_queries = part.all_queries, token_first = (part.token_first or 0) + from,
@@ -49,7 +65,7 @@ function M.new(source, index, options)
     source = source, index = index, model = source.model, layers = source.layers, layer_first = source.layer_first,
     heads = source.heads, kv_heads = source.kv_heads, head_dim = source.head_dim,
     group_size = source.heads / source.kv_heads, tokens = index:size(3),
-    parent_tokens = source.parent_tokens or source.tokens, ids = source.ids, select = narrowed,
+    parent_tokens = source.parent_tokens or source.tokens, ids = source.ids, select = narrowed, variant = variant,
     rope = function(_, first, n) return source:rope(first, n) end,
     weight = function(_, slot, layer) return source:weight(slot, layer) end,
   }

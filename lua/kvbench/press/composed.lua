@@ -30,6 +30,12 @@ local function mapped(order, index, keep)
   return out
 end
 
+-- The context with what a stage made of the tokens at index (nil: of all).
+local function rewritten(ctx, index, cache)
+  if not index then return cache end
+  return ctx:variant { keys = pick.put(ctx.keys, index, cache.keys), values = pick.put(ctx.values, index, cache.values) }
+end
+
 -- The evictable stretch among the survivors (in token order, the same number in every head).
 local function range_of(order, count)
   return { order.evictable[1], count - (order.tokens - order.evictable[2]) }
@@ -53,14 +59,21 @@ return {
   end,
   order = function() end, -- every stage scores something else
   cut = function(self, order, ratio)
-    local sub, index, n = order.ctx, nil, order.tokens
+    local current, sub, index, n = order.ctx, order.ctx, nil, order.tokens
+    local position
     local whole = order.evictable[1] == 0 and order.evictable[2] == n
     local equal = ratios.round(1 - (1 - ratio) ^ (1 / #self.of)) -- the share that makes `ratio` of them all
     for i, member in ipairs(self.of) do
       local share = ratios.round(member.share and member.share(ratio) or equal)
       local stage = member.press:order(sub, { evictable = range_of(order, n) }, share)
       local keep = stage:cut(share)
-      if i == #self.of then return mapped(order, index, keep) end
+      position = keep.position or position
+      if keep.cache then current = rewritten(current, index, keep.cache) end
+      if i == #self.of then
+        local out = mapped(order, index, keep)
+        out.cache, out.position = current ~= order.ctx and current or nil, position
+        return out
+      end
       local count = pick.even_count(keep)
       if not count then
         error(("press 'composed': '%s' keeps different numbers of tokens in each head, and the next press wants a tensor "
@@ -68,7 +81,7 @@ return {
       end
       local left = survivors(member.press, stage, keep, count, self.cache_order == "score" and whole)
       index = index and index:gather(3, left):to("i32") or left
-      sub, n = pick.new(order.ctx, index, { all_queries = true }), count
+      sub, n = pick.new(current, index, { all_queries = true }), count
     end
   end,
 }
