@@ -110,6 +110,10 @@ struct kvb_backend {
                              kvb_tensor *out);
     kvb_status (*lanes_gather)(const kvb_lane_kind *kind, const kvb_lane *from, const kvb_lane *to, int32_t count,
                                const int32_t *position, const int64_t *at, int64_t positions);
+    /* The first `tokens` keys and values of `count` lanes from f32 [count, tokens, head_dim] (keys or values NULL: those
+     * of `from`). */
+    kvb_status (*lanes_write)(const kvb_lane_kind *kind, const kvb_lane *from, kvb_lane *to, int32_t count,
+                              int32_t tokens, const kvb_tensor *keys, const kvb_tensor *values);
 
 #define KVB_OP(name, parameters, arguments) kvb_status(*name) parameters;
 #include "ops.def"

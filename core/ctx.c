@@ -340,22 +340,6 @@ static kvb_status check_replacement(const kvb_ctx *c, const char *what, const kv
     return kvb_fail(KVB_E_ARG, "variant: %s must be contiguous", what);
 }
 
-static void fill_variant(const kvb_ctx *c, const kvb_tensor *keys, const kvb_tensor *values, kvb_ctx *v) {
-    const kvb_model_desc *d = &c->model->desc;
-    const kvb_backend *b = c->model->backend;
-    kvb_lane_kind kind = kvb_model_lane_kind(c->model);
-#pragma omp parallel for schedule(static) num_threads(kvb_threads())
-    for (int32_t i = 0; i < d->layers * d->kv_heads; i++) {
-        float key[1024], value[1024]; /* head_dim is at most that */
-        for (int32_t t = 0; t < c->tokens; t++) {
-            int64_t at = ((int64_t)i * c->tokens + t) * d->head_dim;
-            b->lane_get(&kind, c->lane + i, t, keys ? NULL : key, values ? NULL : value);
-            b->lane_put(&kind, v->lane + i, t, keys ? (const float *)keys->data + at : key,
-                        values ? (const float *)values->data + at : value);
-        }
-    }
-}
-
 kvb_status kvb_ctx_variant(const kvb_ctx *c, const kvb_tensor *keys, const kvb_tensor *values, kvb_ctx **out) {
     if (c->ragged) {
         kvb_fail(KVB_E_UNSUPPORTED, "variant: after evict, heads keep different numbers of tokens");
@@ -364,9 +348,14 @@ kvb_status kvb_ctx_variant(const kvb_ctx *c, const kvb_tensor *keys, const kvb_t
     }
     KVB_TRY(check_replacement(c, "keys", keys));
     KVB_TRY(check_replacement(c, "values", values));
+    KVB_TRY(kvb_model_enter(c->model));
     kvb_ctx *v;
     KVB_TRY(begin(c->model, c->ids, c->tokens, 0, 0, 0, &v));
-    fill_variant(c, keys, values, v);
-    *out = v;
-    return KVB_OK;
+    kvb_status status = kvb_lanes_write(c->model, c->lane, v->lane, c->model->desc.layers * c->model->desc.kv_heads,
+                                        c->tokens, keys, values);
+    if (status != KVB_OK)
+        kvb_ctx_free(v);
+    else
+        *out = v;
+    return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lanes.c - keys and values in bulk: out of the cache as plain f32 rows, and from one cache into a smaller one.
+ * lanes.c - keys and values in bulk: out of the cache as plain f32 rows and back, and from one cache into a smaller one.
  *
  * A device does it in one launch; on the host a lane's layout is the backend's secret, so it goes key by key.
  */
@@ -34,5 +34,30 @@ kvb_status kvb_lanes_gather(const kvb_model *m, const kvb_lane *from, const kvb_
             m->backend->lane_put(&kind, &lane, j, key, value);
         }
     kvb_free(key);
+    return KVB_OK;
+}
+
+kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *to, int32_t count, int32_t tokens,
+                           const kvb_tensor *keys, const kvb_tensor *values) {
+    kvb_lane_kind kind = kvb_model_lane_kind(m);
+    if (m->backend->lanes_write) return m->backend->lanes_write(&kind, from, to, count, tokens, keys, values);
+    if (m->backend->upload) {
+        kvb_fail(KVB_E_UNSUPPORTED, "backend %s cannot change keys and values of a cache", m->backend->name);
+        kvb_hint("-> use --device cpu");
+        return KVB_E_UNSUPPORTED;
+    }
+    float *pairs = kvb_alloc_array(2 * (size_t)kind.head_dim, sizeof *pairs * (size_t)count, KVB_MEM_SCRATCH);
+    if (!pairs) return KVB_E_MEMORY;
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (count > 1)
+    for (int32_t i = 0; i < count; i++) {
+        float *key = pairs + 2 * (int64_t)i * kind.head_dim, *value = key + kind.head_dim;
+        for (int32_t t = 0; t < tokens; t++) {
+            int64_t at = ((int64_t)i * tokens + t) * kind.head_dim;
+            if (!keys || !values) m->backend->lane_get(&kind, from + i, t, keys ? NULL : key, values ? NULL : value);
+            m->backend->lane_put(&kind, to + i, t, keys ? (const float *)keys->data + at : key,
+                                 values ? (const float *)values->data + at : value);
+        }
+    }
+    kvb_free(pairs);
     return KVB_OK;
 }

@@ -111,6 +111,9 @@ kvb_status kvb_lanes_read(const kvb_model *m, const kvb_lane *lane, int32_t coun
 /* Key j of to[i] becomes key position[at[i] + j] of from[i], for j < to[i].n; `positions` numbers in all. */
 kvb_status kvb_lanes_gather(const kvb_model *m, const kvb_lane *from, const kvb_lane *to, int32_t count,
                             const int32_t *position, const int64_t *at, int64_t positions);
+/* The first `tokens` keys and values of to[i] become keys and values (f32 [count, tokens, head_dim]; NULL: from[i]'s). */
+kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *to, int32_t count, int32_t tokens,
+                           const kvb_tensor *keys, const kvb_tensor *values);
 /* Bytes of keys and values of one sequence of `capacity` tokens over all layers and heads. */
 int64_t kvb_model_kv_bytes(const kvb_model *m, int32_t capacity);
 /* Points lanes [layers * kv_heads] into memory of kvb_model_kv_bytes; n = 0. */

@@ -3,7 +3,6 @@
 -- weighs after the output projection.
 local keepset = require "kvbench.keep"
 local orders = require "kvbench.press_order"
-local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -89,7 +88,7 @@ function M.close_ranks(press, ctx, keep)
     local shape = { block.layers, block.kv_heads, n, block.head_dim }
     local index = (back:clamp(0, n - 1) + 1):to("i32"):view(block.layers, block.kv_heads, n, 1):expand(shape)
     local function table_at(t) return t:view(1, 1, n, shape[4]):expand(shape):gather(3, index) end
-    return rotary.undo(block.keys, table_at(cos), table_at(sin))
+    return block.keys:rope(table_at(cos), -table_at(sin))
   end)
 end
 

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Some tokens of a context as if they were the context, another set in every head: what block and composed score, and
 -- what a decoding press sees of a sequence. Keys, values and queries are gathered when first touched.
-local core = require "kvbench.tensor.core"
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -46,9 +45,8 @@ M.variant = variant
 
 --- x [layers, kv_heads, tokens, d] with its rows at index replaced by those of `rows` [layers, kv_heads, m, d].
 function M.put(x, index, rows)
-  local out, l, h, m, d = x:clone(), rows:size(1), rows:size(2), rows:size(3), rows:size(4)
-  core.run("scatter", rows:contiguous(), index:view(l, h, m, 1):expand(l, h, m, d), out, 2, 1, core.kinds.scatter.set)
-  return out
+  local l, h, m, d = rows:size(1), rows:size(2), rows:size(3), rows:size(4)
+  return x:scatter(3, index:view(l, h, m, 1):expand(l, h, m, d), rows)
 end
 
 local function narrowed(part, from, to)
