@@ -115,6 +115,21 @@ struct kvb_backend {
     kvb_status (*lanes_write)(const kvb_lane_kind *kind, const kvb_lane *from, kvb_lane *to, int32_t count,
                               int32_t tokens, const kvb_tensor *keys, const kvb_tensor *values);
 
+    /*
+     * Optional, for bf16 models: what stands around a product, fused with it. The norm weights are [in]; x is the
+     * residual stream, f32. NULL = the plain ops one after another; the results differ by roundings to bf16 saved.
+     */
+    /* y [rows, out] f32 = rmsnorm(x) w^T + bias */
+    kvb_status (*normed_multiply)(const kvb_packed *w, const float *x, int32_t rows, const float *norm, double eps,
+                                  const float *bias, float *y);
+    /* x += (silu(gate) * up) down^T with gate, up = rmsnorm(x) gate_up^T; the width in between is a multiple of 32 */
+    kvb_status (*feed_forward)(const kvb_packed *gate_up, const kvb_packed *down, float *x, int32_t rows,
+                               const float *norm, double eps);
+    /* Of x [rows, in] head^T, the head cut into chunks of columns: the largest value of each row (its lowest index)
+     * and the second largest, -inf where there is none. NaN never wins. */
+    kvb_status (*best)(kvb_packed *const *head, int32_t chunks, const void *x, int32_t rows, float *best,
+                       float *second, int32_t *index);
+
 #define KVB_OP(name, parameters, arguments) kvb_status(*name) parameters;
 #include "ops.def"
 #undef KVB_OP

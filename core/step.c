@@ -159,20 +159,33 @@ static kvb_status normalise(kvb_step *s, const float *w, int32_t n) {
     return kvb_op_rmsnorm(d->device, &x, &weight, &y, d->norm_eps);
 }
 
-static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows, int32_t layer) {
+/* x += SwiGLU of its norm; in one call where the backend has it. */
+static kvb_status feed_forward(kvb_step *s, const kvb_layer *y, int32_t n, int32_t rows) {
     const kvb_model_desc *d = &s->m->desc;
-    const kvb_layer *y = s->m->layer + layer;
     const kvb_backend *b = s->m->backend;
-    KVB_TRY(normalise(s, y->attn_norm, n));
-    KVB_TRY(b->multiply(y->qkv, s->normed, rows, y->qkv_bias, 0, s->qkv, KVB_F32));
-    KVB_TRY(attention(s, row, n, layer));
-    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x, KVB_F32));
+    if (b->feed_forward && d->dtype == KVB_BF16 && d->ffn % 32 == 0)
+        return b->feed_forward(y->gate_up, y->down, s->x, n, y->ffn_norm, d->norm_eps);
     KVB_TRY(normalise(s, y->ffn_norm, n));
     KVB_TRY(b->multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up, d->dtype));
     kvb_tensor gate_up = kvb_view2(s->gate_up, d->dtype, n, 2 * (int64_t)d->ffn),
                act = kvb_view2(s->act, d->dtype, n, d->ffn);
     KVB_TRY(kvb_op_silu_mul(d->device, &gate_up, &act));
     return b->multiply(y->down, s->act, rows, NULL, 1, s->x, KVB_F32);
+}
+
+static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows, int32_t layer) {
+    const kvb_model_desc *d = &s->m->desc;
+    const kvb_layer *y = s->m->layer + layer;
+    const kvb_backend *b = s->m->backend;
+    if (b->normed_multiply && d->dtype == KVB_BF16)
+        KVB_TRY(b->normed_multiply(y->qkv, s->x, n, y->attn_norm, d->norm_eps, y->qkv_bias, s->qkv));
+    else {
+        KVB_TRY(normalise(s, y->attn_norm, n));
+        KVB_TRY(b->multiply(y->qkv, s->normed, rows, y->qkv_bias, 0, s->qkv, KVB_F32));
+    }
+    KVB_TRY(attention(s, row, n, layer));
+    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x, KVB_F32));
+    return feed_forward(s, y, n, rows);
 }
 
 /* Folds one row's chunk of logits into its best and second best; NaN never wins, so broken weights give token 0, not a
@@ -195,22 +208,13 @@ static kvb_status fold_best(kvb_step *s, int32_t n, int32_t first, int32_t colum
     return KVB_OK;
 }
 
-/* Final norm and LM head for the rows that asked, vocabulary chunk by chunk. */
-static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
+/* Logits of the chosen rows chunk by chunk, so that they stay in the caches; handed to those who asked for them. */
+static kvb_status head_in_chunks(kvb_step *s, const kvb_row *row, int32_t chosen) {
     kvb_model *m = s->m;
-    const kvb_model_desc *d = &m->desc;
-    int32_t chosen = 0;
-    for (int32_t r = 0; r < n; r++)
-        if (row[r].logits || row[r].best) s->chosen[chosen++] = r;
-    if (chosen == 0) return KVB_OK;
-    size_t row_bytes = (size_t)d->hidden * (size_t)kvb_dtype_bytes(d->dtype);
-    for (int32_t i = 0; i < chosen; i++)
-        memmove((char *)s->normed + (size_t)i * row_bytes, (char *)s->normed + (size_t)s->chosen[i] * row_bytes,
-                row_bytes);
-    for (int32_t i = 0; i < chosen; i++) s->best[i] = s->second[i] = -INFINITY, s->best_id[i] = 0;
     int32_t rows = kvb_model_bucket(m, chosen);
+    for (int32_t i = 0; i < chosen; i++) s->best[i] = s->second[i] = -INFINITY, s->best_id[i] = 0;
     for (int32_t c = 0; c < m->head_chunks; c++) {
-        int32_t first = c * KVB_HEAD_COLUMNS, columns = (int32_t)kvb_min64(KVB_HEAD_COLUMNS, d->vocab - first);
+        int32_t first = c * KVB_HEAD_COLUMNS, columns = (int32_t)kvb_min64(KVB_HEAD_COLUMNS, m->desc.vocab - first);
         KVB_TRY(m->backend->multiply(m->head[c], s->normed, rows, NULL, 0, s->logits, KVB_F32));
         KVB_TRY(fold_best(s, chosen, first, columns));
         for (int32_t i = 0; i < chosen; i++)
@@ -218,6 +222,27 @@ static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
                 memcpy(row[s->chosen[i]].logits + first, s->logits + (int64_t)i * columns,
                        (size_t)columns * sizeof(float));
     }
+    return KVB_OK;
+}
+
+/* LM head, after the final norm, for the rows that asked. */
+static kvb_status head(kvb_step *s, const kvb_row *row, int32_t n) {
+    kvb_model *m = s->m;
+    const kvb_model_desc *d = &m->desc;
+    int32_t chosen = 0, logits = 0;
+    for (int32_t r = 0; r < n; r++) {
+        if (row[r].logits || row[r].best) s->chosen[chosen++] = r;
+        logits += row[r].logits != NULL;
+    }
+    if (chosen == 0) return KVB_OK;
+    size_t row_bytes = (size_t)d->hidden * (size_t)kvb_dtype_bytes(d->dtype);
+    for (int32_t i = 0; i < chosen; i++)
+        memmove((char *)s->normed + (size_t)i * row_bytes, (char *)s->normed + (size_t)s->chosen[i] * row_bytes,
+                row_bytes);
+    if (m->backend->best && d->dtype == KVB_BF16 && logits == 0)
+        KVB_TRY(m->backend->best(m->head, m->head_chunks, s->normed, chosen, s->best, s->second, s->best_id));
+    else
+        KVB_TRY(head_in_chunks(s, row, chosen));
     for (int32_t i = 0; i < chosen; i++) {
         const kvb_row *asked = row + s->chosen[i];
         if (asked->best) *asked->best = s->best_id[i];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cpu.h - the CPU backend's own parts: row kernels compiled once per instruction set, and GEMM through oneDNN.
+ * cpu.h - the CPU backend's own parts: row kernels compiled once per instruction set, and GEMM.
  *
  * The row kernels are one source (kernels.inc) compiled as scalar, AVX2 and AVX-512; AMX adds its own attention for
  * bf16. Within a tier a row's bits never depend on how many rows are computed together; across tiers they differ by
@@ -60,12 +60,26 @@ void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos,
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
 
-/* GEMM (gemm_dnnl.c) */
+/* GEMM: gemm_dnnl.c for f32, gemm_amx.c for bf16; which one a matrix is for is decided when it is packed. */
+struct kvb_packed {
+    int32_t out, in, dtype;
+    int64_t bytes;
+    void *data;
+};
 kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
 void kvb_cpu_pack_free(kvb_packed *packed);
 int64_t kvb_cpu_pack_bytes(const kvb_packed *packed);
 kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate,
                             void *y, int32_t y_dtype);
+kvb_status kvb_amx_pack(const float *w, int32_t out, int32_t in, kvb_packed **packed);
+kvb_status kvb_amx_multiply(const kvb_packed *w, const void *x, int32_t rows, const float *bias, int32_t accumulate,
+                            void *y, int32_t y_dtype);
+kvb_status kvb_amx_normed_multiply(const kvb_packed *w, const float *x, int32_t rows, const float *norm, double eps,
+                                   const float *bias, float *y);
+kvb_status kvb_amx_feed_forward(const kvb_packed *gate_up, const kvb_packed *down, float *x, int32_t rows,
+                                const float *norm, double eps);
+kvb_status kvb_amx_best(kvb_packed *const *head, int32_t chunks, const void *x, int32_t rows, float *best,
+                        float *second, int32_t *index);
 
 /* ops */
 kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, double eps);

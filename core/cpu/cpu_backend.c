@@ -14,6 +14,11 @@ const kvb_backend kvb_backend_cpu = {
     .pack_free = kvb_cpu_pack_free,
     .pack_bytes = kvb_cpu_pack_bytes,
     .multiply = kvb_cpu_multiply,
+#if defined(__x86_64__) /* bf16 models are only loaded where there is AMX */
+    .normed_multiply = kvb_amx_normed_multiply,
+    .feed_forward = kvb_amx_feed_forward,
+    .best = kvb_amx_best,
+#endif
     .rmsnorm = cpu_rmsnorm,
     .linear = cpu_linear,
     .silu_mul = cpu_silu_mul,

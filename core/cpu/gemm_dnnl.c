@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gemm_dnnl.c - y = x w^T through oneDNN: weights packed once, one primitive per shape, 2.x and 3.x behind the same
- * calls.
+ * gemm_dnnl.c - y = x w^T in f32 through oneDNN: weights packed once, one primitive per shape, 2.x and 3.x behind the
+ * same calls. bf16 goes to gemm_amx.c.
  *
  * Packing uses the layout that the largest row bucket prefers, and every other bucket is built on that layout, so that
- * a matrix exists once. f32 means f32 (no implicit down-conversion); bf16 means bf16 inputs with f32 sums and f32
- * results. Rejected: OpenBLAS (no bf16 in Debian's build; 7 times slower at 512 rows on AMX).
+ * a matrix exists once. f32 means f32 (no implicit down-conversion). Rejected: OpenBLAS (a GEMM of its own for every
+ * CPU it knows, but bits that change with the number of rows even there).
  */
 #include "cpu.h"
 #include <dnnl.h>
 #include <stdio.h>
-
-struct kvb_packed {
-    int32_t out, in, dtype;
-    int64_t bytes;
-    void *data;
-};
 
 enum { LARGEST_BUCKET = 512 };
 
@@ -96,12 +90,10 @@ static kvb_status start(void) {
     return KVB_OK;
 }
 
-static dnnl_data_type_t type_of(int32_t dtype) { return dtype == KVB_BF16 ? dnnl_bf16 : dnnl_f32; }
-
 /* ---- one primitive per (shape, rows, bias, accumulate); layers share them ---- */
 
 typedef struct product {
-    int32_t out, in, dtype, y_dtype, rows, bias, accumulate;
+    int32_t out, in, rows, bias, accumulate;
     dnnl_primitive_t primitive;
     dnnl_memory_t src, weights, bias_memory, dst;
 } product;
@@ -109,11 +101,11 @@ typedef struct product {
 static product *products;
 static int32_t n_products, product_room; /* grown by doubling, kept for the life of the process */
 
-static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t y_dtype, int32_t rows, int32_t bias,
-                           int32_t accumulate, const md_handle *weights, dnnl_primitive_desc_t *pd) {
+static kvb_status describe(int32_t out, int32_t in, int32_t rows, int32_t bias, int32_t accumulate,
+                           const md_handle *weights, dnnl_primitive_desc_t *pd) {
     md_handle src, dst, bias_md;
-    DNNL_TRY(md_make(&src, rows, in, type_of(dtype), dnnl_ab), "describing x");
-    DNNL_TRY(md_make(&dst, rows, out, type_of(y_dtype), dnnl_ab), "describing y");
+    DNNL_TRY(md_make(&src, rows, in, dnnl_f32, dnnl_ab), "describing x");
+    DNNL_TRY(md_make(&dst, rows, out, dnnl_f32, dnnl_ab), "describing y");
     DNNL_TRY(md_make(&bias_md, 1, out, dnnl_f32, dnnl_ab), "describing the bias");
     dnnl_primitive_attr_t attr;
     DNNL_TRY(dnnl_primitive_attr_create(&attr), "creating attributes");
@@ -130,17 +122,17 @@ static kvb_status describe(int32_t out, int32_t in, int32_t dtype, int32_t y_dty
     md_drop(&dst);
     md_drop(&bias_md);
     if (status != dnnl_success)
-        return kvb_fail(KVB_E_UNSUPPORTED, "oneDNN has no %s product for %d rows, %d -> %d on this CPU (status %d)",
-                        dtype == KVB_BF16 ? "bf16" : "f32", rows, in, out, (int)status);
+        return kvb_fail(KVB_E_UNSUPPORTED, "oneDNN has no f32 product for %d rows, %d -> %d on this CPU (status %d)",
+                        rows, in, out, (int)status);
     return KVB_OK;
 }
 
 /* The packed layout of [in, out] weights: what the largest bucket asks for. */
-static kvb_status packed_layout(int32_t out, int32_t in, int32_t dtype, md_handle *layout) {
+static kvb_status packed_layout(int32_t out, int32_t in, md_handle *layout) {
     md_handle any;
     dnnl_primitive_desc_t pd;
-    DNNL_TRY(md_make(&any, in, out, type_of(dtype), dnnl_format_tag_any), "describing the weights");
-    kvb_status status = describe(out, in, dtype, KVB_F32, LARGEST_BUCKET, 0, 0, &any, &pd);
+    DNNL_TRY(md_make(&any, in, out, dnnl_f32, dnnl_format_tag_any), "describing the weights");
+    kvb_status status = describe(out, in, LARGEST_BUCKET, 0, 0, &any, &pd);
     md_drop(&any);
     if (status != KVB_OK) return status;
     DNNL_TRY(md_query_weights(layout, pd), "asking for the weight layout");
@@ -151,12 +143,12 @@ static kvb_status packed_layout(int32_t out, int32_t in, int32_t dtype, md_handl
 static kvb_status build(product *p) {
     md_handle layout, src, dst, bias_md;
     dnnl_primitive_desc_t pd;
-    KVB_TRY(packed_layout(p->out, p->in, p->dtype, &layout));
-    KVB_TRY(describe(p->out, p->in, p->dtype, p->y_dtype, p->rows, p->bias, p->accumulate, &layout, &pd));
+    KVB_TRY(packed_layout(p->out, p->in, &layout));
+    KVB_TRY(describe(p->out, p->in, p->rows, p->bias, p->accumulate, &layout, &pd));
     DNNL_TRY(dnnl_primitive_create(&p->primitive, pd), "creating a product");
     dnnl_primitive_desc_destroy(pd);
-    DNNL_TRY(md_make(&src, p->rows, p->in, type_of(p->dtype), dnnl_ab), "describing x");
-    DNNL_TRY(md_make(&dst, p->rows, p->out, type_of(p->y_dtype), dnnl_ab), "describing y");
+    DNNL_TRY(md_make(&src, p->rows, p->in, dnnl_f32, dnnl_ab), "describing x");
+    DNNL_TRY(md_make(&dst, p->rows, p->out, dnnl_f32, dnnl_ab), "describing y");
     DNNL_TRY(md_make(&bias_md, 1, p->out, dnnl_f32, dnnl_ab), "describing the bias");
     DNNL_TRY(memory_make(&p->src, &src, engine, DNNL_MEMORY_NONE), "wrapping x");
     DNNL_TRY(memory_make(&p->dst, &dst, engine, DNNL_MEMORY_NONE), "wrapping y");
@@ -169,12 +161,10 @@ static kvb_status build(product *p) {
     return KVB_OK;
 }
 
-static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32_t bias, int32_t accumulate,
-                       product **out) {
+static kvb_status find(const kvb_packed *w, int32_t rows, int32_t bias, int32_t accumulate, product **out) {
     for (int32_t i = 0; i < n_products; i++) {
         product *p = products + i;
-        if (p->out == w->out && p->in == w->in && p->dtype == w->dtype && p->y_dtype == y_dtype && p->rows == rows &&
-            p->bias == bias && p->accumulate == accumulate) {
+        if (p->out == w->out && p->in == w->in && p->rows == rows && p->bias == bias && p->accumulate == accumulate) {
             *out = p;
             return KVB_OK;
         }
@@ -186,13 +176,7 @@ static kvb_status find(const kvb_packed *w, int32_t y_dtype, int32_t rows, int32
         products = grown;
         product_room = room;
     }
-    product made = {.out = w->out,
-                    .in = w->in,
-                    .dtype = w->dtype,
-                    .y_dtype = y_dtype,
-                    .rows = rows,
-                    .bias = bias,
-                    .accumulate = accumulate};
+    product made = {.out = w->out, .in = w->in, .rows = rows, .bias = bias, .accumulate = accumulate};
     KVB_TRY(build(&made));
     products[n_products] = made;
     *out = products + n_products++;
@@ -229,10 +213,13 @@ kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, 
         kvb_hint("-> use --dtype f32");
         return KVB_E_UNSUPPORTED;
     }
+#if defined(__x86_64__)
+    if (dtype == KVB_BF16) return kvb_amx_pack(w, out, in, packed);
+#endif
     md_handle layout;
     kvb_threads();
     KVB_TRY(start());
-    KVB_TRY(packed_layout(out, in, dtype, &layout));
+    KVB_TRY(packed_layout(out, in, &layout));
     kvb_packed *p = kvb_alloc(sizeof *p, KVB_MEM_WEIGHTS);
     if (!p) return KVB_E_MEMORY;
     *p = (kvb_packed){out, in, dtype, (int64_t)md_bytes(&layout), NULL};
@@ -258,7 +245,11 @@ kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const fl
                             int32_t y_dtype) {
     product *p;
     if (rows == 0) return KVB_OK;
-    KVB_TRY(find(w, y_dtype, rows, bias != NULL, accumulate != 0, &p));
+#if defined(__x86_64__)
+    if (w->dtype == KVB_BF16) return kvb_amx_multiply(w, x, rows, bias, accumulate, y, y_dtype);
+#endif
+    if (y_dtype != KVB_F32) return kvb_fail(KVB_E_INTERNAL, "a product of f32 weights asked for %d", y_dtype);
+    KVB_TRY(find(w, rows, bias != NULL, accumulate != 0, &p));
     dnnl_memory_set_data_handle(p->src, (void *)x);
     dnnl_memory_set_data_handle(p->dst, y);
     dnnl_memory_set_data_handle(p->weights, w->data);

@@ -17,6 +17,7 @@ kvbench [options] [script.lua [arguments]]   run a script; without one: the prom
 kvbench model info MODEL                     what a model file or folder is
 kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
 kvbench dataset list|show|check|make ...     datasets: look, validate, write; kvbench dataset --help
+kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
 
   -e CODE          run CODE (before the script, if there is one)
   -i               the prompt after the script or CODE
@@ -120,6 +121,7 @@ end
 -- Subcommands get the words after their name; they return an exit status or nothing.
 local commands = {
   bench = function(rest) return require("kvbench.bench").main(rest) end,
+  prompt = function(rest) return require("kvbench.prompt.command").main(rest) end,
   dataset = function(rest) return require("kvbench.dataset.command").main(rest) end,
   model = function(rest)
     local verb, usage = rest[1], "usage: kvbench model info MODEL (a registry name, a file or a folder)"

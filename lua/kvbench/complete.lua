@@ -69,6 +69,10 @@ local function candidates(line)
   if quoted then names_in("kvbench.press_find", found) return found, quoted end
   quoted = line:match("model%.load%s*%(?%s*[\"']([%w_.-]*)$")
   if quoted then names_in("kvbench.registry", found) return found, quoted end
+  quoted = line:match("prompt%.render%s*%(?%s*[\"']([%w_-]*)$")
+  if quoted then names_in("kvbench.prompt", found) return found, quoted end
+  quoted = line:match("template%s*=%s*[\"']([%w_.-]*)$")
+  if quoted then names_in("kvbench.prompt.chat", found) return found, quoted end
   quoted = line:match("kv%.dataset%s*%(?%s*[\"']([%w_-]*)$")
   if quoted then names_in("kvbench.dataset", found) return found, quoted end
   local path, stem = line:match("([%a_][%w_.:]*)[.:]([%w_]*)$")

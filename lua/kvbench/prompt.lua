@@ -59,7 +59,7 @@ end
 
 local function template_name(opt, style)
   if opt.template then
-    choose("chat template", opt.template, chat.templates)
+    chat.template(opt.template)
     return opt.template
   end
   local use = opt.chat
@@ -91,7 +91,7 @@ end
 --   record  needs `passage`, and `questions` for the regime "aware"
 --   opt     regime ("agnostic"), idk_example (false), model (see chat.detect), question (text or {q=}; required by
 --           "aware_one"), chat (true/false; default: paper yes, fewshot no), template (a chat template's name,
---           instead of the model's), list (candidate questions instead of the record's own: the control of "aware")
+--           instead of the model's), date (of LLaMA 3.1 and 3.2's system turn; default 26 Jul 2024), list (candidate questions instead of the record's own: the control of "aware")
 -- Returns {context, passage_span, list_span or nil, suffix = function(question), stop, style, regime, template, bos,
 -- examples, map_span}:
 -- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of
@@ -106,7 +106,7 @@ function M.render(name, record, opt)
   choose("regime", regime, regimes)
   local style = styles[name](opt)
   local template = template_name(opt, style)
-  local turn = chat.templates[template]
+  local turn = chat.turn(template, opt)
   local w, list_span = writer(), nil
   w.put(turn.before)
   w.put(style.head)
@@ -122,7 +122,10 @@ function M.render(name, record, opt)
   local plain = template == "none"
   local answer = plain and style.answer .. style.plain_answer or turn.after .. style.answer
   local after_question = plain and style.after_question or "" -- a user's turn ends with the question itself
-  local function words(question) return escape.text(type(question) == "table" and question.q or question) end
+  local function words(question)
+    local escaped = escape.text(type(question) == "table" and question.q or question)
+    return turn.trim and escaped:gsub("%s+$", "") or escaped -- the question ends the user's turn
+  end
   local suffix = function(question) return style.before_question .. words(question) .. after_question .. answer end
   if regime == "aware_one" then
     if not opt.question then error("prompt: regime 'aware_one' puts one question into the context -> give question =",
@@ -142,5 +145,6 @@ end
 
 --- Names of the styles.
 function M.styles() return { "fewshot", "paper" } end
+M.names = M.styles -- what Tab completes
 
 return M

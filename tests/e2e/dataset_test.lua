@@ -63,6 +63,24 @@ t.case("show: evidence marked, questions with their tags, the prompt and where i
   t.ok(tonumber(r.out) > 0)
 end)
 
+t.case("prompt show and list: the split in bytes, what is checked and what is not", function()
+  local r = run("prompt", "show", "knowledge", "3", "--template", "llama-3.2", "--question", "2")
+  t.eq(r.status, 0, r.err)
+  t.ok(r.out:find("Today Date: 26 Jul 2024\n\n<|eot_id|>", 1, true), r.out)
+  local context, suffix = r.out:match("\n(<|begin_of_text|>.*)<%- the cache is compressed here %->(.-)\n\n  before the passage")
+  t.ok(suffix and suffix:find("^\nIn which year was .-%?<|eot_id|>"), r.out)
+  local marked = context:gsub("%[%[(.-)|f%d+%]%]", "%1") -- the marks are not part of the prompt
+  t.ok(r.out:find(("context in the cache +%d bytes"):format(#marked)), r.out)
+  t.ok(r.out:find(("question +%d bytes"):format(#suffix)), r.out)
+  local from, to = r.out:match("evictable; bytes (%d+) to (%d+)")
+  t.ok(marked:sub(from + 1, to):find("^%u%l+ %u%l+ was born on .*%.$"), marked:sub(from + 1, to))
+  r = run("prompt", "list")
+  t.ok(r.out:find("llama%-3 +checked against Meta%-Llama%-3") and r.out:find("mistral%-v1 +unchecked: "), r.out)
+  r = run("prompt", "show", "base", "--template", "lama-3")
+  t.ok(r.status == 1 and r.err:find("unknown chat template 'lama%-3' %-> did you mean 'llama%-3"), r.err)
+  t.eq(run("prompt", "shwo").err, "kvbench: no command 'prompt shwo' -> did you mean 'show'?\n")
+end)
+
 -- A file that is many times bigger than what may be held at once.
 t.case("memory does not grow with the file", function()
   local r = process.shell("$K dataset make base --n 200 --out one.jsonl >/dev/null; "

@@ -332,7 +332,7 @@ static void best_and_second(void **unused) {
 
 static void products(void **unused) {
     (void)unused;
-    static const int32_t shape[][3] = {{1, 1, 1}, {3, 5, 7}, {16, 33, 65}, {70, 129, 16}};
+    static const int32_t shape[][3] = {{1, 1, 1}, {3, 5, 7}, {16, 33, 65}, {70, 129, 16}, {290, 800, 40}};
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
         for (int32_t bf16 = 0; bf16 <= (is_amx() ? 1 : 0); bf16++) {
             int32_t rows = shape[i][0], in = shape[i][1], out = shape[i][2];
@@ -358,7 +358,7 @@ static void products(void **unused) {
                         double sum = 0;
                         for (int32_t d = 0; d < in; d++) sum += (double)x[r * in + d] * w[o * in + d];
                         double expected = (accumulate ? 2 : 1) * sum + bias[o];
-                        if (!(fabs(y[r * out + o] - expected) <= 2e-4))
+                        if (!(fabs(y[r * out + o] - expected) <= 2e-4 + 2e-6 * in)) /* a rounding per term */
                             fail_msg("[%d, %d, %d]: %g, expected %g", rows, in, out, y[r * out + o], expected);
                     }
             }
@@ -369,6 +369,119 @@ static void products(void **unused) {
             free(bias);
             free(narrow);
         }
+}
+
+/* What is fused around the products of bf16 models: against the plain ops, and rows alone against rows in company. */
+
+enum { FUSED_ROWS = 300, FUSED_IN = 72, FUSED_OUT = 100, FUSED_WIDE = 96 };
+
+static kvb_packed *pack_noise(float *w, int32_t out, int32_t in) {
+    for (int32_t i = 0; i < out * in; i++) w[i] = rounded(noise() / 4);
+    kvb_packed *packed;
+    assert_int_equal(kvb_cpu_pack(w, out, in, KVB_BF16, &packed), KVB_OK);
+    return packed;
+}
+
+static void norm_before_a_product(void **unused) {
+    (void)unused;
+    if (!is_amx()) skip();
+    static float w[FUSED_OUT * FUSED_IN], x[FUSED_ROWS * FUSED_IN], norm[FUSED_IN], bias[FUSED_OUT];
+    static float y[FUSED_ROWS * FUSED_OUT], plain[FUSED_ROWS * FUSED_OUT], alone[FUSED_OUT];
+    static uint16_t normed[FUSED_ROWS * FUSED_IN];
+    kvb_packed *packed = pack_noise(w, FUSED_OUT, FUSED_IN);
+    for (int32_t i = 0; i < FUSED_ROWS * FUSED_IN; i++) x[i] = noise();
+    for (int32_t i = 0; i < FUSED_IN; i++) norm[i] = noise();
+    for (int32_t i = 0; i < FUSED_OUT; i++) bias[i] = noise();
+    kvb_tensor tx = kvb_view2(x, KVB_F32, FUSED_ROWS, FUSED_IN), tw = kvb_view1(norm, KVB_F32, FUSED_IN),
+               ty = kvb_view2(normed, KVB_BF16, FUSED_ROWS, FUSED_IN);
+    assert_int_equal(cpu_rmsnorm(&tx, &tw, &ty, 1e-5), KVB_OK);
+    assert_int_equal(kvb_cpu_multiply(packed, normed, FUSED_ROWS, bias, 0, plain, KVB_F32), KVB_OK);
+    assert_int_equal(kvb_amx_normed_multiply(packed, x, FUSED_ROWS, norm, 1e-5, bias, y), KVB_OK);
+    assert_memory_equal(y, plain, sizeof y);
+    for (int32_t r = 0; r < FUSED_ROWS; r += 43) {
+        assert_int_equal(kvb_amx_normed_multiply(packed, x + r * FUSED_IN, 1, norm, 1e-5, bias, alone), KVB_OK);
+        assert_memory_equal(alone, y + r * FUSED_OUT, sizeof alone);
+    }
+    kvb_cpu_pack_free(packed);
+}
+
+static void feed_forward_in_one_call(void **unused) {
+    (void)unused;
+    if (!is_amx()) skip();
+    static float gate_up[2 * FUSED_WIDE * FUSED_IN], down[FUSED_IN * FUSED_WIDE], norm[FUSED_IN], alone[FUSED_IN];
+    static float x[FUSED_ROWS * FUSED_IN], y[FUSED_ROWS * FUSED_IN];
+    static uint16_t narrow[FUSED_ROWS * FUSED_IN];
+    kvb_packed *first = pack_noise(gate_up, 2 * FUSED_WIDE, FUSED_IN), *then = pack_noise(down, FUSED_IN, FUSED_WIDE);
+    for (int32_t i = 0; i < FUSED_ROWS * FUSED_IN; i++) x[i] = y[i] = noise();
+    for (int32_t i = 0; i < FUSED_IN; i++) norm[i] = noise();
+    kvb_tensor tx = kvb_view2(x, KVB_F32, FUSED_ROWS, FUSED_IN), tw = kvb_view1(norm, KVB_F32, FUSED_IN),
+               tn = kvb_view2(narrow, KVB_BF16, FUSED_ROWS, FUSED_IN);
+    assert_int_equal(cpu_rmsnorm(&tx, &tw, &tn, 1e-5), KVB_OK);
+    assert_int_equal(kvb_amx_feed_forward(first, then, y, FUSED_ROWS, norm, 1e-5), KVB_OK);
+    for (int32_t r = 0; r < FUSED_ROWS; r++) {
+        double act[FUSED_WIDE], normed[FUSED_IN];
+        for (int32_t i = 0; i < FUSED_IN; i++) normed[i] = kvb_bf16_to_f32(narrow[r * FUSED_IN + i]);
+        for (int32_t j = 0; j < FUSED_WIDE; j++) {
+            double gate = 0, up = 0;
+            for (int32_t i = 0; i < FUSED_IN; i++) {
+                gate += normed[i] * gate_up[j * FUSED_IN + i];
+                up += normed[i] * gate_up[(FUSED_WIDE + j) * FUSED_IN + i];
+            }
+            act[j] = rounded((float)(gate / (1 + exp(-gate)) * up));
+        }
+        for (int32_t i = 0; i < FUSED_IN; i++) {
+            double sum = x[r * FUSED_IN + i], most = 0;
+            for (int32_t j = 0; j < FUSED_WIDE; j++) {
+                sum += act[j] * down[i * FUSED_WIDE + j];
+                most += fabs(act[j] * down[i * FUSED_WIDE + j]);
+            }
+            if (!(fabs(y[r * FUSED_IN + i] - sum) <= 1e-3 * most + 1e-4)) /* now and then act rounds the other way */
+                fail_msg("row %d, %d: %g, expected %g", r, i, y[r * FUSED_IN + i], sum);
+        }
+        if (r % 37) continue;
+        memcpy(alone, x + r * FUSED_IN, sizeof alone);
+        assert_int_equal(kvb_amx_feed_forward(first, then, alone, 1, norm, 1e-5), KVB_OK);
+        assert_memory_equal(alone, y + r * FUSED_IN, sizeof alone);
+    }
+    kvb_cpu_pack_free(first);
+    kvb_cpu_pack_free(then);
+}
+
+static void best_of_a_head_in_chunks(void **unused) {
+    (void)unused;
+    if (!is_amx()) skip();
+    static float w[3][FUSED_OUT * FUSED_IN], y[3][FUSED_ROWS * FUSED_OUT], best[FUSED_ROWS], second[FUSED_ROWS];
+    static uint16_t x[FUSED_ROWS * FUSED_IN];
+    int32_t index[FUSED_ROWS];
+    kvb_packed *chunk[3];
+    for (int32_t c = 0; c < 3; c++) chunk[c] = pack_noise(w[c], FUSED_OUT, FUSED_IN);
+    memcpy(w[1], w[0], sizeof w[1] / 2); /* ties between chunks, and within the last one */
+    memcpy(w[2] + 60 * FUSED_IN, w[2], 40 * FUSED_IN * sizeof **w);
+    for (int32_t c = 1; c < 3; c++) {
+        kvb_cpu_pack_free(chunk[c]);
+        assert_int_equal(kvb_cpu_pack(w[c], FUSED_OUT, FUSED_IN, KVB_BF16, chunk + c), KVB_OK);
+    }
+    for (int32_t i = 0; i < FUSED_ROWS * FUSED_IN; i++) x[i] = kvb_f32_to_bf16(i / FUSED_IN == 7 ? NAN : noise());
+    for (int32_t c = 0; c < 3; c++)
+        assert_int_equal(kvb_cpu_multiply(chunk[c], x, FUSED_ROWS, NULL, 0, y[c], KVB_F32), KVB_OK);
+    assert_int_equal(kvb_amx_best(chunk, 3, x, FUSED_ROWS, best, second, index), KVB_OK);
+    for (int32_t r = 0; r < FUSED_ROWS; r++) {
+        float top = -INFINITY, next = -INFINITY;
+        int32_t at = 0;
+        for (int32_t i = 0; i < 3 * FUSED_OUT; i++) {
+            float v = y[i / FUSED_OUT][r * FUSED_OUT + i % FUSED_OUT];
+            if (v > top) {
+                next = top;
+                top = v;
+                at = i;
+            } else if (v > next)
+                next = v;
+        }
+        assert_int_equal(index[r], at);
+        assert_memory_equal(best + r, &top, 4);
+        assert_memory_equal(second + r, &next, 4);
+    }
+    for (int32_t c = 0; c < 3; c++) kvb_cpu_pack_free(chunk[c]);
 }
 
 static int run_again(const char *self, const char *tier) {
@@ -396,6 +509,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(rotations),
         cmocka_unit_test(best_and_second),
         cmocka_unit_test(products),
+        cmocka_unit_test(norm_before_a_product),
+        cmocka_unit_test(feed_forward_in_one_call),
+        cmocka_unit_test(best_of_a_head_in_chunks),
     };
     bool lowered = getenv("KVB_CPU_TIER") != NULL;
     if (lowered) kvb_threads_set(1);

@@ -1,45 +1,56 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Chat templates: what stands before the user's text and after it, one table per template. Written out instead of a
--- Jinja interpreter: one user turn is all that a question about a passage needs, and each string can be checked by eye.
---   before, after   text around the user's message (after = up to where the model answers)
---   bos             whether `before` begins with the model's begin-of-text token, so that none is added again
-local M = {}
+-- Chat templates as Lua: each renders a conversation exactly as the model's own Jinja template does. Written out instead
+-- of a Jinja interpreter: the templates that matter are a dozen, and each can be read. tests/lua/chat_golden.json holds
+-- what the originals render (scripts/make_chat_golden.py); a template without a golden says that it is unchecked.
+local text = require "kvbench.text"
 
-local function chatml(system)
-  return {
-    before = (system and "<|im_start|>system\n" .. system .. "<|im_end|>\n" or "") .. "<|im_start|>user\n",
-    after = "<|im_end|>\n<|im_start|>assistant\n", bos = false,
-  }
+local M = { templates = {} }
+
+-- Fields of a template: render(messages, {generation =, date =}); bos: its text begins with the begin-of-text token, so
+-- that none is added again; trim: contents lose blanks at both ends; checked: "golden", or "unchecked: why"; source.
+local none = { checked = "golden", source = "plain text", render = function(messages)
+  local parts = {}
+  for i, m in ipairs(messages) do parts[i] = m.content end
+  return table.concat(parts, "\n")
+end }
+M.templates.none = none
+for _, family in ipairs { "chatml", "llama", "mistral", "gemma" } do
+  for name, template in pairs(require("kvbench.prompt.template." .. family)) do M.templates[name] = template end
 end
 
-M.templates = {
-  none = { before = "", after = "", bos = false },
-  chatml = chatml(nil),
-  smollm2 = chatml "You are a helpful AI assistant named SmolLM, trained by Hugging Face",
-  ["qwen2.5"] = chatml "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-  -- Qwen3 answers without a thinking phase when the assistant's turn opens with an empty one (enable_thinking = false)
-  qwen3 = {
-    before = "<|im_start|>user\n",
-    after = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", bos = false,
-  },
-  ["llama-3"] = {
-    before = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n",
-    after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true,
-  },
-  -- 3.1 and 3.2 put a dated system turn first; the date is the template's own fallback, so that prompts never change
-  ["llama-3.2"] = {
-    before = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
-      .. "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
-      .. "<|start_header_id|>user<|end_header_id|>\n\n",
-    after = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", bos = true,
-  },
-  -- Blanks around the marks differ by Mistral's tokenizer: v1 (7B v0.1, v0.2), v3 (7B v0.3), Tekken (Nemo and later)
-  ["mistral-v1"] = { before = "<s> [INST] ", after = " [/INST]", bos = true },
-  mistral = { before = "<s>[INST] ", after = "[/INST]", bos = true },
-  ["mistral-tekken"] = { before = "<s>[INST]", after = "[/INST]", bos = true },
-  gemma = { before = "<bos><start_of_turn>user\n", after = "<end_of_turn>\n<start_of_turn>model\n", bos = true },
-}
-M.templates["llama-3.1"] = M.templates["llama-3.2"]
+--- The template of a name; unknown ones are an error that names the near one.
+function M.template(name)
+  local found = M.templates[name]
+  if found then return found end
+  error(("prompt: unknown chat template '%s' %s"):format(tostring(name), text.suggest(tostring(name), M.names())), 0)
+end
+
+--- A conversation as text: messages = {{role = "system"|"user"|"assistant", content =}, ...}.
+--   opt  generation = false: do not open the assistant's turn (default: do); date: "26 Jul 2024" (LLaMA 3.1, 3.2)
+function M.render(name, messages, opt)
+  opt = opt or {}
+  for i, m in ipairs(messages) do
+    if type(m.content) ~= "string" or m.role ~= "system" and m.role ~= "user" and m.role ~= "assistant" then
+      error(("prompt: message %d needs content and the role system, user or assistant"):format(i), 0)
+    end
+  end
+  return M.template(name).render(messages, { generation = opt.generation ~= false, date = opt.date })
+end
+
+local MARK = "\1" -- occurs in no template
+
+--- What stands before and after the text of a single user turn: {before, after, bos, trim}.
+--   opt  date, system (text of a system turn)
+function M.turn(name, opt)
+  opt = opt or {}
+  local messages = { { role = "user", content = MARK } }
+  if opt.system then table.insert(messages, 1, { role = "system", content = opt.system }) end
+  local whole = M.render(name, messages, opt)
+  local at = whole:find(MARK, 1, true)
+  local template = M.templates[name]
+  return { before = whole:sub(1, at - 1), after = whole:sub(at + 1), bos = template.bos or false,
+    trim = template.trim or false }
+end
 
 -- Marks in a model's own (Jinja) template, most telling first.
 local marks = {
@@ -51,8 +62,8 @@ local marks = {
 
 -- Lua patterns over lower-case model names, for models that carry no template of their own.
 local name_patterns = {
-  { "smollm2", "smollm2" }, { "qwen[-_ ]?2%.5", "qwen2.5" }, { "qwen[-_ ]?3", "qwen3" }, { "llama[-_ ]?3%.[12]",
-    "llama-3.2" },
+  { "smollm2", "smollm2" }, { "qwen[-_ ]?2%.5", "qwen2.5" }, { "qwen[-_ ]?3", "qwen3" }, { "llama[-_ ]?3%.1",
+    "llama-3.1" }, { "llama[-_ ]?3%.2", "llama-3.2" },
   { "llama[-_ ]?3", "llama-3" }, { "nemo", "mistral-tekken" }, { "ministral", "mistral-tekken" },
   { "mi[sx]tral.*v0%.[12]", "mistral-v1" }, { "mi[sx]tral", "mistral" }, { "gemma", "gemma" },
 }
