@@ -16,7 +16,7 @@ local USAGE = [==[
 kvbench [options] [script.lua [arguments]]   run a script; without one: the prompt
 kvbench model info MODEL                     what a model file or folder is
 kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
-kvbench dataset list|show|check|make ...     datasets: look, validate, write; kvbench dataset --help
+kvbench dataset list|show|check|tags|make .. datasets: look, validate, tag, write; kvbench dataset --help
 kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
 
   -e CODE          run CODE (before the script, if there is one)

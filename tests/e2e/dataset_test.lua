@@ -63,6 +63,18 @@ t.case("show: evidence marked, questions with their tags, the prompt and where i
   t.ok(tonumber(r.out) > 0)
 end)
 
+t.case("tags: scores where there are labels, counts where there are none, rules of one's own", function()
+  local r = run("dataset", "tags", "knowledge", "--n", "20", "--seed", "B")
+  t.eq(r.status, 0, r.err)
+  t.ok(r.out:find("macro F1 %d%.%d+, accuracy %d%.%d+ over 260 questions"), r.out)
+  process.write("mine.jsonl", '{"passage": "Ann sails.", "questions": [{"q": "Who sails?", "a": "Ann"}]}\n')
+  t.ok(run("dataset", "tags", "mine.jsonl").out:find("no labels to compare with): Person 1, Thing 0", 1, true))
+  process.write("rules.lua", "return { answer_type = { { tag = 'Event', when = function() return true end } } }")
+  r = run("dataset", "tags", "base", "--n", "5", "--rules", "rules.lua", "--errors", "1")
+  t.ok(r.out:find("not Event (rule: unnamed): ", 1, true), r.out)
+  refused(1, "do not load", "tags", "base", "--rules", "nowhere.lua")
+end)
+
 t.case("prompt show and list: the split in bytes, what is checked and what is not", function()
   local r = run("prompt", "show", "knowledge", "3", "--template", "llama-3.2", "--question", "2")
   t.eq(r.status, 0, r.err)

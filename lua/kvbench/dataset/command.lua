@@ -5,7 +5,7 @@ local words = require "kvbench.words"
 local M = {}
 
 local verbs = {}
-for _, name in ipairs { "list", "show", "check", "make" } do
+for _, name in ipairs { "list", "show", "check", "make", "tags" } do
   verbs[name] = function(rest) return require("kvbench.dataset.command." .. name)(rest) end
 end
 
@@ -13,6 +13,7 @@ M.overview = [==[
 kvbench dataset list                      the tasks, their sizes and what they are
 kvbench dataset show TASK|FILE [N]        record N: passage with the answers' evidence marked, questions, tags, prompts
 kvbench dataset check TASK|FILE           every record through the validator; one line for each that is rejected
+kvbench dataset tags TASK|FILE            answer and question types by rules, scored against the labels there
 kvbench dataset make TASK [--out FILE]    writes a dataset as JSON lines (FILE.zst: compressed)
 
 FILE: JSON lines, plain or zstd: our own records, SQuAD or LongBench. VERB --help: its options.]==]

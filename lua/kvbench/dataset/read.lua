@@ -8,6 +8,7 @@ local json = require "kvbench.json"
 local scan = require "kvbench.dataset.scan"
 local schema = require "kvbench.dataset.schema"
 local stream = require "kvbench.stream"
+local tag = require "kvbench.tag"
 
 local M = {}
 
@@ -38,7 +39,7 @@ local function decode(line, bytes)
   return value
 end
 
--- Rules of a record: of the task that was asked for, or of the one it names, or none (an imported record).
+-- Rules of a record (or nothing, for an imported one): of the task that was asked for, or of the one it names, or none (an imported record).
 local function rules_for(record, opt)
   if opt.rules ~= nil then return opt.rules or nil end
   local name = opt.task or record.task
@@ -50,18 +51,21 @@ end
 --   seen  ids so far (id -> where); opt: task, rules (see M.each)
 function M.admit(record, where, seen, opt)
   schema.complete(record, where:gsub(" ", "-"), check.abstains)
-  local ok, reason, field = check.check(record, rules_for(record, opt))
+  local rules = rules_for(record, opt)
+  local ok, reason, field = check.check(record, rules)
   if not ok then return nil, reason, field end
   if seen[record.id] then
     return nil, ("id: '%s' was already used (%s)"):format(record.id, seen[record.id]), "id"
   end
   seen[record.id] = where
+  if not rules and not opt.untagged and tag.default():complete(record) > 0 then record.tagged = "rules" end
   return true
 end
 
 --- Iterator over a file, plain or zstd: for record, reject in read.each(path) do ... record is false when the line was
 -- rejected, and reject = {line, field, reason, id}; a line can give several records (a SQuAD file is one line).
 --   opt  task: check by this task's rules instead of those of the record's own; rules: these rules, false for none;
+--        untagged: leave answer and question types out where a record has none (else kvbench.tag fills them in);
 --        form: "own", "squad", "longbench" (default: told by each line's fields); longest: bytes of a line (64 MiB)
 function M.each(path, opt)
   opt = opt or {}
