@@ -40,7 +40,13 @@ end
 
 --- Names of the tasks that can be loaded, sorted.
 function M.tasks() return folder.tasks() end
-M.names = M.tasks -- what Tab completes
+
+--- What Tab completes: tasks and suites.
+function M.names()
+  local names = folder.tasks()
+  for _, name in ipairs(require("kvbench.dataset.suite").names()) do names[#names + 1] = name end
+  return names
+end
 
 --- Checks a record by the rules of its task (or by `rules`). true, or nil, the reason and the field it is about.
 function M.check(record, rules)
@@ -104,11 +110,13 @@ function M.stream(path, opt) return require("kvbench.dataset.read").each(path, o
 function M.read(path, opt) return require("kvbench.dataset.import").file(path, opt) end
 
 return setmetatable(M, {
-  --- kv.dataset("base", {size =, seed =}), kv.dataset("file.jsonl.zst"), kv.dataset{record, ...}, kv.dataset(iterator).
+  --- kv.dataset("base", {size =, seed =}), kv.dataset("ruler/vt", {length =}), kv.dataset("file.jsonl.zst"), kv.dataset{record, ...}, kv.dataset(iterator).
   __call = function(_, what, opt)
     if type(what) == "table" or type(what) == "function" then
       return require("kvbench.dataset.import").values(what, opt)
     end
+    local suite = type(what) == "string" and what:match("^ruler/(.*)$")
+    if suite then return require("kvbench.dataset.suite").load(suite, opt) end
     if type(what) == "string" and (what:find("%.jsonl?$") or what:find("%.zst$")) then return M.read(what, opt) end
     return M.load(what, opt)
   end,

@@ -16,4 +16,13 @@ return function(rest)
         or ("%d-%d"):format(unpack(rules.questions)), task.doc or "" }
   end
   print(text.columns(rows))
+  local suite = require "kvbench.dataset.suite"
+  rows = {}
+  for _, name in ipairs(suite.names()) do
+    local spec, parts = suite.tasks[name:match("[^/]+$")], {}
+    for key, value in pairs(spec[3]) do parts[#parts + 1] = key .. "=" .. tostring(value) end
+    table.sort(parts)
+    rows[#rows + 1] = { name, spec[2], table.concat(parts, " ") }
+  end
+  print("\nof any length (--length N), in the manner of RULER\n" .. text.columns(rows))
 end

@@ -1,20 +1,29 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kvbench dataset make TASK: writes a dataset as JSON lines with a manifest.
 local dataset = require "kvbench.dataset"
-local folder = require "kvbench.dataset.folder"
+local open = require "kvbench.dataset.command.open"
 local words = require "kvbench.words"
 
 local USAGE = [==[
-kvbench dataset make TASK [--out FILE] [--seed TEXT] [--n N]
-Makes N records (default: all) of a task and writes them and FILE.manifest.json. FILE ending in .zst is compressed.]==]
+kvbench dataset make TASK [--out FILE] [--seed TEXT] [--n N] [--length N] [--set NAME=VALUE,...]
+Makes N records (default: all; 20 of a ruler/ task) and writes them and FILE.manifest.json. FILE.zst is compressed.
+  --length N              words of a ruler/ task's passages (default 1000)
+  --set NAME=VALUE,...    its other parameters: keys, values, hops, haystack, ... (docs/dataset.md)]==]
 
 return function(rest)
-  local names, opt = words.split(rest, { out = "", seed = "A", n = 0 }, USAGE)
+  local names, opt = words.split(rest, { out = "", seed = "A", n = 0, length = 0, set = { "" } }, USAGE)
   if #names ~= 1 then words.misused("kvbench dataset make wants one task -> kvbench dataset make --help") end
-  if not folder.find(names[1]) then dataset.task(names[1]) end -- its error names the near ones
-  local out = opt.out ~= "" and opt.out or ("%s-%s.jsonl.zst"):format(names[1]:match("[^/]+$"):gsub("%.lua$", ""),
-    opt.seed)
-  local ds = dataset(names[1], { seed = opt.seed, size = opt.n > 0 and opt.n or nil })
+  local name = names[1]
+  local parameters = { seed = opt.seed, size = opt.n > 0 and opt.n or nil }
+  if open.kind(name) == "suite" then
+    parameters = open.parameters { seed = opt.seed, size = parameters.size, length = opt.length,
+      set = opt.set[1] ~= "" and opt.set or nil }
+  elseif open.kind(name) == "file" then
+    words.misused("kvbench dataset make wants a task, '%s' is a file", name)
+  end
+  local base = name:match("[^/]+$"):gsub("%.lua$", "")
+  local out = opt.out ~= "" and opt.out or ("%s-%s.jsonl.zst"):format(base, opt.seed)
+  local ds = dataset(name, parameters)
   ds:save(out)
   print(("%s: %d records, %d questions, sha256 %s"):format(out, ds:len(), ds.questions, ds.hash))
 end

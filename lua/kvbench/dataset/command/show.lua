@@ -11,6 +11,7 @@ kvbench dataset show TASK|FILE [N] [--question K] [--seed TEXT] [--style NAME] [
 Record N (default 1): its passage with the facts' values marked (bold, else [[value|fact]]) and what binds them to their
 subject underlined, its questions with answers and tags, and the prompt that is made of it.
   --question K   mark the evidence of question K alone, and show its prompt
+  --length N, --set NAME=VALUE,...   of a ruler/ task
   --style, --regime, --model   of the prompt (paper, agnostic, none; kvbench prompt show prints it whole)]==]
 
 local function spans_of(record, wanted)
@@ -57,12 +58,13 @@ end
 
 return function(rest)
   local names, opt = words.split(rest, { question = 0, seed = "A", style = "paper", regime = "agnostic", model = "",
-    form = "" }, USAGE)
+    form = "", length = 0, set = { "" } }, USAGE)
   local n = tonumber(names[2] or 1)
   if #names < 1 or #names > 2 or not n or n < 1 or n ~= math.floor(n) then
     words.misused("kvbench dataset show wants a task or file and a whole number -> kvbench dataset show --help")
   end
-  local record = open.record(names[1], n, { seed = opt.seed, form = opt.form ~= "" and opt.form or nil })
+  local record = open.record(names[1], n, { seed = opt.seed, length = opt.length,
+    set = opt.set[1] ~= "" and opt.set or nil, form = opt.form ~= "" and opt.form or nil })
   local chosen = opt.question > 0 and opt.question or nil
   local q = record.questions[chosen or 1]
   if not q then
