@@ -6,6 +6,7 @@
  * much of it was really computed there. Rejected: a switch over an op enum, which every new op would have to touch.
  */
 #include "model.h"
+#include <stdio.h>
 
 static _Atomic int64_t fallbacks;
 static _Atomic int32_t strict;
@@ -53,11 +54,51 @@ static kvb_status fall_back(const kvb_backend *backend, const char *op) {
     return KVB_E_UNSUPPORTED;
 }
 
+static void name_memory(int32_t device, char out[32]) {
+    if (device >= KVB_DEVICE_CUDA)
+        snprintf(out, 32, "cuda:%d", device - KVB_DEVICE_CUDA);
+    else
+        snprintf(out, 32, "cpu");
+}
+
+/* An op reads and writes one memory. `t` holds its arguments, NULL where one is no tensor. */
+static kvb_status check_memory(const char *op, int32_t device, const kvb_tensor *const *t, int n) {
+    int32_t wanted = device >= KVB_DEVICE_CUDA ? device : 0;
+    for (int i = 0; i < n; i++) {
+        if (!t[i] || t[i]->constant || t[i]->device_id == wanted || (!t[i]->storage && !t[i]->device_id)) continue;
+        if (device >= KVB_DEVICE_CUDA && strcmp(op, "copy") == 0) return KVB_OK;
+        char there[32], here[32];
+        name_memory(t[i]->device_id, there);
+        name_memory(device, here);
+        kvb_fail(KVB_E_ARG, "%s: one tensor is on %s, another on %s", op, here, there);
+        kvb_hint("-> bring them together: t:to(\"%s\")", here);
+        return KVB_E_ARG;
+    }
+    return KVB_OK;
+}
+
+/* An argument as a tensor, or NULL. */
+#define AS_TENSOR(x) _Generic((x), kvb_tensor *: (x), const kvb_tensor *: (x), default: NULL)
+#define TENSORS_1(a)      AS_TENSOR(a)
+#define TENSORS_2(a, ...) AS_TENSOR(a), TENSORS_1(__VA_ARGS__)
+#define TENSORS_3(a, ...) AS_TENSOR(a), TENSORS_2(__VA_ARGS__)
+#define TENSORS_4(a, ...) AS_TENSOR(a), TENSORS_3(__VA_ARGS__)
+#define TENSORS_5(a, ...) AS_TENSOR(a), TENSORS_4(__VA_ARGS__)
+#define TENSORS_6(a, ...) AS_TENSOR(a), TENSORS_5(__VA_ARGS__)
+#define TENSORS_7(a, ...) AS_TENSOR(a), TENSORS_6(__VA_ARGS__)
+#define TENSORS_8(a, ...) AS_TENSOR(a), TENSORS_7(__VA_ARGS__)
+#define PICK(_1, _2, _3, _4, _5, _6, _7, _8, name, ...) name
+#define TENSORS(...)                                                                                                   \
+    PICK(__VA_ARGS__, TENSORS_8, TENSORS_7, TENSORS_6, TENSORS_5, TENSORS_4, TENSORS_3, TENSORS_2, TENSORS_1, )        \
+    (__VA_ARGS__)
+
 /* Names of parameters come from ops.def, so the locals here end in an underscore. */
 #define KVB_OP(op, parameters, arguments)                                                                              \
     kvb_status kvb_op_##op(int32_t device_, KVB_UNPACK parameters) {                                                   \
         const kvb_backend *backend_ = kvb_backend_get(device_);                                                        \
-        if (!backend_) return KVB_E_ARG;                                                                               \
+        if (!backend_) return kvb_diag_code();                                                                         \
+        const kvb_tensor *const tensors_[] = {TENSORS arguments};                                                      \
+        KVB_TRY(check_memory(#op, device_, tensors_, (int)(sizeof tensors_ / sizeof *tensors_)));                      \
         if (backend_->op) return backend_->op arguments;                                                               \
         KVB_TRY(fall_back(backend_, #op));                                                                       \
         return kvb_backend_ref.op arguments;                                                                           \

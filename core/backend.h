@@ -51,11 +51,16 @@ typedef struct kvb_attn_row {
 struct kvb_backend {
     const char *name;
 
-    /* Where tensors, lanes and activations live. NULL: host memory (kvb_alloc, kvb_free, memcpy). alloc zeroes. */
+    /* Where tensors, lanes and activations live. NULL: host memory (kvb_alloc, kvb_free, memcpy). alloc zeroes, alloc_raw
+     * does not. */
     void *(*alloc)(size_t bytes, int32_t tag);
+    void *(*alloc_raw)(size_t bytes, int32_t tag);
     void (*free)(void *p);
     kvb_status (*upload)(void *to, const void *from, size_t bytes);
     kvb_status (*download)(void *to, const void *from, size_t bytes); /* complete on return */
+    /* Optional: mask words of a keep-set [layers, heads, words] from ranks and thresholds (host) or from u8 bits. */
+    kvb_status (*keep_from_ranks)(const kvb_tensor *ranks, const uint32_t *thresholds, int32_t words, uint64_t *out);
+    kvb_status (*keep_from_bits)(const kvb_tensor *bits, int32_t words, uint64_t *out);
     int64_t (*free_bytes)(void);                                     /* what can still be allocated */
 
     /* Bytes of the keys (and of the values) of a lane. */

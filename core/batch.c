@@ -185,6 +185,7 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
     }
     if (r->max_new < 0 || (r->max_new == 0 && !(r->flags & KVB_WANT_LOGITS)))
         return kvb_fail(KVB_E_ARG, "batch: max_new_tokens is %d, expected at least 1", r->max_new);
+    if (r->keep && !b->m->backend->alloc) KVB_TRY(kvb_keep_host_bits(r->keep, NULL)); /* the host's steps read them there */
     if (r->keep && r->ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
     if (r->keep && (r->keep->layers != d->layers || r->keep->heads != d->kv_heads || r->keep->tokens != r->ctx->tokens))
         return kvb_fail(KVB_E_SHAPE,

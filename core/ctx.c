@@ -199,14 +199,14 @@ static kvb_status read_lanes(const kvb_ctx *c, bool keys, int32_t first, int32_t
 /* Floats of the model's device to a tensor on that device or on the host. */
 static kvb_status copy_out(const kvb_ctx *c, const float *from, size_t n, kvb_tensor *out) {
     kvb_tensor view = kvb_view1((void *)from, KVB_F32, (int64_t)n), flat = kvb_view1(out->data, KVB_F32, (int64_t)n);
-    if (out->device == 0) return kvb_backend_download(c->model->backend, out->data, from, n * sizeof *from);
+    if (out->device_id == 0) return kvb_backend_download(c->model->backend, out->data, from, n * sizeof *from);
     return kvb_op_copy(c->model->desc.device, &view, &flat);
 }
 
 kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t given, kvb_tensor *out) {
     const kvb_model_desc *d = &c->model->desc;
     KVB_TRY(kvb_model_enter(c->model));
-    if (out->device != 0 && out->device != d->device)
+    if (out->device_id != 0 && out->device_id != d->device)
         return kvb_fail(KVB_E_ARG, "context: the tensor to read into is on another device than the model");
     if (!kvb_tensor_contiguous(out)) return kvb_fail(KVB_E_ARG, "context: the tensor to read into must be contiguous");
     const float *from;

@@ -152,19 +152,24 @@ typedef struct kvb_tensor {
     int64_t stride[5];
     int32_t ndim;
     int32_t dtype;
-    int32_t device; /* 0 = host memory */
-    int32_t reserved;
+    int32_t device_id; /* whose memory: 0 = the host's, else KVB_DEVICE_CUDA + ordinal */
+    int32_t constant;  /* 1: one value in host memory, repeated; an input of binary, where and copy on any device */
 } kvb_tensor;
 
 /* Fresh zeroed host storage for a contiguous tensor. `out` owns one reference: kvb_tensor_release. */
 kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb_tensor *out);
+/* The same in the memory of `device` (KVB_DEVICE_*), counted alike; cleared = 0 leaves it uninitialised, for an output. */
+kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const int64_t *shape, int32_t cleared,
+                             kvb_tensor *out);
 void kvb_tensor_retain(const kvb_tensor *t);
 void kvb_tensor_release(kvb_tensor *t); /* drops the reference and empties the view */
 int64_t kvb_dtype_bytes(int32_t dtype);
 
 /* ---- operations ---------------------------------------------------------------------------------------------------
  * Every line of core/ops.def declares kvb_op_<name>(int32_t device, ...): the op on one backend. A backend that lacks an op
- * runs the reference and counts it; in strict mode that is an error. The declarations are generated from ops.def. */
+ * runs the reference and counts it; in strict mode that is an error. The declarations are generated from ops.def.
+ * All tensors of a call are in the device's memory (KVB_E_ARG otherwise), but for constants, and for copy on a GPU, which
+ * moves between any two memories. A borrowed view with device_id 0 is taken to be where the op runs. */
 enum { KVB_DEVICE_CPU = 0, KVB_DEVICE_REF = 1, KVB_DEVICE_CUDA = 16 /* + ordinal of the GPU */ };
 /* GPUs that can be used; 0 without a driver, without a GPU, or when this build has no CUDA part. */
 int32_t kvb_cuda_devices(void);
@@ -352,7 +357,8 @@ void kvb_keep_free(kvb_keep *k);
 void kvb_keep_retain(kvb_keep *k);
 /*
  * From ranks u32 [layers, kv_heads, tokens] (0 = most important) and thresholds [layers * kv_heads]:
- * token t of head (l, h) is kept iff ranks[l, h, t] < threshold[l, h]. Nested by construction.
+ * token t of head (l, h) is kept iff ranks[l, h, t] < threshold[l, h]. Nested by construction. Ranks and bits that are on a
+ * GPU make a keep-set there; the host gets its copy when it first asks. One thread at a time per keep-set.
  */
 kvb_status kvb_keep_from_ranks(const kvb_tensor *ranks, const uint32_t *thresholds, kvb_keep **out);
 /* From a u8 tensor [layers, kv_heads, tokens], non-zero = kept. */

@@ -3,15 +3,16 @@
  * tensor.c - tensor descriptors and their counted storage.
  *
  * A tensor is a view; bytes belong to a storage that views share by reference count, so slicing never copies and a
- * garbage-collected front end can drop views in any order. Rejected: owning tensors with deep copies (a press would
- * copy the keys of every layer to look at one head).
+ * garbage-collected front end can drop views in any order. A storage knows the backend whose memory it is. Rejected:
+ * owning tensors with deep copies (a press would copy the keys of every layer to look at one head).
  */
-#include "internal.h"
+#include "backend.h"
 #include <stdatomic.h>
 #include <stdio.h>
 
 struct kvb_storage {
     _Atomic int32_t references;
+    const kvb_backend *backend;
     void *data;
 };
 
@@ -33,7 +34,13 @@ int64_t kvb_dtype_bytes(int32_t dtype) {
     }
 }
 
-kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb_tensor *out) {
+static void *take(const kvb_backend *b, size_t bytes, bool cleared) {
+    if (cleared) return kvb_backend_alloc(b, bytes, KVB_MEM_TENSOR);
+    return b->alloc_raw ? b->alloc_raw(bytes, KVB_MEM_TENSOR) : kvb_alloc_raw(bytes, KVB_MEM_TENSOR);
+}
+
+kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const int64_t *shape, int32_t cleared,
+                             kvb_tensor *out) {
     int64_t count = 1, unit = kvb_dtype_bytes(dtype);
     if (unit == 0) return kvb_fail(KVB_E_ARG, "tensor: unknown dtype %d", dtype);
     if (ndim < 0 || ndim > KVB_MAX_DIMS)
@@ -46,20 +53,31 @@ kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb
                             (long long)shape[i]);
         count *= shape[i];
     }
+    const kvb_backend *backend = kvb_backend_get(device);
+    if (!backend) return kvb_diag_code();
     kvb_storage *storage = kvb_alloc(sizeof *storage, KVB_MEM_TENSOR);
     if (!storage) return KVB_E_MEMORY;
-    storage->data = kvb_alloc((size_t)(count * unit), KVB_MEM_TENSOR);
+    storage->backend = backend;
+    storage->data = take(backend, (size_t)(count * unit), cleared != 0);
     if (!storage->data) {
         kvb_free(storage);
         return KVB_E_MEMORY;
     }
     atomic_init(&storage->references, 1);
-    *out = (kvb_tensor){.data = storage->data, .storage = storage, .ndim = ndim, .dtype = dtype};
+    *out = (kvb_tensor){.data = storage->data,
+                        .storage = storage,
+                        .ndim = ndim,
+                        .dtype = dtype,
+                        .device_id = device >= KVB_DEVICE_CUDA ? device : 0};
     for (int64_t i = ndim - 1, step = 1; i >= 0; step *= shape[i--]) {
         out->shape[i] = shape[i];
         out->stride[i] = step;
     }
     return KVB_OK;
+}
+
+kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb_tensor *out) {
+    return kvb_tensor_new_on(KVB_DEVICE_CPU, dtype, ndim, shape, 1, out);
 }
 
 void kvb_tensor_retain(const kvb_tensor *t) {
@@ -69,7 +87,7 @@ void kvb_tensor_retain(const kvb_tensor *t) {
 void kvb_tensor_release(kvb_tensor *t) {
     if (!t) return;
     if (t->storage && atomic_fetch_sub(&t->storage->references, 1) == 1) {
-        kvb_free(t->storage->data);
+        kvb_backend_free(t->storage->backend, t->storage->data);
         kvb_free(t->storage);
     }
     memset(t, 0, sizeof *t);

@@ -10,6 +10,10 @@
 #define KVB_OPERANDS_H
 #include "ref.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { UNARY_NEG, UNARY_EXP, UNARY_LOG, UNARY_SQRT, UNARY_ABS, UNARY_CLAMP, UNARY_COS, UNARY_SIN, UNARY_TANH,
     UNARY_SIGMOID, UNARY_FLOOR, UNARY_ROUND, UNARY_ERF, UNARY_KINDS };
 enum { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_POW, BINARY_MAX, BINARY_MIN, BINARY_LT, BINARY_LE,
@@ -48,7 +52,10 @@ typedef struct ref_walk {
     bool more;
 } ref_walk;
 
-static inline ref_walk ref_walk_start(const kvb_tensor *t) { return (ref_walk){.more = kvb_tensor_count(t) > 0}; }
+static inline ref_walk ref_walk_start(const kvb_tensor *t) {
+    ref_walk w = {{0}, kvb_tensor_count(t) > 0};
+    return w;
+}
 
 static inline void ref_walk_next(ref_walk *w, const kvb_tensor *t) {
     for (int d = t->ndim - 1; d >= 0; d--) {
@@ -66,4 +73,7 @@ static inline int64_t ref_offset(const kvb_tensor *t, const ref_walk *w) {
 
 static inline float *ref_f32(const kvb_tensor *t, const ref_walk *w) { return (float *)t->data + ref_offset(t, w); }
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -7,8 +7,14 @@
 #define KVB_REF_H
 #include "../backend.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 #define KVB_OP(name, parameters, arguments) kvb_status ref_##name parameters;
 #include "../ops.def"
 #undef KVB_OP
+#ifdef __cplusplus
+}
+#endif
 
 #endif

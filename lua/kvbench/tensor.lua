@@ -12,7 +12,7 @@ local C = require("kvbench.ffi").C
 
 local M = {
   is = core.is, new = core.new, from = core.from, where = function(...) return (core.where(...)) end, cat = core.cat,
-  stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside, use = core.use,
+  stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside, use = core.use, on = core.on,
   locate_nan = core.locate_nan, show = core.show,
   zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange, linspace = core.linspace,
   eye = core.eye, causal_mask = core.causal_mask,
@@ -35,7 +35,11 @@ local function part_of(t, key)
 end
 
 local meta = {
-  __index = function(t, key) return part_of(t, key) or core.methods[key] or unknown(key) end,
+  __index = function(t, key)
+    local part = part_of(t, key) or core.methods[key]
+    if part ~= nil then return part end
+    return key == "device" and core.device_name(t.device_id) or unknown(key)
+  end,
   __newindex = function(t, key, value)
     local part = part_of(t, key) or unknown(key)
     if type(value) == "number" then part:fill_(value) else part:copy_(value) end

@@ -18,7 +18,7 @@ local function from_tensor(t, where)
   if t.ndim ~= 2 then
     fail(where, "the tensor has %d dimensions, a heatmap needs 2 -> select or average the others", t.ndim)
   end
-  if t.device ~= 0 then fail(where, "the tensor is on device %d -> copy it to the host first", t.device) end
+  if t.device_id ~= 0 then t = t:cpu() end
   if not pointers[t.dtype] then fail(where, "the tensor has 16-bit floats -> convert it to f32 first") end
   local data, out = ffi.cast(pointers[t.dtype], t.data), {}
   for r = 1, tonumber(t.shape[0]) do

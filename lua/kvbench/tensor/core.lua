@@ -5,16 +5,21 @@
 -- LuaJIT's collector sees about 130 bytes of a tensor, whatever it holds, so it would never hurry. Three things help:
 -- new tensors count the library's live bytes and run the collector when they have doubled; a failed allocation
 -- collects and tries once more; and scope() frees temporaries without waiting for any collector.
+--
+-- Every tensor lies in the memory of one device (t.device: "cpu", "cuda:0", ...) and an op runs where its operands are;
+-- nothing moves by itself. New tensors are made on the current device: tensor.use, tensor.on.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local kinds = require "kvbench.tensor.kinds"
 local C = library.C
 
-local M = { methods = {}, device = C.KVB_DEVICE_CPU, kinds = kinds }
+-- device: where new tensors are made; host: which backend computes on the host's tensors.
+local M = { methods = {}, device = C.KVB_DEVICE_CPU, host = C.KVB_DEVICE_CPU, kinds = kinds }
 
 local kvb_tensor = ffi.typeof "kvb_tensor"
 local shape_type = ffi.typeof "int64_t[5]"
 local FLOOR = 192 * 2 ^ 20 -- bytes that tensors may hold before the collector is run for them
+local GPU = C.KVB_DEVICE_CUDA
 local limit = FLOOR
 local arena -- tensors made inside the innermost scope(), or nil
 
@@ -34,8 +39,67 @@ local function relieve()
   limit = math.max(FLOOR, 2 * tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)))
 end
 
---- A zeroed contiguous tensor. shape: Lua array; dtype: a name, default "f32". Owned by Lua.
-function M.new(shape, dtype)
+-- ---- devices ----
+
+--- "cpu", "cuda:1" of a kvb_tensor's device_id.
+function M.device_name(id) return id < GPU and "cpu" or ("cuda:%d"):format(id - GPU) end
+
+--- The id behind "cpu", "cuda" or "cuda:N", or nil when name is no device.
+function M.device_id(name)
+  if name == "cpu" then return C.KVB_DEVICE_CPU end
+  local number = type(name) == "string" and name:match "^cuda:?(%d*)$"
+  if not number or name == "cuda:" then return nil end
+  return GPU + (tonumber(number) or 0)
+end
+
+local function known_device(op, name)
+  local id = M.device_id(name)
+  if id then return id end
+  error(("%s: device '%s' is unknown -> cpu, cuda, cuda:N"):format(op, tostring(name)), 0)
+end
+
+-- On a GPU there is more to fill before the collector has to look.
+local function floor_of(device)
+  if device < GPU then return FLOOR end
+  local total, free = ffi.new "int64_t[1]", ffi.new "int64_t[1]"
+  if C.kvb_cuda_device_info(device - GPU, ffi.new "char[8]", 8, total, free) ~= C.KVB_OK then return FLOOR end
+  return tonumber(total[0]) / 4
+end
+
+--- Where new tensors are made from now on: "cpu", "cuda", "cuda:N", or "ref": on the host, where the scalar
+--- specification then computes.
+function M.use(device)
+  if device == "ref" then
+    M.device, M.host = C.KVB_DEVICE_CPU, C.KVB_DEVICE_REF
+    return
+  end
+  local id = M.device_id(device)
+  if not id then
+    error(("tensor.use: device '%s' is unknown -> cpu, ref, cuda, cuda:N"):format(tostring(device)), 0)
+  end
+  M.device, M.host = id, C.KVB_DEVICE_CPU
+  FLOOR = math.max(FLOOR, floor_of(id))
+  limit = math.max(limit, FLOOR)
+end
+
+--- Calls fn(...) with new tensors made on a device ("cpu", "cuda:N", or that of a tensor).
+function M.on(device, fn, ...)
+  local id = M.is(device) and device.device_id or known_device("tensor.on", device)
+  local saved = M.device
+  local function restore(ok, ...)
+    M.device = saved
+    if not ok then error((...), 0) end
+    return ...
+  end
+  M.device = id
+  return restore(pcall(fn, ...))
+end
+
+-- ---- making and freeing ----
+
+--- A zeroed contiguous tensor. shape: Lua array; dtype: a name, default "f32"; device: an id or a name, default the
+--- current one. Owned by Lua. raw: not zeroed.
+function M.new(shape, dtype, device, raw)
   local n = #shape
   local code = kinds.dtype[dtype or "f32"]
   if not code then
@@ -52,16 +116,20 @@ function M.new(shape, dtype)
     end
     sizes[i - 1] = size
   end
-  local t = kvb_tensor()
-  local status = C.kvb_tensor_new(code, n, sizes, t)
+  local where = device == nil and M.device or type(device) == "number" and device or known_device("tensor", device)
+  local t, cleared = kvb_tensor(), raw and 0 or 1
+  local status = C.kvb_tensor_new_on(where, code, n, sizes, cleared, t)
   if status == C.KVB_E_MEMORY then
     relieve()
-    status = C.kvb_tensor_new(code, n, sizes, t)
+    status = C.kvb_tensor_new_on(where, code, n, sizes, cleared, t)
   end
   library.check(status)
   if tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)) > limit then relieve() end
   return own(t)
 end
+
+--- A tensor for an op to write: on the device of `like`, uninitialised. dtype "f32" unless told.
+function M.output(like, shape, dtype) return M.new(shape, dtype, like.device_id, true) end
 
 --- A second view of t's storage (which stays alive as long as any view); the caller changes shape, stride or data of
 --- it.
@@ -140,9 +208,24 @@ function M.scope(fn, ...)
   return close_scope(outer, pcall(fn, ...))
 end
 
---- Runs an op on the chosen device; its failure becomes a Lua error.
+local cells, next_cell = ffi.new "float[64]", 0
+
+--- A number as a one-element view that ops on any device take where they allow constants. For the next op only.
+function M.constant(value)
+  next_cell = (next_cell + 1) % 64
+  cells[next_cell] = value
+  local v = kvb_tensor()
+  v.data, v.dtype, v.constant = cells + next_cell, kinds.dtype.f32, 1
+  return v
+end
+
+local function gpu_of(t) return M.is(t) and t.device_id >= GPU and t.constant == 0 and t.device_id or nil end
+
+--- Runs an op where its tensors are; its failure becomes a Lua error.
 function M.run(name, ...)
-  library.check(C["kvb_op_" .. name](M.device, ...))
+  local a, b, c, d = ...
+  local device = gpu_of(a) or gpu_of(b) or gpu_of(c) or gpu_of(d) or M.host
+  library.check(C["kvb_op_" .. name](device, ...))
 end
 
 --- "[2, 3]" of a tensor or of a Lua array of sizes.
@@ -192,7 +275,7 @@ end
 function M.f32(op, t)
   M.expect(op, t)
   if t.dtype == C.KVB_F32 then return t end
-  local out = M.new(M.sizes(t), "f32")
+  local out = M.output(t, M.sizes(t), "f32")
   M.run("copy", t, out)
   return out
 end
@@ -229,13 +312,6 @@ function M.broadcast_shape(op, a, b, from_end)
     out[i] = sa == 1 and sb or sa
   end
   return out
-end
-
---- Which backend runs the ops of all tensors from now on: "cpu" or "ref" (the scalar specification).
-function M.use(device)
-  local code = ({ cpu = C.KVB_DEVICE_CPU, ref = C.KVB_DEVICE_REF })[device]
-  if not code then error(("tensor.use: device '%s' is unknown -> cpu, ref"):format(tostring(device)), 0) end
-  M.device = code
 end
 
 return M

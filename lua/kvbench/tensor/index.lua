@@ -15,12 +15,12 @@ local function as_bits(t)
   return v
 end
 
--- x as an i32 tensor; `size` resolves negative indices of a Lua list.
-local function indices(op, x, size)
+-- x as an i32 tensor on the device of `like`; `size` resolves negative indices of a Lua list.
+local function indices(op, x, like, size)
   if type(x) == "table" then
     local list = {}
     for i, v in ipairs(x) do list[i] = type(v) == "number" and v < 0 and size + 1 + v or v end
-    return core.from(list, "i32")
+    return core.from(list, "i32"):to(core.device_name(like.device_id))
   end
   return core.expect(op, x).dtype == kinds.dtype.i32 and x or x:to("i32")
 end
@@ -39,7 +39,7 @@ end
 local function gathered(op, t, index, d)
   local x = core.expect(op, t)
   if not four_bytes[x:type()] then return gathered(op, x:to("f32"), index, d):to(x:type()) end
-  local out = core.new(core.sizes(index), x:type())
+  local out = core.output(x, core.sizes(index), x:type())
   local from, to = as_bits(x), as_bits(out)
   core.run("gather", from, index, to, d, 1)
   core.drop(from, to)
@@ -50,7 +50,7 @@ end
 ---     tensor.from({ { 1, 2 }, { 3, 4 } }):gather(2, tensor.from({ { 2 }, { 1 } })) --> { { 2 }, { 3 } }
 function T:gather(dim, index)
   local d = core.dim("gather", core.expect("gather", self), dim)
-  index = indices("gather", index)
+  index = indices("gather", index, self)
   return gathered("gather", cut("gather", self, index, d), index, d)
 end
 
@@ -58,7 +58,7 @@ end
 ---     tensor.from({ { 1, 2, 3 }, { 4, 5, 6 } }):index_select(2, { -1, 1 }) --> { { 3, 1 }, { 6, 4 } }
 function T:index_select(dim, index)
   local d = core.dim("index_select", core.expect("index_select", self), dim)
-  local list = indices("index_select", index, self:size(dim))
+  local list = indices("index_select", index, self, self:size(dim))
   if list.ndim ~= 1 then error("index_select: the indices must be one list, got shape " .. core.show(list), 0) end
   local shape, along = core.sizes(self), {}
   for i = 1, #shape do along[i] = 1 end
@@ -76,8 +76,8 @@ function T:scatter_(dim, index, x, reduce)
   local kind = kinds.scatter[reduce or "set"]
   if not kind then error(("scatter_: reduce is '%s' -> add or max, or nothing"):format(tostring(reduce)), 0) end
   if self.dtype ~= kinds.dtype.f32 then error("scatter_: self is " .. self:type() .. " -> t:to('f32')", 0) end
-  index = indices("scatter_", index, self:size(dim))
-  local values = type(x) == "number" and core.new({}):fill_(x):expand(core.sizes(index)) or core.f32("scatter_", x)
+  index = indices("scatter_", index, self, self:size(dim))
+  local values = type(x) == "number" and core.output(self, {}):fill_(x):expand(core.sizes(index)) or core.f32("scatter_", x)
   if core.shares(self, values) then values = values:clone() end
   values = cut("scatter_", cut("scatter_", values, index, d), index, -1)
   core.run("scatter", values, index, cut("scatter_", self, index, d), d, 1, kind)
@@ -115,7 +115,7 @@ function T:nonzero()
     columns[d] = rest - above * size + 1
     rest = above
   end
-  return self.ndim > 0 and core.stack(columns, 2):to("i32") or core.new({ n, 0 }, "i32")
+  return self.ndim > 0 and core.stack(columns, 2):to("i32") or core.output(self, { n, 0 }, "i32")
 end
 
 --- The elements where mask (self's shape) is not 0, in row-major order.

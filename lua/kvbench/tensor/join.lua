@@ -27,7 +27,7 @@ function core.cat(list, dim)
     total = total + t:size(d + 1)
   end
   shape[d + 1] = total
-  local out, at = core.new(shape, first:type()), 1
+  local out, at = core.output(first, shape, first:type()), 1
   for i = 1, #list do
     local n = list[i]:size(d + 1)
     out:narrow(d + 1, at, n):copy_(list[i])
@@ -60,7 +60,7 @@ function T:pad(front, back, value)
     inner[d] = { before + 1, shape[d] }
     shape[d] = before + shape[d] + after
   end
-  local out = core.new(shape, self:type())
+  local out = core.new(shape, self:type(), self.device_id, (value or 0) ~= 0)
   if (value or 0) ~= 0 then out:fill_(value) end
   local middle = out
   for d, range in pairs(inner) do middle = middle:narrow(d, range[1], range[2]) end
@@ -156,7 +156,7 @@ end
 local function distance(op, t)
   core.expect(op, t)
   if t.ndim < 2 then error(("%s: shape %s is not a matrix"):format(op, core.show(t)), 0) end
-  return core.arange(t:size(-1)):view(1, -1) - core.arange(t:size(-2)):view(-1, 1)
+  return core.on(t, core.arange, t:size(-1)):view(1, -1) - core.on(t, core.arange, t:size(-2)):view(-1, 1)
 end
 
 --- The upper triangle of the last two dimensions, 0 elsewhere: elements with column - row >= offset (0).
@@ -178,7 +178,7 @@ function T:diag_embed(offset)
   if #shape == 0 then error("diag_embed: a tensor without dimensions has no diagonal", 0) end
   local n = table.remove(shape) + math.abs(offset or 0)
   shape[#shape + 1], shape[#shape + 2] = n, n
-  local out = core.new(shape, self:type())
+  local out = core.new(shape, self:type(), self.device_id)
   out:diagonal(offset):copy_(self)
   return out
 end

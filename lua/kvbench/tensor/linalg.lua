@@ -61,7 +61,7 @@ end
 --- leading shape, 0 or the order of the leading minor that is not positive; that L is NaN.
 function T:cholesky_ex()
   local x = square("cholesky", self)
-  local out, info = core.new(core.sizes(x)), core.new(shape_of(x, 2), "i32")
+  local out, info = core.output(x, core.sizes(x)), core.output(x, shape_of(x, 2), "i32")
   core.run("cholesky", x, out, info)
   return out, info
 end
@@ -79,7 +79,7 @@ end
 function T:solve_triangular(b, options)
   local o = options or {}
   local va, vb, vector, shape = system("solve_triangular", self, b)
-  local out = core.new(shape)
+  local out = core.output(va, shape)
   core.run("triangular", va, vb, out, o.upper and 1 or 0, o.transpose and 1 or 0)
   return vector and out:squeeze(-1) or out
 end
@@ -92,7 +92,7 @@ end
 --- x with self x = b, for any invertible matrix. b: [.., n, k] or [.., n].
 function T:solve(b)
   local va, vb, vector, shape, batch = system("solve", self, b)
-  local out, info = core.new(shape), core.new(batch, "i32")
+  local out, info = core.output(va, shape), core.output(va, batch, "i32")
   core.run("solve", va, vb, out, info)
   expect_success("solve", info, "is singular (pivot %d is 0) -> pinv, lstsq, or jitter on its diagonal")
   return vector and out:squeeze(-1) or out
@@ -101,7 +101,7 @@ end
 --- The inverse.
 function T:inverse()
   local n = square("inverse", self):size(-1)
-  return self:solve(core.eye(n))
+  return self:solve(core.on(self, core.eye, n))
 end
 
 --- q, r with self = q r: q [.., m, k] with orthonormal columns, r [.., k, n] upper triangular, k = min(m, n).
@@ -109,7 +109,7 @@ function T:qr()
   local x = matrix("qr", self)
   local m, n = x:size(-2), x:size(-1)
   local k = math.min(m, n)
-  local q, r = core.new(shape_of(x, 2, m, k)), core.new(shape_of(x, 2, k, n))
+  local q, r = core.output(x, shape_of(x, 2, m, k)), core.output(x, shape_of(x, 2, k, n))
   core.run("qr", x, q, r)
   return q, r
 end
@@ -118,7 +118,7 @@ end
 --- triangle is read. The sign of a column: its largest element is positive.
 function T:eigh()
   local x = square("eigh", self)
-  local w, v = core.new(shape_of(x, 1)), core.new(core.sizes(x))
+  local w, v = core.output(x, shape_of(x, 1)), core.output(x, core.sizes(x))
   core.run("eigh", x, w, v)
   return w, v
 end
@@ -128,7 +128,8 @@ function T:svd()
   local x = matrix("svd", self)
   local m, n = x:size(-2), x:size(-1)
   local k = math.min(m, n)
-  local u, s, v = core.new(shape_of(x, 2, m, k)), core.new(shape_of(x, 2, k)), core.new(shape_of(x, 2, n, k))
+  local u, s, v = core.output(x, shape_of(x, 2, m, k)), core.output(x, shape_of(x, 2, k)),
+    core.output(x, shape_of(x, 2, n, k))
   core.run("svd", x, u, s, v)
   return u, s, v
 end
@@ -138,7 +139,7 @@ end
 function T:pinv(rtol)
   local x = matrix("pinv", self)
   local u, s, v = x:svd()
-  if s:size(-1) == 0 then return core.new(shape_of(x, 2, x:size(-1), x:size(-2))) end
+  if s:size(-1) == 0 then return core.new(shape_of(x, 2, x:size(-1), x:size(-2)), nil, x.device_id) end
   local limit = s:max(-1):unsqueeze(-1) * (rtol or math.max(x:size(-1), x:size(-2)) * 2 ^ -23)
   local inverse = (core.where(s:gt(limit), 1 / s, 0))
   return (v * inverse:unsqueeze(-2)):matmul(u:transpose())

@@ -3,20 +3,28 @@
 -- i64.
 local core = require "kvbench.tensor.core"
 
--- (2, 3), (2, 3, "i32"), ({2, 3}) or ({2, 3}, "i32")
-local function shape_and_dtype(...)
-  local first = ...
-  if type(first) == "table" then return first, (select(2, ...)) end
-  local shape = { ... }
-  local dtype = type(shape[#shape]) == "string" and table.remove(shape) or nil
-  return shape, dtype
+-- (2, 3), (2, 3, "i32"), ({2, 3}) or ({2, 3}, "i32"); then options: {device = "cuda"}.
+local function shape_dtype_device(...)
+  local given = { ... }
+  local options = #given > 1 and type(given[#given]) == "table" and table.remove(given) or {}
+  if type(given[1]) == "table" then return given[1], given[2], options.device end
+  local dtype = type(given[#given]) == "string" and table.remove(given) or nil
+  return given, dtype, options.device
 end
 
---- tensor.zeros(2, 3), tensor.zeros({2, 3}, "u8").
+-- Filled on the host, then brought to the current device.
+local function filled(n, fn)
+  local out = core.new({ n }, "f32", "cpu")
+  local p = out:pointer()
+  for i = 0, n - 1 do p[i] = fn(i) end
+  return out:to(core.device_name(core.device))
+end
+
+--- tensor.zeros(2, 3), tensor.zeros({2, 3}, "u8"), tensor.zeros(2, 3, {device = "cuda"}). Without a device: on the
+--- current one, which is "cpu" until tensor.use or tensor.on says otherwise.
 ---     tensor.zeros(2, 3, "i32"):type() --> "i32"
 function core.zeros(...)
-  local shape, dtype = shape_and_dtype(...)
-  return core.new(shape, dtype)
+  return core.new(shape_dtype_device(...))
 end
 
 --- As zeros, of ones.
@@ -33,19 +41,15 @@ function core.arange(first, last, step)
   if last == nil then first, last = 0, first end
   step = step or 1
   local n = math.max(0, math.ceil((last - first) / step))
-  local out = core.new({ n })
-  local p = out:pointer()
-  for i = 0, n - 1 do p[i] = first + i * step end
-  return out
+  return filled(n, function(i) return first + i * step end)
 end
 
 --- n numbers from first to last, both included, evenly spaced.
 ---     tensor.linspace(0, 1, 5) --> { 0, 0.25, 0.5, 0.75, 1 }
 function core.linspace(first, last, n)
-  local out = core.new({ n })
-  local p = out:pointer()
-  for i = 0, n - 1 do p[i] = i == n - 1 and i > 0 and last or first + (last - first) * i / math.max(1, n - 1) end
-  return out
+  return filled(n, function(i)
+    return i == n - 1 and i > 0 and last or first + (last - first) * i / math.max(1, n - 1)
+  end)
 end
 
 --- The n x n identity (or n x m).

@@ -7,38 +7,29 @@ local core = require "kvbench.tensor.core"
 local kinds = core.kinds
 local T = core.methods
 
-local one_float = ffi.typeof "float[1]"
 local kvb_tensor = ffi.typeof "kvb_tensor"
 
--- A number as a view that repeats it; `cell` must live as long as the view.
-local function constant(value)
-  local cell = one_float(value)
-  local v = kvb_tensor()
-  v.data, v.dtype = cell, kinds.dtype.f32
-  return v, cell
-end
-
 local function operand(op, x)
-  if type(x) == "number" then return constant(x) end
+  if type(x) == "number" then return core.constant(x) end
   return core.alias(core.f32(op, x))
 end
 
 -- a and b: tensors or numbers (at least one tensor).
 local function binary(op, a, b)
-  local va, keep_a = operand(op, a)
-  local vb, keep_b = operand(op, b)
+  local va = operand(op, a)
+  local vb = operand(op, b)
   local shape = core.broadcast_shape(op, va, vb)
-  local out = core.new(shape)
+  local out = core.output(va.constant == 0 and va or vb, shape)
   core.stretch(va, shape)
   core.stretch(vb, shape)
   core.run("binary", va, vb, out, kinds.binary[op])
   core.drop(va, vb)
-  return out, keep_a, keep_b
+  return out
 end
 
 local function unary(op, t, low, high)
   local x = core.f32(op, t)
-  local out = core.new(core.sizes(x))
+  local out = core.output(x, core.sizes(x))
   core.run("unary", x, out, kinds.unary[op], low or 0, high or 0)
   return out
 end
@@ -132,18 +123,18 @@ function T:isfinite() return (binary("lt", unary("abs", self), math.huge)) end
 --- side that is not taken cannot leak NaN or infinities.
 ---     tensor.where(tensor.from({ 1, 0 }), tensor.from({ 7, 8 }), -1) --> { 7, -1 }
 function core.where(condition, a, b)
-  local vc, keep_c = operand("where", condition)
-  local va, keep_a = operand("where", a)
-  local vb, keep_b = operand("where", b)
+  local vc = operand("where", condition)
+  local va = operand("where", a)
+  local vb = operand("where", b)
   local fake = kvb_tensor()
   local first = core.broadcast_shape("where", vc, va)
   core.stretch(fake, first)
   local shape = core.broadcast_shape("where", fake, vb)
   for _, v in ipairs { vc, va, vb } do core.stretch(v, shape) end
-  local out = core.new(shape)
+  local out = core.output(vc.constant == 0 and vc or va.constant == 0 and va or vb, shape)
   core.run("where", vc, va, vb, out)
   core.drop(vc, va, vb)
-  return out, keep_c, keep_a, keep_b
+  return out
 end
 
 --- t:where(a, b): t is the condition.
@@ -159,13 +150,13 @@ local function in_place(op, t, other)
     error(("%s_: a tensor of %s cannot be changed in place -> t:to('f32')"):format(op, t:type()), 0)
   end
   if core.is(other) and core.shares(t, other) then other = other:clone() end
-  local v, keep = operand(op .. "_", other)
+  local v = operand(op .. "_", other)
   if not core.stretch(v, core.sizes(t)) then
     error(("%s_: a tensor of shape %s does not fit into shape %s"):format(op, core.show(other), core.show(t)), 0)
   end
   core.run("binary", t, v, t, kinds.binary[op])
   core.drop(v)
-  return t, keep
+  return t
 end
 
 --- self + other, written into self (a view changes what it looks at). Returns self.

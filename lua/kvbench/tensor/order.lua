@@ -16,7 +16,7 @@ end
 ---     tensor.from({ 3, 1, 2 }):argsort() --> { 2, 3, 1 }
 function T:argsort(dim, descending)
   return on_last("argsort", self, dim, function(x)
-    local out = core.new(core.sizes(x), "i32")
+    local out = core.output(x, core.sizes(x), "i32")
     core.run("argsort", x, out, descending and 1 or 0, 1)
     return out
   end)
@@ -26,7 +26,7 @@ end
 ---     tensor.from({ 3, 1, 3, 2 }):rank() --> { 0, 3, 1, 2 }
 function T:rank(dim)
   return on_last("rank", self, dim, function(x)
-    local out = core.new(core.sizes(x), "u32")
+    local out = core.output(x, core.sizes(x), "u32")
     core.run("rank", x, out)
     return out
   end)

@@ -31,7 +31,7 @@ function T:matmul(other)
   local va, vb = core.alias(a), core.alias(b)
   core.stretch(va, with({ unpack(batch) }, m, k))
   core.stretch(vb, with({ unpack(batch) }, k, n))
-  local out = core.new(with(batch, m, n))
+  local out = core.output(a, with(batch, m, n))
   core.run("matmul", va, vb, out)
   core.drop(va, vb)
   return out
@@ -56,7 +56,7 @@ function T:vecdot(other)
   core.stretch(va, shape)
   core.stretch(vb, shape)
   table.remove(shape)
-  local out = core.new(shape)
+  local out = core.output(a, shape)
   core.run("vecdot", va, vb, out)
   core.drop(va, vb)
   return out
@@ -78,7 +78,7 @@ local function pool(op, kind, t, kernel, padding, options)
   local shape = core.sizes(x)
   if #shape == 0 then error(op .. ": a tensor without dimensions has nothing to pool", 0) end
   shape[#shape] = math.max(0, math.floor((shape[#shape] + 2 * padding - kernel) / step) + 1)
-  local out = core.new(shape)
+  local out = core.output(x, shape)
   core.run("pool1d", x, out, kind, kernel, step, padding, o.count_include_pad == false and 0 or 1)
   return out
 end

@@ -41,7 +41,7 @@ local function reduce(op, t, dim, p, keepdim, dtype)
   local d = core.dim(op, x, dim)
   local shape = core.sizes(x)
   table.remove(shape, d + 1)
-  local out = core.new(shape, dtype)
+  local out = core.output(x, shape, dtype)
   core.run("reduce", x, out, d, kinds.reduce[op], p or 0)
   if not keepdim then return out end
   if not folded then return out:unsqueeze(d + 1) end
@@ -106,7 +106,7 @@ end
 local function along(op, t, dim)
   local x = core.f32(op, t)
   local d = core.dim(op, x, dim)
-  local out = core.new(core.sizes(x))
+  local out = core.output(x, core.sizes(x))
   core.run(op, x, out, d)
   return out
 end

@@ -12,7 +12,7 @@ function T:rotate_half()
   if d % 2 ~= 0 then
     error(("rotate_half: %d channels (shape %s), expected an even number"):format(d, core.show(self)), 0)
   end
-  local out = core.new(core.sizes(self))
+  local out = core.output(self, core.sizes(self))
   out:narrow(-1, 1, d / 2):copy_(self:narrow(-1, d / 2 + 1, d / 2)):mul_(-1)
   out:narrow(-1, d / 2 + 1, d / 2):copy_(self:narrow(-1, 1, d / 2))
   return out

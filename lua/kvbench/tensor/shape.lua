@@ -106,15 +106,25 @@ end
 --- A fresh contiguous copy.
 function T:clone() return self:to(self:type()) end
 
---- A copy in another dtype ("f32", "u8", ...): to integers towards zero, clamped, NaN = 0.
+--- A copy in another dtype ("f32", "u8", ...: to integers towards zero, clamped, NaN = 0), on another device ("cpu",
+--- "cuda", "cuda:N"), or both: t:to("cuda", "f16"). Of a device alone: self where it is there already.
 ---     tensor.from({ -1.7, 300 }):to("u8") --> { 0, 255 }
-function T:to(dtype)
-  local out = core.new(core.sizes(core.expect("to", self)), dtype)
+function T:to(what, dtype)
+  local device = core.device_id(core.expect("to", self) and what)
+  if device and not dtype and device == self.device_id then return self end
+  local out = core.new(core.sizes(self), device and (dtype or self:type()) or what, device or self.device_id, true)
   core.run("copy", self, out)
   return out
 end
 
---- Overwrites the elements with those of x (broadcast, converted). Returns itself.
+--- On the host: self, or a copy. t.device is the name of the device it is on.
+---     tensor.zeros(2):cpu().device --> "cpu"
+function T:cpu() return self:to "cpu" end
+
+--- On a GPU (its number; 0 unless told): self, or a copy.
+function T:cuda(number) return self:to(("cuda:%d"):format(number or 0)) end
+
+--- Overwrites the elements with those of x (broadcast, converted, from any device). Returns itself.
 function T:copy_(x)
   if core.shares(core.expect("copy_", self), core.expect("copy_", x)) then x = x:clone() end
   local v = core.alias(x)
@@ -128,9 +138,10 @@ end
 
 --- Overwrites every element with a number. Returns itself. zero_() is fill_(0).
 function T:fill_(value)
-  local one = core.new({}, "f32")
-  require("ffi").cast("float *", one.data)[0] = value
-  return self:copy_(one)
+  local v = core.constant(value)
+  core.stretch(v, core.sizes(core.expect("fill_", self)))
+  core.run("copy", v, self)
+  return self
 end
 
 function T:zero_() return self:fill_(0) end

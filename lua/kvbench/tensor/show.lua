@@ -11,9 +11,10 @@ local pointer = {
 }
 for dtype, ctype in pairs(pointer) do pointer[dtype] = ffi.typeof(ctype) end
 
--- A typed pointer to the first element; half precision is widened first.
+-- A typed pointer to the first element, on the host; half precision is widened first.
 local function typed(t)
-  local name = kinds.dtype_name[core.expect("tensor", t).dtype]
+  t = core.expect("tensor", t):cpu()
+  local name = kinds.dtype_name[t.dtype]
   if not pointer[name] then
     t = t:to("f32")
     name = "f32"
@@ -23,6 +24,9 @@ end
 
 --- A typed pointer to a contiguous tensor's elements, for loops in Lua. Valid while the tensor is.
 function T:pointer()
+  if self.device_id ~= 0 then
+    error(("pointer: the tensor is on %s -> local host = t:cpu(), then host:pointer()"):format(self.device), 0)
+  end
   if not self:is_contiguous() then error("pointer: the tensor is a strided view -> t:contiguous():pointer()", 0) end
   local p, owner = typed(self)
   if not rawequal(owner, self) then error("pointer: half precision has no Lua type -> t:to('f32'):pointer()", 0) end
@@ -39,6 +43,11 @@ end
 
 --- One element as a number: t:at(2, 1, 5), indices from 1.
 function T:at(...)
+  if self.device_id ~= 0 and select("#", ...) == self.ndim then -- one element comes over, not all
+    local one = self
+    for d = 1, self.ndim do one = one:select(1, (select(d, ...))) end
+    return one:item()
+  end
   local p, t = typed(self)
   local offset = 0
   if select("#", ...) ~= self.ndim then error(("at: %d indices for shape %s"):format(select("#", ...),
@@ -72,7 +81,7 @@ function core.from(values, dtype)
     shape[#shape + 1] = #level
     level = level[1]
   end
-  local out = core.new(shape, pointer[dtype or "f32"] and dtype or "f32")
+  local out = core.new(shape, pointer[dtype or "f32"] and dtype or "f32", "cpu")
   local p, at = ffi.cast(pointer[out:type()], out.data), 0
   local function fill(v, d)
     if d > #shape then
@@ -87,7 +96,7 @@ function core.from(values, dtype)
     for i = 1, shape[d] do fill(v[i], d + 1) end
   end
   fill(values, 1)
-  return out:type() == (dtype or "f32") and out or out:to(dtype)
+  return (out:type() == (dtype or "f32") and out or out:to(dtype)):to(core.device_name(core.device))
 end
 
 local function number(v)
@@ -128,7 +137,8 @@ end
 --- What print(t) shows.
 function core.text(t)
   if t.data == nil then return "tensor (closed)" end
-  local lines = { ("tensor %s %s"):format(t:type(), core.show(t)) }
+  local lines = { ("tensor %s %s"):format(t:type(), core.show(t)) .. (t.device_id ~= 0 and " on " .. t.device or "") }
+  t = t:cpu()
   if core.count(t) == 0 then return lines[1] .. " (empty)" end
   if t.ndim > 0 then lines[1] = lines[1] .. "  " .. (range(t)) end
   local shown, rows = 0, core.count(t) / (t.ndim > 0 and t:size(-1) or 1)
