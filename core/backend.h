@@ -62,6 +62,7 @@ struct kvb_backend {
     kvb_status (*keep_from_ranks)(const kvb_tensor *ranks, const uint32_t *thresholds, int32_t words, uint64_t *out);
     kvb_status (*keep_from_bits)(const kvb_tensor *bits, int32_t words, uint64_t *out);
     int64_t (*free_bytes)(void);                                     /* what can still be allocated */
+    kvb_status (*wait)(const char *what);                            /* for all that was started */
 
     /* Bytes of the keys (and of the values) of a lane. */
     int64_t (*lane_bytes)(const kvb_lane_kind *kind, int32_t capacity);
@@ -100,6 +101,9 @@ struct kvb_backend {
     kvb_status (*ready)(struct kvb_model *m);
     kvb_status (*cover)(struct kvb_model *m);
     void (*gone)(struct kvb_model *m);
+    const char *(*pins)(int32_t device); /* algorithms chosen so far, a line each */
+    kvb_status (*profile_set)(struct kvb_model *m, bool on);
+    kvb_status (*profile_read)(struct kvb_model *m, double *seconds);
     int32_t lag; /* steps that may be under way behind the one being packed */
     kvb_status (*step_new)(struct kvb_model *m, struct kvb_step **out);
     void (*step_free)(struct kvb_step *s);

@@ -291,12 +291,18 @@ void kvb_model_free(kvb_model *m);
  * packed for the backend. interleaved_rope = 1 undoes the row permutation that llama-family GGUF files apply to q and k.
  */
 kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index, int32_t interleaved_rope);
+/* Fills an empty model with noise of standard deviation 0.02 (norms: 1) from a seed: the same numbers on every device. For
+ * benchmarks and tests without a file. KVB_E_ARG when weights were loaded before. */
+kvb_status kvb_model_random(kvb_model *m, uint64_t seed);
 /* Checks that nothing is missing, builds RoPE tables and proves that rows are independent of batch size. Then it can run. */
 kvb_status kvb_model_ready(kvb_model *m);
 kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out);
 int64_t kvb_model_bytes(const kvb_model *m);      /* weights in memory */
 int64_t kvb_model_parameters(const kvb_model *m);
 const char *kvb_model_tier(const kvb_model *m);   /* "cpu amx-bf16", "ref", ... valid as long as m */
+/* One line per product and row bucket: the algorithm pinned for it ("" on backends that have one only). Valid until the
+ * next model is made ready on the device. */
+const char *kvb_model_pins(const kvb_model *m);
 enum { KVB_MAX_BUCKETS = 8 };
 /* Row buckets in use: sizes ascending in out[KVB_MAX_BUCKETS]; returns how many. One = invariance could not be proven for more. */
 int32_t kvb_model_buckets(const kvb_model *m, int32_t *out);
@@ -424,6 +430,21 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out);
 int64_t kvb_batch_rows(const kvb_batch *b);
 int64_t kvb_batch_padded_rows(const kvb_batch *b);
 int64_t kvb_batch_steps(const kvb_batch *b);
+
+/* ---- benchmarks ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * `repeats` times the products of the decoder over `rows` rows (a bucket) of noise, back to back: which = 0 qkv, 1 o, 2 gate
+ * and up, 3 down of every layer, 4 the LM head (its first chunk), -1 the four layer products in the step's order. Fills
+ * wall seconds and floating-point operations. The upper limit of what a step can reach.
+ */
+kvb_status kvb_bench_products(kvb_model *m, int32_t which, int32_t rows, int32_t repeats, double *seconds, double *flops);
+/* `repeats` copies of `bytes` within the device's memory: bytes read and written are 2 * bytes * repeats. */
+kvb_status kvb_bench_copy(int32_t device, int64_t bytes, int32_t repeats, double *seconds);
+/* Where the steps' time goes on a device: while on, each group of launches is timed. seconds [5]: products, attention, the
+ * rest of the layers, LM head with argmax, everything. Reading resets. KVB_E_UNSUPPORTED on backends without it. */
+kvb_status kvb_profile_set(kvb_model *m, int32_t on);
+kvb_status kvb_profile_read(kvb_model *m, double *seconds);
 
 /* ---- drawing ------------------------------------------------------------------------------------------------------- */
 /*[canvas]*/

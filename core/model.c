@@ -492,6 +492,7 @@ int64_t kvb_model_bytes(const kvb_model *m) {
 
 int64_t kvb_model_parameters(const kvb_model *m) { return m->parameters; }
 const char *kvb_model_tier(const kvb_model *m) { return m->tier; }
+const char *kvb_model_pins(const kvb_model *m) { return m->backend->pins ? m->backend->pins(m->desc.device) : ""; }
 
 int32_t kvb_model_buckets(const kvb_model *m, int32_t *out) {
     memcpy(out, m->bucket, sizeof m->bucket);

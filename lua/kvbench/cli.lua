@@ -21,7 +21,7 @@ kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the ca
 
   -e CODE          run CODE (before the script, if there is one)
   -i               the prompt after the script or CODE
-  --device NAME    auto, cpu, ref (the scalar reference)
+  --device NAME    auto, cuda or cuda:N, cpu, ref (the scalar reference)
   --dtype NAME     auto, f32, bf16: weights and cache
   --threads N      1 .. CPUs this process may use; 0 = all
   --seed TEXT      default of the scripts' own seed
@@ -52,12 +52,8 @@ local function one_of(list)
 end
 
 local function device(word, option)
-  local has_cuda = pcall(function() return require("kvbench.ffi").C.KVB_DEVICE_CUDA end)
-  if word:find("^cuda:?%d*$") then
-    if has_cuda then return word end
-    error(option .. " " .. word .. ": this build has no CUDA backend -> use --device cpu", 0)
-  end
-  return one_of { "auto", "cpu", "ref", has_cuda and "cuda" or nil }(word, option)
+  if word:find("^cuda:%d+$") then return word end
+  return one_of { "auto", "cpu", "ref", "cuda" }(word, option)
 end
 
 local function threads(word, option)
@@ -70,7 +66,7 @@ end
 
 -- Options with a value: a function from the word to what is stored.
 local valued = {
-  ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16" }, ["--threads"] = threads,
+  ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16", "f16" }, ["--threads"] = threads,
   ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
 }
 local flags = { "-i", "-h", "--help", "--version", "--api", "--strict" }

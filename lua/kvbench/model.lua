@@ -9,34 +9,10 @@ local library = require "kvbench.ffi"
 local options = require "kvbench.options"
 local registry = require "kvbench.registry"
 local rope = require "kvbench.model.rope"
+local where = require "kvbench.model.where"
 local C, check = library.C, library.check
 
 local M = {}
-
--- ---- where it runs ----
-
-local function choose_device(name)
-  name = name or options.device or "auto"
-  if name == "auto" or name == "cpu" then return "cpu", C.KVB_DEVICE_CPU end
-  if name == "ref" then return "ref", C.KVB_DEVICE_REF end
-  if type(name) == "string" and name:find("^cuda") then error("this build has no CUDA backend yet -> use --device cpu",
-    0) end
-  error(("device '%s' is unknown -> one of: auto, cpu, ref"):format(tostring(name)), 0)
-end
-
--- bf16 pays only where the CPU has bf16 matrix units; a head of fewer than 16 channels cannot use them at all.
-local function choose_dtype(name, device, head_dim)
-  name = name or options.dtype or "auto"
-  local tier = ffi.string(C.kvb_cpu_tier())
-  local fast = device == "cpu" and tier == "amx-bf16"
-  if name == "auto" then name = fast and head_dim % 16 == 0 and "bf16" or "f32" end
-  if name == "f32" then return name, C.KVB_F32 end
-  if name ~= "bf16" then error(("dtype '%s' is unknown -> one of: auto, f32, bf16"):format(tostring(name)), 0) end
-  if device == "cpu" and not fast then
-    error(("dtype bf16: this CPU (tier %s) has no bf16 matrix units -> use --dtype f32 or auto"):format(tier), 0)
-  end
-  return name, C.KVB_BF16
-end
 
 -- ---- what a name stands for ----
 
@@ -155,31 +131,85 @@ function M.stop_ids(source, tokenizer)
   return ids
 end
 
-local function new_model(source, opts)
-  local steps = require("kvbench.model.plan").of(source)
-  local device_name, device = choose_device(opts.device)
-  local dtype_name, dtype = choose_dtype(opts.dtype, device_name, source.desc.head_dim)
-  local tokenizer = M.tokenizer(source)
-  local stop_ids = M.stop_ids(source, tokenizer)
-  local out = ffi.new("kvb_model *[1]")
-  check(C.kvb_model_new(M.description(source, device, dtype), out))
-  local handle = ffi.gc(out[0], C.kvb_model_free)
-  load_weights(handle, source, steps)
+-- The Lua side of a model whose weights are there.
+local function wrap(handle, source, fields)
   local model = {
     handle = handle, name = source.name, path = source.path, kind = source.kind, family = source.family.name,
-    device = device_name, dtype = dtype_name, tier = ffi.string(C.kvb_model_tier(handle)), tokenizer = tokenizer,
-    stop_ids = stop_ids, chat_template = source.chat_template, hash = source.hash(), rope_scaling = source.rope,
+    tier = ffi.string(C.kvb_model_tier(handle)), chat_template = source.chat_template, rope_scaling = source.rope,
     bytes = tonumber(C.kvb_model_bytes(handle)), parameters = tonumber(C.kvb_model_parameters(handle)),
-    buckets = list_of_buckets(handle), group_size = source.desc.heads / source.desc.kv_heads,
-    tensor_types = require("kvbench.model.plan").types(steps),
+    buckets = list_of_buckets(handle), pins = ffi.string(C.kvb_model_pins(handle)),
+    group_size = source.desc.heads / source.desc.kv_heads,
   }
   for field, value in pairs(source.desc) do model[field] = value end
+  for field, value in pairs(fields) do model[field] = value end
   model.chat = require("kvbench.prompt").chat.detect(model)
   return setmetatable(model, Model)
 end
 
+-- An empty kvb_model for a source, and where and how it will run.
+local function new_handle(source, opts)
+  local device_name, device = where.device(opts.device)
+  local dtype_name, dtype = where.dtype(opts.dtype, device_name, source.desc.head_dim)
+  local out = ffi.new("kvb_model *[1]")
+  check(C.kvb_model_new(M.description(source, device, dtype), out))
+  return ffi.gc(out[0], C.kvb_model_free), device_name, dtype_name
+end
+
+local function new_model(source, opts)
+  local plan = require "kvbench.model.plan"
+  local steps = plan.of(source)
+  local tokenizer = M.tokenizer(source)
+  local stop_ids = M.stop_ids(source, tokenizer)
+  local handle, device, dtype = new_handle(source, opts)
+  load_weights(handle, source, steps)
+  return wrap(handle, source, { device = device, dtype = dtype, tokenizer = tokenizer, stop_ids = stop_ids,
+    hash = source.hash(), tensor_types = plan.types(steps) })
+end
+
+local function check_options(call, opts, known)
+  for key in pairs(opts) do
+    if not known[key] then
+      local names = {}
+      for name in pairs(known) do names[#names + 1] = name end
+      error(("model.%s: unknown option '%s' %s"):format(call, tostring(key),
+        require("kvbench.text").suggest(tostring(key), names)), 0)
+    end
+  end
+  if opts.threads then check(C.kvb_threads_set(opts.threads)) end
+end
+
+--- A model with random weights of known shapes, made on the device from a seed: for benchmarks without weights.
+-- preset: a name of model/random.lua ("llama3-8b", "llama3.2-3b", "qwen2.5-3b", "qwen2.5-7b", "qwen2.5-14b", "smollm2"),
+-- or a table with its fields. opts: seed (1 unless told), device, dtype, threads, tokenizer (a model name, file or folder
+-- whose tokenizer it borrows; else ids in, ids out).
+function M.random(preset, opts)
+  opts = opts or {}
+  check_options("random", opts, { device = true, dtype = true, threads = true, seed = true, tokenizer = true })
+  local source = require("kvbench.model.random").source(preset)
+  local tokenizer
+  if opts.tokenizer then
+    local lender = M.source(opts.tokenizer)
+    local ok, result = pcall(M.tokenizer, lender)
+    lender.weights:close()
+    if not ok then error(result, 0) end
+    if not result then error(("'%s' has no tokenizer to borrow"):format(tostring(opts.tokenizer)), 0) end
+    if result.size > source.desc.vocab then
+      error(("'%s': its tokenizer has %d tokens, random %s has %d"):format(tostring(opts.tokenizer), result.size,
+        source.name, source.desc.vocab), 0)
+    end
+    tokenizer = result
+  end
+  local seed = tostring(opts.seed or 1)
+  local handle, device, dtype = new_handle(source, opts)
+  check(C.kvb_model_random(handle, C.kvb_hash64(seed, #seed, 0)))
+  check(C.kvb_model_ready(handle))
+  return wrap(handle, source, { device = device, dtype = dtype, tokenizer = tokenizer,
+    stop_ids = tokenizer and tokenizer.stop_ids or {}, hash = source.name .. "#" .. seed, tensor_types = {} })
+end
+
 --- Loads a model. name_or_path: a registry name ("smollm2"), a .gguf file, or a Hugging Face folder.
--- opts: device "auto"|"cpu"|"ref", dtype "auto"|"f32"|"bf16" (auto: bf16 where the CPU has bf16 matrix units), threads;
+-- opts: device "auto"|"cpu"|"ref"|"cuda"|"cuda:N", dtype "auto"|"f32"|"bf16"|"f16" (see model/where.lua), threads;
+-- "random:PRESET" is M.random(PRESET, opts);
 -- what is not given is taken from kvbench's own command line. Fields of the model:
 --   name, path, kind ("gguf"|"hf"), family, hash (hex, over weights and configuration), device, dtype, tier, buckets
 --   layers, hidden, heads, kv_heads, group_size, head_dim, ffn, vocab, max_positions, norm_eps
@@ -188,13 +218,9 @@ end
 --   chat_template (the file's own text or nil), chat (name of the template in kvbench.prompt.chat, "none" if unknown)
 function M.load(name_or_path, opts)
   opts = opts or {}
-  for key in pairs(opts) do
-    if not known_options[key] then
-      error(("model.load: unknown option '%s' %s"):format(tostring(key),
-        require("kvbench.text").suggest(tostring(key), { "device", "dtype", "threads" })), 0)
-    end
-  end
-  if opts.threads then check(C.kvb_threads_set(opts.threads)) end
+  local preset = type(name_or_path) == "string" and name_or_path:match("^random:(.+)$")
+  if preset then return M.random(preset, opts) end
+  check_options("load", opts, known_options)
   local source = M.source(name_or_path)
   local ok, result = pcall(new_model, source, opts)
   source.weights:close()

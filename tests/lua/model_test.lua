@@ -219,9 +219,12 @@ t.case("registry: the cache folder, and what to do when it is empty", function()
 end)
 
 t.case("device, dtype and options", function()
-  t.fails(function() load_hf({}, { device = "cuda" }) end, "this build has no CUDA backend yet %-> use %-%-device cpu")
+  if require("kvbench.ffi").C.kvb_cuda_devices() == 0 then
+    t.fails(function() load_hf({}, { device = "cuda" }) end, "^cuda: .*%-> .*cpu")
+  end
   t.fails(function() load_hf({}, { device = "tpu" }) end, "device 'tpu' is unknown")
-  t.fails(function() load_hf({}, { dtype = "f16" }) end, "dtype 'f16' is unknown")
+  t.fails(function() load_hf({}, { dtype = "f64" }) end, "dtype 'f64' is unknown")
+  t.fails(function() load_hf({}, { dtype = "f16", device = "cpu" }) end, "dtype f16 needs a GPU")
   t.fails(function() load_hf({}, { dtpye = "f32" }) end, "unknown option 'dtpye' %-> did you mean 'dtype'")
   t.fails(function() load_hf({}, { threads = 100000 }) end, "threads 100000")
   t.eq(load_hf({}, { dtype = "auto" }).dtype, "f32", "heads of 8 channels cannot use bf16 units")

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cuda_rows.cu - embedding, RMSNorm, RoPE with storing, SwiGLU, argmax: memory-bound kernels, one row or head each.
+ *
+ * Sums have a fixed order (a thread's strided elements, then a fixed tree), so a row's bits depend on nothing else.
+ * Rejected: fusing a norm into the product before it (cuBLASLt has no such epilogue, and it would save 2 % at 8B).
+ */
+#include "cuda_convert.cuh"
+#include "cuda_rows.h"
+#include <math_constants.h>
+
+enum { NORM_THREADS = 256, BEST_THREADS = 512 };
+
+/* ---- embedding ---- */
+
+template <typename T>
+__global__ void embed_kernel(const kvb_cuda_row *rows, const int32_t *tokens, const T *table, int32_t dim, float *x) {
+    int32_t id = rows[blockIdx.x].id;
+    if (id < 0) id = tokens[-id - 1];
+    const T *from = table + (int64_t)id * dim;
+    float *to = x + (int64_t)blockIdx.x * dim;
+    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) to[i] = to_float(from[i]);
+}
+
+kvb_status kvb_cuda_embed(const kvb_cuda_row *rows, const int32_t *tokens, const void *table, int32_t dtype, int32_t n,
+                          int32_t dim, float *x) {
+    KVB_CUDA_TYPED(dtype, (embed_kernel<<<n, 256, 0, kvb_cuda_stream()>>>(rows, tokens, (const T *)table, dim, x)));
+    KVB_LAUNCHED("embed");
+    return KVB_OK;
+}
+
+/* ---- RMSNorm ---- */
+
+/* The same sum in every thread: lanes by a butterfly, warps in order. */
+__device__ float block_sum(float x) {
+    __shared__ float part[32];
+    for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(~0u, x, lane);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
+    __syncthreads();
+    float sum = 0;
+    for (unsigned w = 0; w < blockDim.x / 32; w++) sum += part[w];
+    return sum;
+}
+
+__device__ float inverse_rms(const float *x, int32_t dim, float eps) {
+    float sum = 0;
+    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) sum = fmaf(x[i], x[i], sum);
+    return rsqrtf(block_sum(sum) / (float)dim + eps);
+}
+
+template <typename T>
+__global__ void norm_kernel(const float *x, const int32_t *source, const float *w, T *y, int32_t dim, float eps) {
+    const float *from = x + (int64_t)(source ? source[blockIdx.x] : (int32_t)blockIdx.x) * dim;
+    T *to = y + (int64_t)blockIdx.x * dim;
+    float scale = inverse_rms(from, dim, eps);
+    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) from_float(to + i, from[i] * scale * w[i]);
+}
+
+kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float *w, void *y, int32_t y_dtype, int32_t n,
+                              int32_t dim, float eps) {
+    KVB_CUDA_TYPED(y_dtype,
+                   (norm_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, source, w, (T *)y, dim, eps)));
+    KVB_LAUNCHED("rmsnorm");
+    return KVB_OK;
+}
+
+__global__ void observe_hidden_kernel(const kvb_cuda_observer *observers, const float *x, const float *w, int32_t level,
+                                      int32_t dim, float eps) {
+    const kvb_cuda_observer o = observers[blockIdx.x];
+    if (!o.hidden) return;
+    const float *from = x + (int64_t)blockIdx.x * dim;
+    float *to = o.hidden + level * o.hidden_level, scale = w ? inverse_rms(from, dim, eps) : 1;
+    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) to[i] = w ? from[i] * scale * w[i] : from[i];
+}
+
+kvb_status kvb_cuda_observe_hidden(const kvb_cuda_observer *observers, const float *x, const float *w, int32_t level,
+                                   int32_t n, int32_t dim, float eps) {
+    observe_hidden_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(observers, x, w, level, dim, eps);
+    KVB_LAUNCHED("observe_hidden");
+    return KVB_OK;
+}
+
+/* ---- heads: norm, RoPE, storing ---- */
+
+__device__ float warp_sum(float x) {
+    for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(~0u, x, lane);
+    return x;
+}
+
+/* One warp per (row, head of q, k or v). A lane holds up to four pairs (i, i + head_dim / 2), enough for head_dim 256. */
+template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
+    const int32_t lane = threadIdx.x % 32, head = blockIdx.y * (blockDim.x / 32) + threadIdx.x / 32, r = blockIdx.x;
+    const int32_t heads = p.heads + 2 * p.kv_heads, half = p.head_dim / 2;
+    if (head >= heads) return;
+    const kvb_cuda_row row = p.rows[r];
+    const float *from = p.qkv + ((int64_t)r * heads + head) * p.head_dim;
+    const bool is_q = head < p.heads, is_v = head >= p.heads + p.kv_heads;
+    const float *norm = is_q ? p.q_norm : is_v ? NULL : p.k_norm;
+    float a[4], b[4], sum = 0;
+    for (int32_t j = 0; j < 4; j++) {
+        int32_t i = lane + 32 * j;
+        a[j] = i < half ? from[i] : 0;
+        b[j] = i < half ? from[half + i] : 0;
+        sum = fmaf(a[j], a[j], fmaf(b[j], b[j], sum));
+    }
+    if (norm) {
+        float scale = rsqrtf(warp_sum(sum) / (float)p.head_dim + p.eps);
+        for (int32_t j = 0; j < 4; j++) {
+            int32_t i = lane + 32 * j;
+            if (i >= half) continue;
+            a[j] = a[j] * scale * norm[i];
+            b[j] = b[j] * scale * norm[half + i];
+        }
+    }
+    T *to;
+    if (is_q) {
+        to = (T *)p.q + ((int64_t)r * p.heads + head) * p.head_dim;
+        if (p.observers && p.observers[r].queries) {
+            const kvb_cuda_observer o = p.observers[r];
+            float *seen = o.queries + ((int64_t)p.layer * p.heads + head) * o.query_head;
+            for (int32_t j = 0; j < 4; j++)
+                if (lane + 32 * j < half) seen[lane + 32 * j] = a[j], seen[half + lane + 32 * j] = b[j];
+        }
+    } else {
+        const kvb_cuda_lanes own = p.seqs[row.seq].own;
+        int32_t kv = head - p.heads - (is_v ? p.kv_heads : 0);
+        int64_t i = (int64_t)p.layer * p.kv_heads + kv;
+        to = (T *)(own.base + 2 * i * own.room + (is_v ? own.room : 0)) + (int64_t)row.index * p.head_dim;
+    }
+    const float *cosine = p.cos + (int64_t)row.position * half, *sine = p.sin + (int64_t)row.position * half;
+    for (int32_t j = 0; j < 4; j++) {
+        int32_t i = lane + 32 * j;
+        if (i >= half) continue;
+        float x = a[j], y = b[j];
+        if (!is_v) {
+            x = a[j] * cosine[i] - b[j] * sine[i];
+            y = b[j] * cosine[i] + a[j] * sine[i];
+        }
+        from_float(to + i, x);
+        from_float(to + half + i, y);
+    }
+}
+
+kvb_status kvb_cuda_place_rows(const kvb_cuda_place *p) {
+    enum { WARPS = 8 };
+    if (p->head_dim > 256) return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, up to 256 is built", p->head_dim);
+    dim3 grid((unsigned)p->n, (unsigned)((p->heads + 2 * p->kv_heads + WARPS - 1) / WARPS));
+    KVB_CUDA_TYPED(p->dtype, (place_kernel<T><<<grid, 32 * WARPS, 0, kvb_cuda_stream()>>>(*p)));
+    KVB_LAUNCHED("place");
+    return KVB_OK;
+}
+
+/* ---- SwiGLU ---- */
+
+template <typename T> struct alignas(16) pack {
+    T x[16 / sizeof(T)];
+};
+
+template <typename T> __global__ void silu_kernel(const T *x, T *y, int64_t packs, int32_t dim) {
+    enum { N = 16 / sizeof(T) };
+    const int32_t per_row = dim / N;
+    int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= packs) return;
+    int64_t row = at / per_row, i = (at % per_row) * N;
+    pack<T> g = *(const pack<T> *)(x + row * 2 * dim + i), u = *(const pack<T> *)(x + row * 2 * dim + dim + i), out;
+    for (int j = 0; j < N; j++) {
+        float gate = to_float(g.x[j]);
+        from_float(out.x + j, gate / (1 + expf(-gate)) * to_float(u.x[j]));
+    }
+    *(pack<T> *)(y + row * dim + i) = out;
+}
+
+template <typename T> __global__ void silu_plain_kernel(const T *x, T *y, int64_t n, int32_t dim) {
+    int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= n) return;
+    int64_t row = at / dim, i = at % dim;
+    float gate = to_float(x[row * 2 * dim + i]);
+    from_float(y + at, gate / (1 + expf(-gate)) * to_float(x[row * 2 * dim + dim + i]));
+}
+
+kvb_status kvb_cuda_silu_rows(const void *x, void *y, int32_t dtype, int64_t n, int32_t dim) {
+    int64_t elements = n * dim, packed = 16 / kvb_dtype_bytes(dtype);
+    bool aligned = dim % packed == 0;
+    int64_t work = aligned ? elements / packed : elements;
+    unsigned blocks = (unsigned)((work + 255) / 256);
+    if (work == 0) return KVB_OK;
+    KVB_CUDA_TYPED(dtype, if (aligned)(silu_kernel<<<blocks, 256, 0, kvb_cuda_stream()>>>((const T *)x, (T *)y, work, dim));
+                   else (silu_plain_kernel<<<blocks, 256, 0, kvb_cuda_stream()>>>((const T *)x, (T *)y, work, dim)));
+    KVB_LAUNCHED("silu_mul");
+    return KVB_OK;
+}
+
+/* ---- argmax ---- */
+
+struct top {
+    float best, second;
+    int32_t at;
+};
+
+/* The larger of two, the earlier index on a tie; the other one competes for second. */
+__device__ top merge(top a, top b) {
+    bool a_wins = a.best > b.best || (a.best == b.best && a.at <= b.at);
+    top w = a_wins ? a : b, l = a_wins ? b : a;
+    w.second = fmaxf(w.second, l.best);
+    return w;
+}
+
+__global__ void best_kernel(const float *logits, int32_t columns, int32_t *best, float *margin, const int32_t *slot,
+                            int32_t *tokens) {
+    __shared__ top part[BEST_THREADS / 32];
+    const float *x = logits + (int64_t)blockIdx.x * columns;
+    top t = {-CUDART_INF_F, -CUDART_INF_F, INT32_MAX};
+    for (int32_t i = threadIdx.x; i < columns; i += blockDim.x) {
+        float v = x[i];
+        if (v > t.best)
+            t.second = t.best, t.best = v, t.at = i;
+        else if (v > t.second)
+            t.second = v;
+    }
+    for (int lane = 16; lane > 0; lane /= 2) {
+        top other = {__shfl_xor_sync(~0u, t.best, lane), __shfl_xor_sync(~0u, t.second, lane),
+                     __shfl_xor_sync(~0u, t.at, lane)};
+        t = merge(t, other);
+    }
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = t;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    for (int w = 1; w < BEST_THREADS / 32; w++) t = merge(t, part[w]);
+    if (t.at == INT32_MAX) t.at = 0;
+    best[blockIdx.x] = t.at;
+    margin[blockIdx.x] = t.best - t.second;
+    if (slot && slot[blockIdx.x] >= 0) tokens[slot[blockIdx.x]] = t.at;
+}
+
+kvb_status kvb_cuda_best_rows(const float *logits, int32_t n, int32_t columns, int32_t *best, float *margin,
+                              const int32_t *slot, int32_t *tokens) {
+    best_kernel<<<n, BEST_THREADS, 0, kvb_cuda_stream()>>>(logits, columns, best, margin, slot, tokens);
+    KVB_LAUNCHED("argmax");
+    return KVB_OK;
+}
+
+/* ---- noise and comparing, for random weights and proofs ---- */
+
+template <typename T> __global__ void noise_kernel(T *y, int64_t n, uint64_t seed, int64_t first, float scale) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    uint64_t z = seed + (uint64_t)(first + i + 1) * 0x9e3779b97f4a7c15u; /* as core/ref/uniform.c */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    from_float(y + i, ((float)(z >> 40) * 0x1p-23f - 1) * scale);
+}
+
+kvb_status kvb_cuda_noise(void *y, int32_t dtype, int64_t n, uint64_t seed, int64_t first, float scale) {
+    if (n == 0) return KVB_OK;
+    KVB_CUDA_TYPED(dtype, (noise_kernel<<<(unsigned)((n + 255) / 256), 256, 0, kvb_cuda_stream()>>>((T *)y, n, seed,
+                                                                                                    first, scale)));
+    KVB_LAUNCHED("noise");
+    return KVB_OK;
+}
+
+__global__ void compare_kernel(const uint32_t *a, const uint32_t *b, int64_t n, int32_t *differences) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n && a[i] != b[i]) atomicAdd(differences, 1); /* a count: the order does not matter */
+}
+
+kvb_status kvb_cuda_compare(const void *a, const void *b, int64_t words, int32_t *differences) {
+    if (words == 0) return KVB_OK;
+    compare_kernel<<<(unsigned)((words + 255) / 256), 256, 0, kvb_cuda_stream()>>>((const uint32_t *)a,
+                                                                                   (const uint32_t *)b, words,
+                                                                                   differences);
+    KVB_LAUNCHED("compare");
+    return KVB_OK;
+}
