@@ -87,7 +87,7 @@ kvb_status kvb_bench_copy(int32_t device, int64_t bytes, int32_t repeats, double
     void *from = kvb_backend_alloc(b, (size_t)bytes, KVB_MEM_SCRATCH);
     void *to = kvb_backend_alloc(b, (size_t)bytes, KVB_MEM_SCRATCH);
     kvb_tensor x = kvb_view1(from, KVB_F32, bytes / 4), y = kvb_view1(to, KVB_F32, bytes / 4);
-    x.device = y.device = b->alloc ? device : 0;
+    x.device_id = y.device_id = b->alloc ? device : 0;
     kvb_status status = from && to ? kvb_op_copy(device, &x, &y) : KVB_E_MEMORY;
     if (status == KVB_OK) status = wait_for(b);
     double start = kvb_time();

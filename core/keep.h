@@ -4,6 +4,10 @@
 #define KVB_KEEP_H
 #include "internal.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kvb_keep {
     kvb_references references;
     int32_t layers, heads, tokens;
@@ -23,4 +27,7 @@ static inline uint64_t *kvb_keep_row(const kvb_keep *k, int32_t layer, int32_t h
     return k->bits + ((int64_t)layer * k->heads + head) * k->words;
 }
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -29,7 +29,7 @@ kvb_status kvb_cuda_check(cudaError_t error, const char *what) {
     cudaGetLastError(); /* not sticky for the next call, unless the context itself is gone */
     switch (error) {
     case cudaErrorMemoryAllocation:
-        kvb_fail(KVB_E_MEMORY, "cuda: out of device memory in %s (%lld MB free)", what,
+        kvb_fail(KVB_E_MEMORY, "out of memory: %s failed on the GPU (%lld MB free)", what,
                  (long long)(current >= 0 ? kvb_cuda_free_bytes() >> 20 : 0));
         kvb_hint("-> fewer passages or continuations at once, or a smaller model");
         return KVB_E_MEMORY;

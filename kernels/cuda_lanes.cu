@@ -41,7 +41,7 @@ kvb_status kvb_cuda_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, 
     size_t bytes = (size_t)count * (size_t)tokens * (size_t)kind->head_dim * sizeof(float);
     if (bytes == 0) return KVB_OK;
     kvb_lane *lanes = NULL;
-    bool host = out->device == 0;
+    bool host = out->device_id == 0;
     float *to = host ? (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_SCRATCH) : (float *)out->data;
     kvb_status status = to ? upload_lanes(lane, count, &lanes) : KVB_E_MEMORY;
     if (status == KVB_OK) status = read_to(kind, lanes, count, tokens, keys, to);
