@@ -1,14 +1,18 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench bench {prefill,decode,sweep}: what this machine does, as JSON with --json (one object on stdout, nothing
--- else).
+-- kvbench bench WHAT: what this machine does, as JSON with --json (one object on stdout, nothing else). prefill, decode
+-- and sweep run the engine; gemm, attention and peak measure the device (bench/device.lua); paper-grid extrapolates the
+-- paper's whole grid (bench/paper_grid.lua).
 --
 -- Real weights and real texts; warmed up once; stop tokens ignored so that the work does not depend on the answers.
 -- `sweep` is the comparison with KVPress 0.5.5: the base task (about 250 context tokens), three presses by nine ratios
 -- and the full cache, 15-token questions, 24 new tokens.
+local device = require "kvbench.bench.device"
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
 local options = require "kvbench.options"
+local paper_grid = require "kvbench.bench.paper_grid"
+local shaped = require "kvbench.bench.shaped"
 local C = library.C
 
 local M = {}
@@ -16,11 +20,16 @@ local M = {}
 -- Per continuation of this work: KVPress 0.5.5, torch bf16, 2 idle AMX cores (docs/benchmarks.md).
 local PEER_SECONDS = 1.04
 
--- Token ids of real text, cut or repeated to n.
-local function passage_ids(model, record, n)
-  local ids, out = model:ids(record.passage), {}
-  for i = 1, n do out[i] = ids[(i - 1) % #ids + 1] end
-  return out
+-- `count` passages of n tokens: real text, cut or repeated; without a tokenizer, numbers.
+local function passages(model, count, n)
+  local records = model.tokenizer and require("kvbench.dataset")("base", { size = count }).records
+  local texts = {}
+  for i = 1, count do
+    local ids, out = records and model:ids(records[i].passage), {}
+    for j = 1, n do out[j] = ids and ids[(j - 1) % #ids + 1] or (i * 7919 + j * 31) % model.vocab end
+    texts[i] = out
+  end
+  return texts
 end
 
 local function base(model, seconds, opt)
@@ -37,9 +46,7 @@ local benches = {}
 
 --- Prefill of passages of `tokens` tokens until `seconds` have passed.
 function benches.prefill(model, opt)
-  local records = require("kvbench.dataset")("base", { size = 8 }).records
-  local texts = {}
-  for i = 1, 8 do texts[i] = passage_ids(model, records[i], opt.tokens) end
+  local texts = passages(model, 8, opt.tokens)
   local function once()
     for _, ctx in ipairs(model:prefill_many(texts)) do ctx:close() end
   end
@@ -58,9 +65,7 @@ end
 
 --- Batched decoding: `rows` sequences over passages of `tokens` tokens, `new` tokens each.
 function benches.decode(model, opt)
-  local records = require("kvbench.dataset")("base", { size = 8 }).records
-  local texts = {}
-  for i = 1, 8 do texts[i] = passage_ids(model, records[i], opt.tokens) end
+  local texts = passages(model, 8, opt.tokens)
   local contexts = model:prefill_many(texts)
   local function once(new)
     local batch = model:batch { stop_ids = {}, max_bytes = 4 * 2 ^ 30 }
@@ -85,7 +90,7 @@ function benches.decode(model, opt)
 end
 
 --- The default sweep; `passages` bounds it (0 = as many as fit into `seconds`, judged from the first).
-function benches.sweep(model, opt)
+local function default_sweep(model, opt)
   local dataset = require("kvbench.dataset")("base", { size = 200 })
   local sweep = require "kvbench.sweep"
   -- 15-token questions: cut or padded with its own words, so that the work is the same whatever the question
@@ -121,8 +126,64 @@ function benches.sweep(model, opt)
   return out
 end
 
+--- A sweep of the shape given by --tokens, --questions, --question-tokens, --new and --passages.
+local function shaped_sweep(model, opt)
+  local shape = { tokens = opt.tokens, questions = opt.questions, question_tokens = opt.question_tokens,
+    new_tokens = opt.new, presses = { "ea", "adakv", "chunk" }, ratios = shaped.ratios, passages = opt.passages }
+  if shape.passages == 0 then
+    shape.passages = math.max(1, math.ceil(600 / (28 * shape.questions)))
+    local first = shaped.run(model, shape)
+    shape.passages = math.max(1, math.ceil(shape.passages * opt.seconds / first.seconds))
+  end
+  local work, limit = shaped.run(model, shape), shaped.limit(model)
+  local out = base(model, work.seconds, opt)
+  for name, value in pairs(work) do out[name] = value end
+  out.shape, out.continuations_per_s = shape, work.continuations / work.seconds
+  out.tokens_per_s = (work.rows + work.prefilled) / work.seconds
+  out.tflops, out.limit_tflops = work.flops / work.seconds / 1e12, limit / 1e12
+  out.share_of_limit = out.tflops / out.limit_tflops
+  return out
+end
+
+--- KVPress' comparison with a model that can read, or any shape (always with a random model).
+function benches.sweep(model, opt)
+  if opt.questions > 0 or not model.tokenizer then
+    if opt.questions == 0 then opt.questions = 6 end
+    return shaped_sweep(model, opt)
+  end
+  return default_sweep(model, opt)
+end
+
+for _, name in ipairs { "gemm", "attention", "peak" } do
+  benches[name] = function(model, opt)
+    local started = C.kvb_time()
+    local measured = device[name](model, opt)
+    local out = base(model, C.kvb_time() - started, opt)
+    for key, value in pairs(measured) do out[key] = value end
+    return out
+  end
+end
+
+benches["paper-grid"] = function(model, opt)
+  local started = C.kvb_time()
+  local grid = paper_grid.run(model, { seconds = opt.sample, question_tokens = opt.question_tokens, new = opt.new,
+    tokens_per_word = opt.tokens_per_word, prompt_tokens = opt.prompt_tokens, list_tokens = opt.list_tokens,
+    presses = { "ea", "adakv", "chunk" } })
+  local out = base(model, C.kvb_time() - started, opt)
+  for key, value in pairs(grid) do out[key] = value end
+  return out
+end
+
+local reports = { gemm = device.report_gemm, attention = device.report_attention, peak = device.report_peak,
+  ["paper-grid"] = paper_grid.report }
+
 local function report(out)
-  if out.bench == "sweep" then
+  if reports[out.bench] then
+    reports[out.bench](out)
+  elseif out.shape then
+    print(("%.1f continuations/s (%d in %.1f s), %.3g TFLOP/s, %.0f %% of the products' %.3g"):format(
+      out.continuations_per_s, out.continuations, out.seconds, out.tflops, 100 * out.share_of_limit, out.limit_tflops))
+  elseif out.bench == "sweep" then
     local line = "%.1f continuations/s (%d in %.1f s), %.0f rows/s, "
       .. "%.0f x KVPress' %.2f s each (measured on 2 AMX cores)"
     print(line:format(out.continuations_per_s, out.continuations, out.seconds, out.tokens_per_s, out.times_peer,
@@ -138,17 +199,21 @@ end
 function M.main(words)
   local what = table.remove(words, 1)
   local args = require "kvbench.args"
+  local names = {}
+  for name in pairs(benches) do names[#names + 1] = name end
+  table.sort(names)
   if not what or what:sub(1, 1) == "-" or not benches[what] then
     local text = require "kvbench.text"
-    local near = what and text.suggest(what, { "prefill", "decode", "sweep" })
-    local why = what and ("no benchmark '%s' %s; "):format(what, near) or ""
-    error(args.finish(2, why .. "usage: kvbench bench {prefill,decode,sweep} [--json]"), 0)
+    local why = what and ("no benchmark '%s' %s; "):format(what, text.suggest(what, names)) or ""
+    error(args.finish(2, why .. "usage: kvbench bench {" .. table.concat(names, ",") .. "} [--json]"), 0)
   end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
-    new = 24, passages = 0, json = false }, words)
+    new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
+    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, tokenizer = "", json = false }, words)
   if not opt then return 0 end
   opt.what = what
-  local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype })
+  local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype,
+    tokenizer = opt.tokenizer ~= "" and opt.tokenizer or nil })
   local out = benches[what](model, opt)
   if opt.json then print(json.encode(out)) else report(out) end
   return 0

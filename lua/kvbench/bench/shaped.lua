@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A sweep of given shape: so many passages of so many tokens, questions and answers of given length, real presses and
+-- ratios, token ids instead of texts. What it costs depends on shapes alone, so random weights will do.
+--
+-- It works as kv.sweep does: passages are prefilled in groups, scored once a press, and every (condition, question)
+-- is a row of one continuous batch; a group is prefilled while the batch still has work.
+local ffi = require "ffi"
+local library = require "kvbench.ffi"
+local presses = require "kvbench.press"
+local C = library.C
+
+local M = {}
+
+--- The paper's nine ratios.
+M.ratios = { .1, .2, .3, .4, .5, .6, .7, .8, .9 }
+
+-- n ids that differ from passage to passage and question to question.
+local function ids_of(n, salt, vocab)
+  local out, x = {}, (salt * 7919 + 17) % 65521
+  for i = 1, n do
+    x = (x * 25173 + 13849) % 65536
+    out[i] = x % math.min(vocab, 65536)
+  end
+  return out
+end
+
+--- Floating-point operations of `rows` rows through the layers and `heads` rows through the LM head (attention, below
+--- one percent, is left out: these are the useful operations that a limit of products can be compared with).
+function M.flops(model, rows, heads)
+  local q, kv = model.heads * model.head_dim, model.kv_heads * model.head_dim
+  local layer = (q + 2 * kv) * model.hidden + model.hidden * q + 3 * model.ffn * model.hidden
+  return 2 * model.layers * layer * rows + 2 * model.vocab * model.hidden * heads
+end
+
+-- Prefills one group of passages and queues all their continuations.
+local function enqueue(model, shape, batch, list, needs, first, last, work)
+  local texts = {}
+  for i = first, last do
+    texts[#texts + 1] = ids_of(shape.tokens, i, model.vocab)
+    work.prefilled = work.prefilled + shape.tokens
+  end
+  local started = C.kvb_time()
+  local contexts = model:prefill_many(texts, needs)
+  work.prefill_seconds = work.prefill_seconds + (C.kvb_time() - started)
+  started = C.kvb_time()
+  for i, ctx in ipairs(contexts) do
+    local keeps = { false }
+    for _, press in ipairs(list) do
+      for _, keep in ipairs(press:keeps(ctx, shape.ratios)) do keeps[#keeps + 1] = keep end
+    end
+    ctx:forget()
+    for q = 1, shape.questions do
+      local ids = ids_of(shape.question_tokens, (first + i) * 1000 + q, model.vocab)
+      for _, keep in ipairs(keeps) do
+        batch:add { ctx = ctx, keep = keep or nil, ids = ids, max_new_tokens = shape.new_tokens, ignore_stop = true }
+      end
+    end
+    work.continuations = work.continuations + #keeps * shape.questions
+    ctx:close()
+  end
+  work.score_seconds = work.score_seconds + (C.kvb_time() - started)
+end
+
+--- shape: passages, tokens, questions, question_tokens, new_tokens, presses (names), ratios. Returns seconds,
+--- continuations, rows, padded_rows, steps, prefilled tokens, flops, and where host time went.
+function M.run(model, shape)
+  local list = {}
+  for i, name in ipairs(shape.presses) do list[i] = presses(name) end
+  local needs = presses.needs(list)
+  local most = model.buckets[#model.buckets]
+  local batch = model:batch { stop_ids = {} }
+  local per_passage = shape.questions * (1 + #shape.ratios * #list)
+  -- enough waiting questions to fill steps while a group is being prefilled
+  local group = math.max(1, math.min(shape.passages, math.ceil(2 * most / shape.question_tokens / per_passage)))
+  local work = { continuations = 0, prefilled = 0, prefill_seconds = 0, score_seconds = 0 }
+  local started, next_passage, pending = C.kvb_time(), 1, 0
+  repeat
+    while next_passage <= shape.passages and batch:queued() * shape.question_tokens < most do
+      local last = math.min(next_passage + group - 1, shape.passages)
+      enqueue(model, shape, batch, list, needs, next_passage, last, work)
+      next_passage = last + 1
+    end
+    pending = batch:step()
+    while batch:next() do end
+  until pending == 0 and next_passage > shape.passages
+  work.seconds = C.kvb_time() - started
+  work.rows, work.padded_rows, work.steps = batch:rows()
+  batch:close()
+  work.flops = M.flops(model, work.rows + work.prefilled, work.continuations * shape.new_tokens)
+  return work
+end
+
+--- Rate of the layers' products back to back at the largest bucket, in floating-point operations a second: the limit.
+function M.limit(model, repeats)
+  local seconds, flops = ffi.new("double[1]"), ffi.new("double[1]")
+  local most = model.buckets[#model.buckets]
+  library.check(C.kvb_bench_products(model:pointer(), -1, most, repeats or 2, seconds, flops))
+  return flops[0] / seconds[0]
+end
+
+return M
