@@ -141,7 +141,8 @@ goldens() { # goldens FOLDER LABEL: every model, tokenizer file and answer set i
     for dir in "$root"/*/; do
         dir=${dir%/}
         name=$label/${dir##*/}
-        if compgen -G "$dir/forward.safetensors" >/dev/null || compgen -G "$dir/*/forward.safetensors" >/dev/null; then
+        if compgen -G "$dir/forward.safetensors" >/dev/null || compgen -G "$dir/*/forward.safetensors" >/dev/null ||
+            compgen -G "$dir/*/press-*.safetensors" >/dev/null; then
             part "$name" "$kvbench" tests/golden.lua "$dir"
         fi
         if [[ -f $dir/answers.json ]]; then

@@ -121,11 +121,18 @@ local function check_scores(scores, file, ctx)
   end
 end
 
--- A rule as JSON may name parameters that follow the ratio: "ratio", "ratio/2", "1-ratio".
-local function with_ratio(spec, ratio)
-  local known = { ratio = ratio, ["ratio/2"] = ratio / 2, ["1-ratio"] = math.max(0, 1 - ratio) }
+-- A rule as JSON may name parameters that follow the ratio ("ratio", "ratio/2", "1-ratio", "ratio-0.5") and files beside
+-- the golden.
+local function resolved(spec, ratio, folder)
+  local known = { ratio = ratio, ["ratio/2"] = ratio / 2, ["1-ratio"] = math.max(0, 1 - ratio), ["ratio-0.5"] = ratio - 0.5 }
   for key, value in pairs(spec) do
-    if type(value) == "table" then with_ratio(value, ratio) else spec[key] = known[value] or value end
+    if type(value) == "table" then
+      resolved(value, ratio, folder)
+    elseif key == "path" or key == "stats_folder" then
+      spec[key] = folder .. "/" .. value
+    else
+      spec[key] = known[value] or value
+    end
   end
   return spec
 end
@@ -133,7 +140,7 @@ end
 local function press_file(model, path)
   local file = weights.open(path)
   local ratio = tonumber(file:meta "ratio")
-  local spec = with_ratio(json.decode(file:meta "press"), ratio)
+  local spec = resolved(json.decode(file:meta "press"), ratio, path:match "^(.*)/")
   local press, reason = kv.press.from_spec(spec)
   if not press then return nil, reason end
   local ctx = model:prefill(file:integers "ids", press.needs)

@@ -165,6 +165,7 @@ function Context:select(from, to)
   return setmetatable(part, { __index = function(t, name)
     if not lazy[name] then return nil end
     local whole = source[name]
+    if name == "hidden" then return core.persist(whole:narrow(2, from + 1, to - from)) end
     local rows = whole:size(3)
     if rows ~= source.tokens then
       error(("ctx:select needs the %s of all tokens, prefill kept %d of %d -> needs = {queries = true}"):format(name,
@@ -198,14 +199,18 @@ function Context:variant(new)
     original = self.original or self, question_position = self.question_position })
 end
 
---- The model reading `ids` behind the context's own tokens: a Context of both, with the queries of `ids` observed. For
---- rules that ask what a further reading looks at.
-function Context:read_on(ids)
-  local both = {}
+--- The model reading `ids` behind the context's own tokens: a Context of both, with the queries of `ids` observed, and
+--- what `needs` names besides. For rules that ask what a further reading looks at.
+function Context:read_on(ids, needs)
+  local both, observed = {}, { window_queries = #ids }
   for i = 1, self.tokens do both[i] = self.ids[i] end
   for i = 1, #ids do both[self.tokens + i] = ids[i] end
-  return self.model:prefill(both, { window_queries = #ids })
+  for name, value in pairs(needs or {}) do observed[name] = value end
+  return self.model:prefill(both, observed)
 end
+
+--- Token ids of a text by this context's model, or the ids themselves.
+function Context:encode(text) return self.model:ids(text) end
 
 --- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first
 --- appended token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.

@@ -23,26 +23,34 @@ local function rope_tables(theta, d)
   end
 end
 
--- Every matrix is [heads * head_dim, heads * head_dim].
+-- Every matrix is [heads * head_dim, heads * head_dim], every norm's weight [heads * head_dim].
 local function weight(ctx, slot, layer)
   local n = ctx.heads * ctx.head_dim
-  return tensor.randn({ n, n }, ("%s/%s/%d"):format(ctx.seed, slot, layer))
+  return tensor.randn(slot:find "norm" and { n } or { n, n }, ("%s/%s/%d"):format(ctx.seed, slot, layer))
 end
+
+-- One id per byte.
+local function encode(_, text) return type(text) == "table" and text or { text:byte(1, -1) } end
+
+local function close() end
 
 -- More random tokens behind those of the context.
 local function read_on(ctx, ids)
   local more = M.new { layers = ctx.layers, heads = ctx.heads, kv_heads = ctx.kv_heads, tokens = #ids,
-    head_dim = ctx.head_dim, seed = ctx.seed .. "/on" }
+    head_dim = ctx.head_dim, seed = ("%s/on/%s"):format(ctx.seed, table.concat(ids, " ")) }
   local both = setmetatable({ tokens = ctx.tokens + #ids, queries = more.queries }, { __index = ctx })
   for _, name in ipairs { "keys", "values" } do both[name] = tensor.cat({ ctx[name], more[name] }, 3) end
+  both.hidden = tensor.cat({ ctx.hidden, more.hidden }, 2)
   return both
 end
 
+local function generate() return { ids = { 3, 1, 2 }, text = "" } end
 local function part(ctx, from, to)
   local n = to - from
   local out = {}
   for name, value in pairs(ctx) do out[name] = value end
   for _, name in ipairs { "keys", "values", "queries" } do out[name] = ctx[name]:narrow(3, from + 1, n) end
+  out.hidden = ctx.hidden:narrow(2, from + 1, n)
   out.tokens, out.token_first, out.parent_tokens = n, (ctx.token_first or 0) + from, ctx.parent_tokens or ctx.tokens
   return out
 end
@@ -55,14 +63,16 @@ function M.new(options)
   local ids = {}
   for i = 1, tokens do ids[i] = i end
   return {
-    ids = ids, read_on = read_on,
+    ids = ids, encode = encode, read_on = read_on, generate = generate, close = close,
     layers = layers, layer_first = o.layer_first or 0, kv_heads = kv_heads, heads = heads,
       group_size = heads / kv_heads,
     tokens = tokens, head_dim = d, seed = seed,
     keys = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/keys"),
     values = tensor.randn({ layers, kv_heads, tokens, d }, seed .. "/values"),
     queries = tensor.randn({ layers, heads, tokens, d }, seed .. "/queries"),
-    rope = rope_tables(o.rope_theta or 10000, d), select = part, weight = weight, variant = require("kvbench.press_pick").variant,
+    hidden = tensor.randn({ layers + 1, tokens, heads * d }, seed .. "/hidden"),
+    rope = rope_tables(o.rope_theta or 10000, d), select = part, weight = weight,
+    variant = require("kvbench.press_pick").variant,
   }
 end
 

@@ -89,12 +89,15 @@ local function build(rule, hash, file, alias, preset, given, chain)
     press[name] = value
   end
   press.needs = {}
-  local hashes = { hash, rule.extends and select(2, find.find(rule.extends)) }
+  local hashes = { hash }
+  for _, name in ipairs(type(rule.extends) == "string" and { rule.extends } or rule.extends or {}) do
+    hashes[#hashes + 1] = select(2, find.find(name))
+  end
   press.ratio_dependent = declared(rule, "ratio_dependent", press) or false
   press.nested = declared(rule, "nested", press)
   if press.nested == nil then press.nested = not press.ratio_dependent end
   press.scope, press.budget = declared(rule, "scope", press) or "head", declared(rule, "budget", press) or "exact"
-  press.whole = press.scope == "model"
+  press.whole = rule.whole or press.scope == "model"
   for _, member in ipairs(inner_presses(press)) do
     merge_needs(press.needs, member.needs)
     hashes[#hashes + 1] = member.source_hash

@@ -9,6 +9,9 @@ local M = {}
 --- x [..., n, head_dim] rotated by cos, sin [n, head_dim].
 function M.apply(x, cos, sin) return x:rope(cos, sin) end
 
+--- What apply() rotated, before it: keys of a cache without their positions.
+function M.undo(x, cos, sin) return x:rope_inverse(cos, sin) end
+
 --- The mean of the rotation matrices of several positions: R [head_dim, head_dim] with (R x) = mean of the rotated x.
 --- cos, sin [positions, head_dim].
 function M.mean_matrix(cos, sin)

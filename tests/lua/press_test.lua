@@ -24,8 +24,24 @@ end
 
 -- Every press that kv.press lists, by its defaults or in a small setting.
 local function all_presses()
+  -- what a rule cannot do without; rules that read files are tested with files below
+  local given = { oracle = { question = "who?" }, answer_aware = { tokens = "0" }, rescue = { tokens = "0" },
+    ablation = { tokens = "0" } }
+  local reads_files = { qfilter = true, expected_attention_stats = true, kvzap = true, lukv = true, luKV = true,
+    fastkvzip = true }
   local list = {}
-  for _, name in ipairs(kv.press.list()) do list[#list + 1] = kv.press(name) end
+  for _, name in ipairs(kv.press.list()) do
+    if not reads_files[name] then list[#list + 1] = kv.press(name, given[name]) end
+  end
+  list[#list + 1] = kv.press("kvzip", { chunk_size = 9, layerwise = true })
+  list[#list + 1] = kv.press("cur", { use_random_leverage = true, leverage_type = "kv_avg", local_window_size = 5 })
+  list[#list + 1] = kv.press("lagkv", { lag_size = 6, cross_scoring = true })
+  list[#list + 1] = kv.press("simlayerkv", { n_recent = 6, n_initial = 2 })
+  list[#list + 1] = kv.press("duo_attention", { sink_size = 2, recent_size = 5 })
+  list[#list + 1] = kv.press("compactor", { blending = 0.4, sink_size_end = 0 })
+  list[#list + 1] = kv.press("entropy_gated_chunkkv", { of = "keydiff", chunk_length = 5, low_entropy_chunk_length = 2 })
+  list[#list + 1] = kv.press("simlayerkv", { lazy_threshold = 0.2, n_recent = 6, n_initial = 2 })
+  list[#list + 1] = kv.press("dms", { of = "keydiff", threshold = 0, sliding_window_size = 4 })
   list[#list + 1] = kv.press("adakv", { of = { press = "snapkv", window_size = 8 }, alpha_safeguard = 0.5 })
   list[#list + 1] = kv.press("chunk", { of = "streaming_llm", chunk_length = 11 })
   list[#list + 1] = kv.press("chunk", { of = "knorm", chunk_length = 7 })
@@ -237,7 +253,7 @@ t.case("names, parameters and specs", function()
   t.fails(function() kv.press("adakv", { alpha_safeguard = 1.5 }) end, "at most 1")
   t.fails(function() kv.press("adakv", { of = "chunk" }) end, "decides by itself")
   t.fails(function() kv.press("adakv", { of = "nothing_like_it" }) end,
-    "press 'nothing_like_it' is unknown %-> one of: adakv, .*knorm")
+    "press 'nothing_like_it' is unknown %-> one of: .*adakv, ")
   t.fails(function() kv.press { name = "x" } end, "score is nil")
   t.fails(function() kv.press { name = "x", scope = "tokens", score = print } end, "scope 'tokens'")
   t.fails(function() kv.press(3) end, "got number")

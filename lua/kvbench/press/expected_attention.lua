@@ -6,10 +6,11 @@
 -- same number, and there are fewer KV heads than query heads.
 local rotary = require "kvbench.rotary"
 
-return {
+local rule = {
   name = "expected_attention",
   paper = "arXiv:2510.00636",
   doc = "Keeps the keys that future queries are expected to attend to, weighted by the norm of their values.",
+  formula = "(softmax_j(m' R' k_j / sqrt d + k_j' R C R' k_j / 2d), mean over the group, + epsilon) * |v_j|",
   aliases = { ea = {} },
   params = {
     n_future_positions = { default = 512, min = 1, integer = true,
@@ -20,27 +21,36 @@ return {
     epsilon = { default = 0.0, min = 0, doc = "added before that product" },
   },
   needs = { queries = true },
-  score = function(self, ctx)
-    local sinks = self:at_most("n_sink", ctx.tokens - 1)
-    local d, group = ctx.head_dim, ctx.group_size
-    local queries = ctx.queries:slice(3, sinks + 1) -- [layers, heads, n, d]
-    local keys, values = ctx.keys:slice(3, sinks + 1), ctx.values:slice(3, sinks + 1)
-
-    -- after another press (composed) the queries are still those of the whole context
-    local total = ctx.all_queries and ctx.parent_tokens or ctx.tokens
-    local R = ctx:once("mean rotation " .. self.n_future_positions, function()
-      return rotary.mean_matrix(ctx:rope(total, self.n_future_positions))
-    end)
-    local rotated = keys:matmul(R):unsqueeze(3) -- [layers, kv_heads, 1, n, d], rows (R' k)'
-    local mean = queries:mean(3)
-    local logits = rotated:vecdot(mean:split_heads(group):unsqueeze(4)) / math.sqrt(d) -- [layers, kv_heads, group, n]
-    if self.use_covariance then
-      local centred = queries - mean:unsqueeze(3)
-      local covariance = centred:transpose():matmul(centred) / queries:size(3)
-      logits = logits + rotated:matmul(covariance:split_heads(group)):vecdot(rotated) / (2 * d)
-    end
-    local scores = logits:softmax(-1):mean(3)
-    if self.use_vnorm then scores = (scores + self.epsilon) * values:norm(-1) end
-    return scores:pad(sinks, 0, math.huge)
-  end,
 }
+
+--- Mean [layers, heads, d] and covariance [layers, heads, d, d] (or nil) of the queries before RoPE, sinks left out.
+function rule.statistics(self, ctx, sinks)
+  local queries = ctx.queries:slice(3, sinks + 1) -- [layers, heads, n, d]
+  local mean = queries:mean(3)
+  if not self.use_covariance then return mean end
+  local centred = queries - mean:unsqueeze(3)
+  return mean, centred:transpose():matmul(centred) / queries:size(3)
+end
+
+function rule.score(self, ctx)
+  local sinks = self:at_most("n_sink", ctx.tokens - 1)
+  local d, group = ctx.head_dim, ctx.group_size
+  local keys, values = ctx.keys:slice(3, sinks + 1), ctx.values:slice(3, sinks + 1)
+
+  -- after another press (composed) the queries are still those of the whole context
+  local total = ctx.all_queries and ctx.parent_tokens or ctx.tokens
+  local R = ctx:once("mean rotation " .. self.n_future_positions, function()
+    return rotary.mean_matrix(ctx:rope(total, self.n_future_positions))
+  end)
+  local rotated = keys:matmul(R):unsqueeze(3) -- [layers, kv_heads, 1, n, d], rows (R' k)'
+  local mean, covariance = self.rule.statistics(self, ctx, sinks)
+  local logits = rotated:vecdot(mean:split_heads(group):unsqueeze(4)) / math.sqrt(d) -- [layers, kv_heads, group, n]
+  if covariance then
+    logits = logits + rotated:matmul(covariance:split_heads(group)):vecdot(rotated) / (2 * d)
+  end
+  local scores = logits:softmax(-1):mean(3)
+  if self.use_vnorm then scores = (scores + self.epsilon) * values:norm(-1) end
+  return scores:pad(sinks, 0, math.huge)
+end
+
+return rule

@@ -27,7 +27,7 @@ return {
   formula = "z(pool3(|v_j| sum over i in the chunk: softmax_j(q_i k_j))), mean over the group",
   params = { chunk_size = { default = 256, min = 1, integer = true, doc = "tokens that see each other" } },
   needs = { queries = true },
-  --- Also for compactor. last: how many tokens follow this part in the context.
+  --- last: how many tokens follow this part in the context, for compactor.
   score = function(self, ctx, _, last)
     local n, size = ctx.tokens, self.chunk_size
     local cos, sin = ctx:rope((ctx.parent_tokens or n) - (last or 0) - n, n)

@@ -1,0 +1,215 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The rules one by one, where the goldens do not reach: what the reference rejects, files that are missing or wrong,
+-- memory, and that a context's neighbours in a batch change nothing.
+local t = require "kvbench.testing"
+local kv = require "kvbench"
+local fake = require "kvbench.fake_context"
+local ffi = require "ffi"
+local ratios = require "kvbench.ratios"
+local tensor = require "kvbench.tensor"
+local here = debug.getinfo(1, "S").source:sub(2):gsub("[^/]*$", "")
+local tiny = here .. "../golden/presses/llama"
+
+-- ---- where the reference fails ----
+
+t.case("pyramidkv: layers of different lengths", function()
+  local ctx = fake.new { layers = 5, tokens = 400 }
+  local keep = kv.press("pyramidkv", { window_size = 16, beta = 4 }):keep(ctx, 0.6)
+  -- by hand: mean 160, last 160/4 = 40, first 320 - 40 = 280, steps of 60
+  for layer, expected in ipairs { 280, 220, 160, 100, 40 } do t.eq(keep:count(layer - 1, 0), expected) end
+  -- the base would exceed 400 - 16: 384 down to 2 * 320 - 384 = 256
+  keep = kv.press("pyramidkv", { window_size = 16, beta = 4 }):keep(ctx, 0.2)
+  for layer, expected in ipairs { 384, 352, 320, 288, 256 } do t.eq(keep:count(layer - 1, 1), expected) end
+  -- the top would be under the window: every layer the same
+  keep = kv.press("pyramidkv", { window_size = 16, beta = 4 }):keep(ctx, 0.9)
+  for layer = 0, 4 do t.eq(keep:count(layer, 0), 40) end
+  t.eq({ ratios.round_half_even(32.5), ratios.round_half_even(33.5), ratios.round_half_even(-0.5) }, { 32, 34, 0 })
+end)
+
+-- Layers 2 and 4 of 4: keys of the middle are turned away from the last query, so that it looks at the ends only.
+local function lazy_context()
+  local ctx = fake.new { layers = 4, tokens = 100, head_dim = 8 }
+  ctx.rope = function(_, _, n) return tensor.ones(n, 8), tensor.zeros(n, 8) end
+  for l = 1, 4 do
+    ctx.queries[l] = 1
+    ctx.keys[l] = 0
+    if l % 2 == 0 then ctx.keys[l]:narrow(2, 5, 76):copy_(tensor.full({ 2, 76, 8 }, -9)) end
+  end
+  return ctx
+end
+
+t.case("simlayerkv: lazy and whole layers in one model, one appended answer", function()
+  local press = kv.press("simlayerkv", { lazy_threshold = 0.9, n_recent = 20 })
+  local keep = press:keep(lazy_context(), 0.5)
+  for layer = 0, 3 do t.eq(keep:count(layer, 1), layer % 2 == 0 and 100 or 4 + 19) end
+  t.eq(press.budget, "own")
+  -- without a threshold: the laziest layers first, as near to the ratio as whole layers come
+  local by_ratio = kv.press("simlayerkv", { n_recent = 20 })
+  keep = by_ratio:keep(lazy_context(), 0.2)
+  t.eq({ keep:count(0, 0), keep:count(1, 0), keep:count(2, 0), keep:count(3, 0) }, { 100, 23, 100, 100 })
+  keep = by_ratio:keep(lazy_context(), 0.9)
+  for layer = 0, 3 do t.eq(keep:count(layer, 0), 9) end -- floor(100 * (1 - 0.9)) in double
+  t.ok(keep.notes[1]:find "more than ratio 0.9 leaves: 9 stay", keep.notes[1])
+  keep = kv.press("simlayerkv", { lazy_threshold = 0.9 }):keep(lazy_context(), 0.5)
+  t.eq(keep:total(), 4 * 2 * 100)
+  t.ok(keep.notes[1]:find "nothing is evicted")
+  local model = kv.model.load(tiny, { dtype = "f32" })
+  local mixed = kv.press("simlayerkv", { n_recent = 4 })
+  local ctx = model:prefill({ 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24 }, mixed.needs)
+  keep = mixed:keep(ctx, 0.3)
+  t.ok(keep:count(0, 0) ~= keep:count(1, 0) or keep:count(1, 0) ~= keep:count(2, 0), "layers of different lengths")
+  t.eq(#ctx:generate({ 30, 31 }, { keep = keep, max_new_tokens = 3, ignore_stop = true }).ids, 3)
+end)
+
+t.case("windows larger than the context", function()
+  for _, name in ipairs { "snapkv", "pyramidkv", "lagkv", "compactor", "duo_attention", "dms" } do
+    local keep = kv.press(name):keep(fake.new { tokens = 9 }, 0.5)
+    t.ok(#keep.notes > 0, name .. " adapts and says so")
+  end
+end)
+
+-- ---- memory ----
+
+t.case("observed_attention holds no matrix of tokens x tokens", function()
+  local ctx = fake.new { layers = 1, heads = 8, kv_heads = 4, tokens = 1200, head_dim = 16 }
+  collectgarbage() collectgarbage()
+  local before = tensor.bytes()
+  local peak, count = 0, 0
+  debug.sethook(function()
+    peak, count = math.max(peak, tensor.bytes() - before), count + 1
+  end, "", 50)
+  jit.off()
+  local score = kv.press("observed_attention"):score(ctx)
+  debug.sethook()
+  jit.on()
+  t.ok(count > 100, "the hook ran")
+  local matrix = 4 * 8 * 1200 * 1200
+  t.ok(peak < matrix / 4, ("%.1f MiB at most, one layer's matrix has %.1f"):format(peak / 2 ^ 20, matrix / 2 ^ 20))
+  -- columns of a causal matrix: each row sums to 1
+  local seen = tensor.arange(1200, 0, -1)
+  for h = 1, 4 do t.near((score[1][h] * seen):sum(), 1200, 0.05) end
+end)
+
+-- ---- interventions ----
+
+t.case("rescue and ablation force tokens at the same budget", function()
+  local ctx = fake.new { tokens = 60 }
+  local plain = kv.press("ea"):keep(ctx, 0.8)
+  local rescued = kv.press("rescue", { of = "ea", tokens = "12-15, 30" }):keep(ctx, 0.8)
+  local ablated = kv.press("ablation", { of = "ea", tokens = "12-15,30" }):keep(ctx, 0.8)
+  for _, keep in ipairs { rescued, ablated } do t.eq(keep:total(), plain:total()) end
+  t.eq(rescued:span_cells(12, 16), 6)
+  t.eq(rescued:span_cells(30, 31), 6)
+  for l = 0, 2 do
+    for h = 0, 1 do
+      t.eq(ablated:count(l, h, 12, 16) + ablated:count(l, h, 30, 31), 0)
+      -- what is not named keeps the inner rule's order: of plain's other tokens all stay that still fit
+      local named = plain:count(l, h, 12, 16) + plain:count(l, h, 30, 31)
+      t.eq(select(1, plain:overlap(ablated, l, h)), plain:count(l, h) - named)
+    end
+  end
+  t.fails(function() kv.press("rescue", { tokens = "15-12" }) end, "'15%-12' is not a span")
+  t.fails(function() kv.press("rescue", { tokens = "60" }):keep(ctx, 0.5) end, "tokens %[60, 61%) do not lie inside")
+  t.fails(function() kv.press("rescue"):keep(ctx, 0.5) end, "needs to know which tokens")
+  t.fails(function() kv.press("rescue", { of = "adakv" }) end, "decides by itself")
+end)
+
+t.case("oracle: the attention of question and answer, against a plain softmax", function()
+  local ctx = fake.new { layers = 2, tokens = 30 }
+  local press = kv.press("oracle", { question = "ab", answer = "c" })
+  local mine = press:score(ctx)
+  local more = ctx:read_on { 97, 98, 99 }
+  local cos, sin = ctx:rope(30, 3)
+  local queries = more.queries:slice(3, -3):rope(cos, sin) / math.sqrt(8)
+  local logits = queries:split_heads(2):matmul(more.keys:unsqueeze(3):transpose()) + tensor.causal_mask(3, 33)
+  local expected = logits:softmax(-1):slice(-1, 1, 30):mean(4):mean(3)
+  t.ok((mine - expected):abs():max() < 1e-6)
+  t.fails(function() kv.press("oracle"):keep(ctx, 0.5) end, "needs to know what will be asked")
+  ctx.questions = { { q = "ab", a = "c" }, { q = "zz", a = "y" } }
+  local both = kv.press("oracle"):score(ctx)
+  local second = kv.press("oracle", { question = "zz", answer = "y" }):score(ctx)
+  t.ok((both - (mine + second) / 2):abs():max() < 1e-6, "several questions: their mean")
+end)
+
+-- ---- files ----
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  return path
+end
+
+t.case("a missing or wrong file says which, and how to get it", function()
+  local ctx = fake.new { layers = 3, kv_heads = 2, head_dim = 16, heads = 6, tokens = 30 }
+  for name, what in pairs { qfilter = "filters", expected_attention_stats = "query statistics", lukv = "a budget curve",
+    kvzap = "the trained surrogate" } do
+    t.fails(function() kv.press(name):keep(ctx, 0.5) end, "press '" .. name .. "' needs " .. what)
+  end
+  t.fails(function() kv.press("duo_attention", { on_the_fly_scoring = false }):keep(ctx, 0.5) end, "needs a head pattern")
+  t.fails(function() kv.press("qfilter", { path = "/no/such/file" }):keep(ctx, 0.5) end,
+    "there is no file '/no/such/file'\n%-> kvbench scripts/calibrate.lua")
+  t.ok(kv.press("qfilter", { path = tiny .. "/q_filters.safetensors" }):keep(ctx, 0.5):total() > 0)
+  local other = fake.new { layers = 3, kv_heads = 3, head_dim = 16, tokens = 30 }
+  t.fails(function() kv.press("qfilter", { path = tiny .. "/q_filters.safetensors" }):keep(other, 0.5) end,
+    "has q_filters of shape %[3, 2, 16%], this model needs %[%-1, 3, 16%]")
+  t.fails(function() kv.press("lukv", { path = tiny .. "/curve.npy" }):keep(other, 0.5) end,
+    "has shape %[99, 3, 2%], this model needs %[99, 3, 3%]")
+  local path = os.tmpname()
+  local npy = require "kvbench.npy"
+  for text, pattern in pairs {
+    ["not numpy at all"] = "not a .npy file",
+    ["\147NUMPY\1\0\70\0{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }" .. (" "):rep(12) .. "\n"] = "f4 or f8",
+    ["\147NUMPY\1\0\70\0{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }" .. (" "):rep(12) .. "\n1234"] =
+      "4 bytes of numbers, its shape needs 8",
+  } do
+    write(path, text)
+    t.fails(function() npy.read(path) end, pattern)
+  end
+  os.remove(path)
+end)
+
+t.case("safetensors that we write are read back", function()
+  local path = os.tmpname()
+  local a, b = tensor.randn({ 3, 4 }, 1), tensor.randn({ 5 }, 2)
+  require("kvbench.weights_write").write(path, { a = a, b = b }, { made = "here" })
+  local file = require("kvbench.weights").open(path)
+  t.eq(file:names(), { "a", "b" })
+  t.eq(file:meta "made", "here")
+  local values, info = file:floats "a"
+  t.eq(info.shape, { 3, 4 })
+  for i = 0, 11 do t.eq(values[i], ffi.cast("float *", a.data)[i]) end
+  file:close()
+  os.remove(path)
+end)
+
+-- ---- a batch changes nothing ----
+
+t.case("every rule: the same keep-set alone and in a batch of contexts", function()
+  local model = kv.model.load(tiny, { dtype = "f32" })
+  local r = require("kvbench.rng").new "batch"
+  local texts = {}
+  for i = 1, 4 do
+    texts[i] = {}
+    for j = 1, 17 + 20 * i do texts[i][j] = r:int(3, 98) end
+  end
+  local paths = { qfilter = "q_filters.safetensors", kvzap = "kvzap_mlp.safetensors", lukv = "curve.npy" }
+  local presses = {}
+  for _, name in ipairs(kv.press.list()) do
+    local given = {}
+    if paths[name] then given.path = tiny .. "/" .. paths[name] end
+    if name == "expected_attention_stats" then given.stats_folder = tiny .. "/query_stats.safetensors" end
+    if name == "oracle" then given.question = "who?" end
+    if name == "answer_aware" or name == "rescue" or name == "ablation" then given.tokens = "3-5" end
+    if name ~= "luKV" and name ~= "fastkvzip" then presses[#presses + 1] = kv.press(name, given) end
+  end
+  local needs = kv.press.needs(presses)
+  local together = model:prefill_many(texts, needs)
+  local alone = {}
+  for i, ids in ipairs(texts) do alone[i] = model:prefill(ids, needs) end
+  for _, press in ipairs(presses) do
+    for i = 1, #texts, 3 do
+      t.eq(press:keep(together[i], 0.6):hash(), press:keep(alone[i], 0.6):hash(), press:label() .. ", context " .. i)
+    end
+  end
+end)
