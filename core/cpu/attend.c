@@ -9,7 +9,7 @@
  * different order of summation per keep-set, so that "evict nothing" would not be bit-equal to the full cache; and
  * slower under 2k tokens).
  */
-#include "cpu.h"
+#include "attend.h"
 #include <math.h>
 #include <omp.h>
 
@@ -38,13 +38,10 @@ int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity) {
     return kind->dtype == KVB_BF16 ? keys * padded(kind->head_dim) * 2 : keys * kind->head_dim * 4;
 }
 
-/* bf16 keys: per block of 16, pairs of dimensions side by side ([dim / 2][16 keys][2]), as AMX reads its second
- * operand. */
-static int64_t key16_at(int64_t dim_padded, int32_t index, int32_t d) {
-    return (index / 16) * 16 * dim_padded + (d / 2) * 32 + (index % 16) * 2 + d % 2;
-}
+/* bf16: keys are plain rows; values come per block of 32 keys and 16 dimensions, pairs of keys side by side ([16 key
+ * pairs][16 dims][2]), as AMX reads its second operand. */
+static int64_t key16_at(int64_t dim_padded, int32_t index, int32_t d) { return index * dim_padded + d; }
 
-/* bf16 values: per block of 32 keys and 16 dimensions, pairs of keys side by side ([16 key pairs][16 dims][2]). */
 static int64_t value16_at(int64_t dim_padded, int32_t index, int32_t d) {
     return (index / 32) * 32 * dim_padded + (d / 16) * 512 + (index % 32 / 2) * 32 + (d % 16) * 2 + index % 2;
 }
@@ -55,32 +52,24 @@ static int64_t key32_at(int32_t dim, int32_t index, int32_t d) {
 
 void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value) {
     int32_t dim = kind->head_dim;
+#if defined(__x86_64__)
     if (kind->dtype == KVB_BF16) {
-        int64_t wide = padded(dim);
-        uint16_t *k = (uint16_t *)lane->keys + key16_at(wide, index, 0),
-                 *v = (uint16_t *)lane->values + value16_at(wide, index, 0);
-        uint16_t narrow[1024]; /* head_dim is at most that and even; the strides below are those of key16_at and
-                                  value16_at */
-        const kvb_cpu_kernels *kernels = kvb_cpu_pick();
-        kernels->to_bf16(key, narrow, dim);
-        for (int32_t d = 0; d < dim; d += 2) memcpy(k + d * 16, narrow + d, 4);
-        kernels->to_bf16(value, narrow, dim);
-        for (int32_t d = 0; d < dim; d += 16, v += 512)
-            for (int32_t i = 0; i < 16; i++) v[i * 2] = narrow[d + i];
+        kvb_amx_lane_put(kind, lane, index, key, value);
         return;
     }
+#endif
     float *k = (float *)lane->keys + key32_at(dim, index, 0);
     for (int32_t d = 0; d < dim; d++) k[(int64_t)d * KVB_KEY_BLOCK] = key[d];
     memcpy((float *)lane->values + (int64_t)index * dim, value, (size_t)dim * sizeof(float));
 }
 
-/* The lines that lane_put will touch: a bf16 key is spread over one line per pair of dimensions. */
+/* The lines that lane_put will touch. */
 void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index) {
     if (kind->dtype != KVB_BF16) return;
     int64_t wide = padded(kind->head_dim);
     const uint16_t *k = (const uint16_t *)lane->keys + key16_at(wide, index, 0),
                    *v = (const uint16_t *)lane->values + value16_at(wide, index, 0);
-    for (int32_t d = 0; d < kind->head_dim; d += 2) __builtin_prefetch(k + d * 16, 1);
+    for (int32_t d = 0; d < kind->head_dim; d += 32) __builtin_prefetch(k + d, 1);
     for (int32_t d = 0; d < kind->head_dim; d += 16, v += 512) __builtin_prefetch(v, 1);
 }
 
@@ -98,7 +87,7 @@ void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t i
     if (value) memcpy(value, (const float *)lane->values + (int64_t)index * dim, (size_t)dim * sizeof(float));
 }
 
-/* ---- the walk ---- */
+/* ---- the walk in f32 ---- */
 
 enum { ROOM = KVB_QUERY_BLOCK + 16 }; /* tiles work on up to 16 rows at once and may touch rows past the block's last */
 
@@ -107,52 +96,33 @@ typedef struct scratch {
     uint64_t word[KVB_QUERY_BLOCK];
 } scratch;
 
-static int64_t scratch_bytes(int32_t dim, int64_t wide) {
-    return (int64_t)ROOM * (dim * 8 + wide * 2 + KVB_TILE * 6 + 8) + 64 * 8;
-}
-
-static void carve(scratch *s, char *memory, int32_t dim, int64_t wide, float scale) {
+static char *carve(scratch *s, char *memory, int32_t dim) {
     kvb_attn_block *b = &s->block;
     b->head_dim = dim;
-    b->padded_dim = (int32_t)wide;
-    b->scale = scale;
 #define TAKE(field, count)                                                                                             \
     b->field = (void *)memory;                                                                                         \
     memory += kvb_round_up((int64_t)(count) * (int64_t)sizeof *b->field, 64)
     TAKE(q, ROOM * dim);
     TAKE(o, ROOM * dim);
-    TAKE(q16, ROOM * wide);
     TAKE(s, ROOM * KVB_TILE);
-    TAKE(p16, ROOM * KVB_TILE);
     TAKE(m, ROOM);
     TAKE(l, ROOM);
 #undef TAKE
+    return memory;
 }
 
-/* The three stages of a tile, and whether they run on bf16. */
-typedef struct stages {
-    void (*scores)(kvb_attn_block *, int32_t, int32_t, const void *, int32_t, int32_t);
-    void (*softmax)(kvb_attn_block *, int32_t, int32_t, const uint64_t *, int32_t);
-    void (*values)(kvb_attn_block *, int32_t, int32_t, const void *, int32_t, int32_t);
-    int32_t bf16, row_bytes; /* of one key (or value) */
-} stages;
-
-/* Consecutive tokens of a block that read one lane. */
-typedef struct run {
-    const kvb_lane *lane;
-    int32_t first, tokens, longest; /* longest: the most keys any of them sees */
-} run;
-
-static uint64_t visible_word(const kvb_attn_row *row, const run *r, int32_t t, int32_t kv_head, bool prefix) {
-    int32_t visible = (prefix ? r->lane->n : row->own_n) - t * KVB_TILE;
-    uint64_t word = visible >= KVB_TILE ? ~0ull : visible <= 0 ? 0 : (1ull << visible) - 1;
-    return prefix && row->mask ? word & row->mask[(int64_t)kv_head * row->words + t] : word;
+static int64_t scratch_bytes(const kvb_lane_kind *kind) {
+    scratch s;
+#if defined(__x86_64__)
+    if (kind->dtype == KVB_BF16) return kvb_amx_scratch_bytes(kind->head_dim);
+#endif
+    return carve(&s, (char *)0, kind->head_dim) - (char *)0;
 }
 
 /* What a decoding sequence reads of its own lane comes from memory, once a step: asked for while the one before it is
  * worked on. */
-static void fetch(const run *r, const stages *stage) {
-    int64_t bytes = kvb_round_up(r->longest < KVB_TILE ? r->longest : KVB_TILE, KVB_KEY_BLOCK) * stage->row_bytes;
+static void fetch(const kvb_attn_run *r, int32_t row_bytes) {
+    int64_t bytes = kvb_round_up(r->longest < KVB_TILE ? r->longest : KVB_TILE, KVB_KEY_BLOCK) * row_bytes;
     for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)r->lane->keys + i);
     for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)r->lane->values + i);
 }
@@ -162,9 +132,9 @@ static void fetch(const run *r, const stages *stage) {
  * (decoding sequences) do not wait for each other's softmax. The stages may overwrite s behind a run's last row, so
  * runs go upwards.
  */
-static void walk(scratch *s, const stages *stage, const run *runs, int32_t n_runs, const kvb_attn_row *row,
-                 int32_t group, int32_t kv_head, bool prefix) {
-    int32_t longest = 0, tokens = 0;
+static void walk(scratch *s, const kvb_cpu_kernels *kernels, const kvb_attn_run *runs, int32_t n_runs,
+                 const kvb_attn_row *row, int32_t group, int32_t kv_head, bool prefix) {
+    int32_t longest = 0, tokens = 0, row_bytes = s->block.head_dim * 4;
     for (int32_t i = 0; i < n_runs; i++) {
         longest = runs[i].longest > longest ? runs[i].longest : longest;
         tokens += runs[i].tokens;
@@ -172,90 +142,71 @@ static void walk(scratch *s, const stages *stage, const run *runs, int32_t n_run
     for (int32_t t = 0; t * KVB_TILE < longest; t++) {
         uint64_t seen[KVB_QUERY_BLOCK], any = 0; /* per run: which keys any of its rows sees */
         for (int32_t i = 0; i < n_runs; i++) {
-            const run *r = runs + i;
+            const kvb_attn_run *r = runs + i;
             seen[i] = 0;
             for (int32_t k = r->first; k < r->first + r->tokens; k++) {
-                uint64_t word = visible_word(row + k, r, t, kv_head, prefix);
+                uint64_t word = kvb_attn_word(row + k, r, t, kv_head, prefix);
                 seen[i] |= word;
                 for (int32_t g = 0; g < group; g++) s->word[k * group + g] = word;
             }
             any |= seen[i];
-            if (t == 0 && i + 1 < n_runs) fetch(r + 1, stage);
+            if (t == 0 && i + 1 < n_runs) fetch(r + 1, row_bytes);
             if (seen[i])
-                stage->scores(&s->block, r->first * group, r->tokens * group, r->lane->keys, t,
-                              (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
+                kernels->scores(&s->block, r->first * group, r->tokens * group, r->lane->keys, t,
+                                (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
         }
         if (!any) continue;
-        stage->softmax(&s->block, runs[0].first * group, tokens * group, s->word + runs[0].first * group, stage->bf16);
+        kernels->softmax(&s->block, runs[0].first * group, tokens * group, s->word + runs[0].first * group);
         for (int32_t i = 0; i < n_runs; i++) {
-            const run *r = runs + i;
+            const kvb_attn_run *r = runs + i;
             if (seen[i])
-                stage->values(&s->block, r->first * group, r->tokens * group, r->lane->values, t,
-                              (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
+                kernels->values(&s->block, r->first * group, r->tokens * group, r->lane->values, t,
+                                (int32_t)kvb_min64(r->longest - t * KVB_TILE, KVB_TILE));
         }
     }
 }
 
-/* Splits a block into runs of one sequence each. */
-static int32_t own_runs(const kvb_attn_row *row, int32_t tokens, int32_t kv_head, run *runs) {
-    int32_t n = 0;
-    for (int32_t i = 0; i < tokens; i++) {
-        if (i == 0 || row[i].own != row[i - 1].own) runs[n++] = (run){row[i].own + kv_head, i, 0, 0};
-        run *r = runs + n - 1;
-        r->tokens++;
-        r->longest = row[i].own_n > r->longest ? row[i].own_n : r->longest;
-    }
-    return n;
-}
-
-/* One block: consecutive tokens with one prefix, one KV head. */
-static void block(scratch *s, const stages *stage, const kvb_cpu_kernels *kernels, const kvb_lane_kind *kind,
-                  const kvb_attn_row *row, int32_t tokens, int32_t heads, int32_t group, int32_t kv_head,
-                  const float *q, kvb_tensor *y, int64_t y_first) {
-    kvb_attn_block *b = &s->block;
-    int32_t dim = kind->head_dim;
+static void attend_block(void *memory, const kvb_cpu_kernels *kernels, const kvb_attn_call *call,
+                         const kvb_attn_work *work) {
+    scratch s;
+    kvb_attn_block *b = &s.block;
+    const kvb_attn_row *row = work->row;
+    int32_t dim = call->kind->head_dim, tokens = work->tokens, group = call->group, kv_head = work->kv_head;
+    carve(&s, memory, dim);
+    b->scale = call->scale;
     b->rows = tokens * group;
     for (int32_t i = 0; i < tokens; i++)
-        memcpy(b->q + (int64_t)i * group * dim, q + ((int64_t)i * heads + kv_head * group) * dim,
+        memcpy(b->q + (int64_t)i * group * dim, work->q + ((int64_t)i * call->heads + kv_head * group) * dim,
                (size_t)group * (size_t)dim * sizeof(float));
     memset(b->q + (int64_t)b->rows * dim, 0, (size_t)(ROOM - b->rows) * (size_t)dim * sizeof(float));
-    if (kind->dtype == KVB_BF16) {
-        if (b->padded_dim != dim) memset(b->q16, 0, (size_t)ROOM * (size_t)b->padded_dim * sizeof *b->q16);
-        for (int32_t r = 0; r < ROOM; r++)
-            kernels->to_bf16(b->q + (int64_t)r * dim, b->q16 + (int64_t)r * b->padded_dim, dim);
-    }
     memset(b->o, 0, (size_t)ROOM * (size_t)dim * sizeof(float));
     for (int32_t r = 0; r < ROOM; r++) b->m[r] = -INFINITY, b->l[r] = 0;
 
     if (row->prefix) {
-        run whole = {row->prefix + kv_head, 0, tokens, row->prefix[kv_head].n};
-        walk(s, stage, &whole, 1, row, group, kv_head, true);
+        kvb_attn_run whole = {row->prefix + kv_head, 0, tokens, row->prefix[kv_head].n};
+        walk(&s, kernels, &whole, 1, row, group, kv_head, true);
     }
-    run runs[KVB_QUERY_BLOCK];
-    walk(s, stage, runs, own_runs(row, tokens, kv_head, runs), row, group, kv_head, false);
+    kvb_attn_run runs[KVB_QUERY_BLOCK];
+    walk(&s, kernels, runs, kvb_attn_runs(row, tokens, kv_head, runs), row, group, kv_head, false);
 
-    for (int32_t i = 0; i < tokens; i++)
-        for (int32_t g = 0; g < group; g++) {
-            int32_t r = i * group + g;
-            float *o = b->o + (int64_t)r * dim, inverse = b->l[r] > 0 ? 1.0f / b->l[r] : 0.0f;
-            int64_t at = ((y_first + i) * heads + kv_head * group + g) * dim;
-            for (int32_t d = 0; d < dim; d++) o[d] *= inverse;
-            if (y->dtype == KVB_BF16)
-                kernels->to_bf16(o, (uint16_t *)y->data + at, dim);
-            else
-                memcpy((float *)y->data + at, o, (size_t)dim * sizeof(float));
-        }
+    for (int32_t r = 0; r < b->rows; r++) {
+        float *o = b->o + (int64_t)r * dim, inverse = b->l[r] > 0 ? 1.0f / b->l[r] : 0.0f;
+        int64_t at = ((work->y_first + r / group) * call->heads + kv_head * group + r % group) * dim;
+        for (int32_t d = 0; d < dim; d++) ((float *)work->y->data)[at + d] = o[d] * inverse;
+    }
 }
+
+/* ---- the call ---- */
 
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y) {
     int32_t group = heads / kv_heads, most = KVB_QUERY_BLOCK / group;
-    bool amx = kind->dtype == KVB_BF16;
     if (most < 1)
         return kvb_fail(KVB_E_UNSUPPORTED, "attention: %d query heads per KV head, at most %d are supported", group,
                         KVB_QUERY_BLOCK);
     const kvb_cpu_kernels *kernels = kvb_cpu_pick();
-    int64_t wide = padded(kind->head_dim), each = kvb_round_up(scratch_bytes(kind->head_dim, wide), 64);
+    const kvb_attn_call call = {kind, heads, group, (float)(scale * 1.4426950408889634)};
+    int64_t each = kvb_round_up(scratch_bytes(kind), 64), row_size = (int64_t)heads * kind->head_dim;
     int32_t threads = kvb_threads(), blocks = 0;
     int32_t *start = kvb_alloc_array((size_t)rows + 1, sizeof *start, KVB_MEM_SCRATCH);
     char *memory = kvb_alloc_raw((size_t)(each * threads), KVB_MEM_SCRATCH);
@@ -271,27 +222,26 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
         i += n;
     }
     start[blocks] = rows;
-    int64_t row_size = (int64_t)heads * kind->head_dim;
-    stages stage = {kernels->scores, kernels->softmax, kernels->values, amx,
-                    (int32_t)(amx ? wide * 2 : kind->head_dim * 4)};
-#if defined(__x86_64__)
-    if (amx) stage.scores = kvb_amx_scores, stage.values = kvb_amx_values;
-#endif
 #pragma omp parallel num_threads(threads) if (blocks * kv_heads > 1)
     {
-        scratch s;
-        carve(&s, memory + each * omp_get_thread_num(), kind->head_dim, wide, (float)(scale * 1.4426950408889634));
+        void *mine = memory + each * omp_get_thread_num();
 #if defined(__x86_64__)
-        if (amx) kvb_amx_begin();
+        if (kind->dtype == KVB_BF16) kvb_amx_begin();
 #endif
 #pragma omp for schedule(dynamic, 1)
         for (int32_t task = 0; task < blocks * kv_heads; task++) {
             int32_t i = start[task / kv_heads];
-            block(&s, &stage, kernels, kind, row + i, start[task / kv_heads + 1] - i, heads, group, task % kv_heads,
-                  q + i * row_size, y, i);
+            kvb_attn_work work = {row + i, start[task / kv_heads + 1] - i, task % kv_heads, q + i * row_size, y, i};
+#if defined(__x86_64__)
+            if (kind->dtype == KVB_BF16) {
+                kvb_amx_attend(mine, &call, &work);
+                continue;
+            }
+#endif
+            attend_block(mine, kernels, &call, &work);
         }
 #if defined(__x86_64__)
-        if (amx) kvb_amx_end();
+        if (kind->dtype == KVB_BF16) kvb_amx_end();
 #endif
     }
     kvb_free(start);

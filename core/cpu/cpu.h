@@ -12,17 +12,15 @@
 
 enum { KVB_KEY_BLOCK = 16, KVB_LANE_UNIT = 32, KVB_QUERY_BLOCK = 64 };
 
-/* A block of query rows of one KV head against one lane's keys: the inner call of attention (attend.c). */
+/* A block of query rows of one KV head against one lane's keys, in f32: the inner call of attention (attend.c). */
 typedef struct kvb_attn_block {
     int32_t rows;                 /* query rows (tokens x query heads of the group), <= KVB_QUERY_BLOCK */
-    int32_t head_dim, padded_dim; /* padded_dim: head_dim rounded up to 32 for AMX's k-steps */
+    int32_t head_dim;
     float scale;                  /* softmax scale times log2(e): exponentials are powers of two */
     float *q;                     /* [KVB_QUERY_BLOCK + 16][head_dim] f32, rows past `rows` are zero */
-    uint16_t *q16;                /* the same in bf16, [..][padded_dim] */
     float *o;                     /* [KVB_QUERY_BLOCK + 16][head_dim] running sum of p v */
     float *m, *l;                 /* running maximum (log2 units) and sum of p */
     float *s;                     /* [KVB_QUERY_BLOCK + 16][KVB_TILE] scores of one tile */
-    uint16_t *p16;                /* [..][KVB_TILE] probabilities in bf16 */
 } kvb_attn_block;
 
 typedef struct kvb_cpu_kernels {
@@ -30,7 +28,7 @@ typedef struct kvb_cpu_kernels {
      * overwritten. */
     void (*scores)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys);
     /* s -> p with the online update of m, l and o; word[i] says which keys of the tile row first + i sees. */
-    void (*softmax)(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word, int32_t bf16);
+    void (*softmax)(kvb_attn_block *b, int32_t first, int32_t n, const uint64_t *word);
     /* o += p v for rows [first, first + n), the tile's sum formed first and added once. */
     void (*values)(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys);
     void (*rmsnorm)(const float *x, const float *w, void *y, int32_t bf16, int64_t rows, int64_t dim, float eps);
@@ -38,20 +36,16 @@ typedef struct kvb_cpu_kernels {
     void (*silu_mul)(const void *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
     /* x [heads][dim] of one row rotated with this position's cos, sin [dim / 2] */
     void (*rope)(float *x, int64_t heads, int64_t dim, const float *cos, const float *sin);
-    void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
     /* Folds x [n], columns first_index.., into a running best and second best. */
     void (*top2)(const float *x, int64_t n, int32_t first_index, float *best, int32_t *index, float *second);
 } kvb_cpu_kernels;
 
 extern const kvb_cpu_kernels kvb_kernels_scalar, kvb_kernels_avx2, kvb_kernels_avx512, kvb_kernels_amx;
 const kvb_cpu_kernels *kvb_cpu_pick(void);
-/* The two products on AMX over bf16 lanes; contracts as above. */
-void kvb_amx_scores(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_keys, int32_t t, int32_t keys);
-void kvb_amx_values(kvb_attn_block *b, int32_t first, int32_t n, const void *lane_values, int32_t t, int32_t keys);
 void kvb_amx_begin(void); /* per thread, before its first tile */
 void kvb_amx_end(void);
 
-/* Lanes: [16-key block][dim][16] keys and [key][dim] values in f32; AMX's tile order in bf16. */
+/* Lanes: [16-key block][dim][16] keys and [key][dim] values in f32; in bf16 see attend_amx.c. */
 int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity);
 void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
 void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index);
