@@ -52,25 +52,36 @@ static void find_home(char *home, size_t bytes) {
     }
 }
 
+/* Instructions until a script that caught the interruption in a pcall is interrupted again; enough to report it. */
+enum { AGAIN = 10000000 };
+static volatile int raised; /* how often the present interruption was */
+
 static lua_State *interpreter;
-static volatile double interrupted_at, patience;
+static volatile double interrupted_at, patience, grace;
 
 static void on_hook(lua_State *L, lua_Debug *where) {
     (void)where;
     if (kvb_cancelled() && kvb_time() - interrupted_at < patience) return;
-    lua_sethook(L, NULL, 0, 0);
-    if (!kvb_cancelled()) return;
+    if (!kvb_cancelled()) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, raised++ ? 1 : AGAIN); /* the third time wherever the second was caught */
     lua_pushliteral(L, "interrupted");
     lua_error(L);
 }
 
-/* LuaJIT documents lua_sethook as callable from a signal handler. A second Ctrl-C ends the process. */
+/* LuaJIT documents lua_sethook as callable from a signal handler. A second Ctrl-C, `grace` seconds after the first,
+ * ends
+ * the process. */
 static void on_interrupt(int number) {
     if (kvb_cancelled()) {
+        if (kvb_time() - interrupted_at < grace) return;
         signal(number, SIG_DFL);
         raise(number);
     }
     kvb_cancel();
+    raised = 0;
     interrupted_at = kvb_time();
     lua_sethook(interpreter, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1000);
 }
@@ -84,10 +95,17 @@ static void install_interrupt(void) {
 /*
  * The Lua module "kvbench.signal", there before the library is declared to Lua:
  *   patience(seconds)  how long code that polls the flag gets to finish by itself after Ctrl-C
+ *   grace(seconds)     how soon after the first Ctrl-C further ones are taken as the same
+ *   handler(f)         f as an xpcall handler that is safe from the interruption it handles
  *   cancelled()        whether Ctrl-C was pressed since the last reset()
  */
 static int set_patience(lua_State *L) {
     patience = luaL_checknumber(L, 1);
+    return 0;
+}
+
+static int set_grace(lua_State *L) {
+    grace = luaL_checknumber(L, 1);
     return 0;
 }
 
@@ -97,14 +115,31 @@ static int cancelled(lua_State *L) {
 }
 
 static int reset(lua_State *L) {
-    (void)L;
     kvb_cancel_reset();
+    lua_sethook(L, NULL, 0, 0);
     return 0;
 }
 
+/* An xpcall handler must not be interrupted itself: this one ends the hook and then calls the one in its upvalue. */
+static int call_handler(lua_State *L) {
+    lua_sethook(L, NULL, 0, 0);
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+static int handler(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    lua_pushcclosure(L, call_handler, 1);
+    return 1;
+}
+
 static int signal_module(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"patience", set_patience}, {"cancelled", cancelled}, {"reset", reset}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"patience", set_patience}, {"grace", set_grace},   {"handler", handler},
+                                         {"cancelled", cancelled},   {"reset", reset},       {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;
@@ -150,7 +185,8 @@ static int run(lua_State *L, int argc, char **argv, const char *home) {
 
 int main(int argc, char **argv) {
     bound_spinning(argv);
-    /* Caches of some MiB come and go with every passage: their pages are reused instead of being returned and faulted in again. */
+    /* Caches of some MiB come and go with every passage: their pages are reused instead of being returned and faulted
+     * in again. */
     mallopt(M_MMAP_THRESHOLD, 256 << 20);
     mallopt(M_TRIM_THRESHOLD, 512 << 20);
     char home[PATH_MAX];

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Completion of the name at the end of a line: globals, fields and methods along a path such as kv.press or
--- ctx.keys:no, and names inside kv.press("...") and kv.model.load("..."). Only looks; never calls what the user's line
--- would call.
+-- ctx.keys:no, names inside kv.press("...") and kv.model.load("..."), the prompt's own words (:time). Only looks; never
+-- calls what the user's line would call.
 local paths = require "kvbench.paths"
 
 local M = {}
@@ -65,6 +65,11 @@ end
 
 local function candidates(line)
   local found = {}
+  local command = line:match "^:(%a*)$"
+  if command then
+    for _, name in ipairs(require("kvbench.repl_command").names()) do found[name] = true end
+    return found, command
+  end
   local quoted = line:match("kv%.press%s*%(?%s*[\"']([%w_]*)$")
   if quoted then names_in("kvbench.press_find", found) return found, quoted end
   quoted = line:match("model%.load%s*%(?%s*[\"']([%w_.-]*)$")

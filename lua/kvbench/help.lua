@@ -2,6 +2,7 @@
 -- help(x): the comments of the code are the manual, and this finds the right one. x is a C name ("kvb_prefill"), the
 -- name of a module of kv ("press"), a module, a function, or an object with .doc (a press, a model family).
 local texts = require "kvbench.cdef"
+local manual = require "kvbench.manual"
 local paths = require "kvbench.paths"
 local text = require "kvbench.text"
 
@@ -18,7 +19,10 @@ computation.
   ctx:generate("Q: ...", { keep = keep })    an answer from what is left
 
   help(kv.press)   help("kvb_prefill")   help(x)     the documentation of a module, a C function, anything
-  :help            this text             :quit       leave (or Ctrl-D)]==]
+  help("tensor.softmax")    help(kv.tensor)           one function of the tensor API, all of it
+  :help            this text             :quit       leave (or Ctrl-D)
+  :time EXPR       runs it and says how long it took   :reload [NAME]  reads your changed modules again
+  :heat [EXPR]     a tensor or keep-set as a picture   :png FILE [EXPR]  the same as a figure (EXPR: the last value)]==]
 
 local function lines_of(s)
   local lines = {}
@@ -130,11 +134,30 @@ local function of_function(fn)
   return table.concat(out, "\n") .. ("\n(%s:%d)"):format(info.short_src, info.linedefined)
 end
 
+-- The tensor API has many files and one name: "tensor.softmax", "t:softmax", the module, a tensor, one of its
+-- functions.
+local function of_tensor(x)
+  local tensor, core = package.loaded["kvbench.tensor"], package.loaded["kvbench.tensor.core"]
+  if x == "tensor" or x == "kv.tensor" or tensor and (rawequal(x, tensor) or tensor.is(x)) then
+    return manual.tensor_overview()
+  end
+  if type(x) == "string" then
+    local name = x:match "^tensor[.:]([%w_]+)$" or x:match "^kv%.tensor[.:]([%w_]+)$" or x:match "^t:([%w_]+)$"
+    return name and manual.of_tensor(name)
+  end
+  if type(x) ~= "function" or not tensor then return nil end
+  for _, owner in ipairs { core.methods, tensor } do
+    for name, fn in pairs(owner) do if rawequal(fn, x) then return manual.of_tensor(name) end end
+  end
+end
+
 --- The text for x, or nil and what could have been meant.
 function M.of(x)
+  local found = of_tensor(x)
+  if found then return found end
   if type(x) == "string" then
     local path = not x:find("^kvb_") and module_path((x:gsub("^kv%.", "")))
-    local found = path and of_file(path) or x:find("^[%w_]+$") and M.of_c(x)
+    found = path and of_file(path) or x:find("^[%w_]+$") and M.of_c(x)
     if found then return found end
     return nil, ("no documentation for '%s' %s"):format(x, text.suggest(x, M.c_names(), 0):gsub("^%-> there.*", ""))
   end

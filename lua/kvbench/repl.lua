@@ -4,15 +4,20 @@
 local C = require("kvbench.ffi").C
 local complete = require "kvbench.complete"
 local errors = require "kvbench.errors"
+local heat = require "kvbench.heat"
 local help = require "kvbench.help"
 local paths = require "kvbench.paths"
+local repl_command = require "kvbench.repl_command"
 local show = require "kvbench.show"
 local signal = require "kvbench.signal"
 local text = require "kvbench.text"
+local user_code = require "kvbench.user_code"
 
 local M = {}
 
 local CHUNK = "=input"
+local handler = signal.handler(errors.handler)
+local HASTE = 1 -- seconds in which several Ctrl-C are one; later, another one ends what does not stop
 
 --- Compiles what was typed: first as an expression, then as statements. Returns the function; or nil, "more" when only
 -- the
@@ -33,52 +38,69 @@ function M.compile(source)
   return nil, problem
 end
 
---- Runs a compiled input; prints its values and sets `_` to the first. Returns false after an error, which it prints.
-function M.evaluate(fn, out, err)
-  jit.off(fn, true)
+-- Calls fn(...) so that Ctrl-C stops it; prints what went wrong, one line. Returns false, or true and fn's results.
+local function guarded(err, fn, ...)
   signal.reset()
   signal.patience(0)
-  local results
-  local ok, problem = errors.call(function()
-    local function keep(...) results = { n = select("#", ...), ... } end
-    keep(fn())
-  end)
-  signal.patience(math.huge)
-  local interrupted = signal.cancelled()
-  signal.reset()
-  io.stdout:flush()
-  if not ok then
+  signal.grace(HASTE)
+  local function finish(ok, ...)
+    signal.patience(math.huge)
+    signal.grace(math.huge)
+    local interrupted = signal.cancelled()
+    signal.reset()
+    io.stdout:flush()
+    if ok then return true, ... end
+    local problem = ...
     local trace = os.getenv "KVB_TRACE" and problem.trace or ""
     err:write(interrupted and "interrupted" or problem.text .. trace, "\n")
     return false
   end
-  for i = 1, results.n do out:write(show.value(results[i]), "\n") end
-  if results.n > 0 then _G._ = results[1] end
-  return true
+  return finish(xpcall(fn, handler, ...))
 end
 
--- Lines that begin with a colon are for the prompt itself. Returns "quit", true when handled, false when it is Lua.
-local function command(line)
-  local name, rest = line:match("^:(%a*)%s*(.-)%s*$")
-  if not name then return false end
-  if name == "quit" or name == "q" or name == "exit" then return "quit" end
-  if name == "help" or name == "h" then
-    if rest == "" then help.show() else
-      local fn = loadstring("return " .. rest)
-      local ok, value = pcall(fn or error)
-      help.show(ok and value ~= nil and value or rest)
-    end
-  else
-    print(("unknown command ':%s' %s"):format(name, text.suggest(name, { "help", "quit" })))
-  end
-  return true
+-- How pictures are drawn on this terminal; nil when the output is not one.
+local function terminal()
+  local width = C.kvb_terminal_width(1)
+  if width == 0 then return nil end
+  return { width = width, colour = os.getenv "TERM" ~= "dumb" and not os.getenv "NO_COLOR" }
 end
+
+local function show_value(value, out)
+  out:write(show.value(value), "\n")
+  local o = out == io.stdout and terminal()
+  local picture = o and heat.worth(value) and heat.of(value, o)
+  if picture then out:write(picture, "\n") end
+end
+
+--- Runs a compiled input; prints its values and sets `_` to the first. Returns false after an error, which it prints.
+function M.evaluate(fn, out, err)
+  jit.off(fn, true)
+  return (guarded(err, function()
+    local function show_all(...)
+      for i = 1, select("#", ...) do show_value((select(i, ...)), out) end
+      if select("#", ...) > 0 then _G._ = (...) end
+    end
+    show_all(fn())
+  end))
+end
+
+local tools = {
+  guarded = function(fn) return guarded(io.stderr, fn) end,
+  terminal = terminal,
+  run = function(source)
+    local fn, problem = M.compile(source)
+    if fn then return M.evaluate(fn, io.stdout, io.stderr) end
+    io.stderr:write(problem == "more" and "the input ended inside a statement" or problem, "\n")
+    return false
+  end,
+}
 
 -- The terminal's reader: completion is a loop of reads (see line.c).
 local function terminal_reader(line)
   return function(prompt)
     local typed = ""
     while true do
+      if signal.cancelled() then return nil, "interrupt" end -- pressed between two reads
       local got, why = line.read(prompt, typed)
       if why ~= "tab" then return got, why end
       local choices
@@ -106,7 +128,8 @@ end
 function M.loop(read, remember, lenient)
   local pending, failed = nil, false
   while true do
-    signal.patience(math.huge) -- Ctrl-C at the prompt drops the line; nothing of ours is to be stopped
+    signal.patience(math.huge)
+    signal.grace(math.huge) -- Ctrl-C at the prompt drops the line; nothing of ours is to be stopped
     local got, why = read(pending and "..> " or "kv> ")
     if got == nil and why == "interrupt" then
       signal.reset()
@@ -119,8 +142,9 @@ function M.loop(read, remember, lenient)
       end
       break
     else
-      local handled = not pending and command(got)
+      local handled = not pending and repl_command.run(got, tools)
       if handled == "quit" then break end
+      failed = failed or handled == "failed"
       local source = pending and pending .. "\n" .. got or got
       if not handled and source:find("%S") then
         local fn, problem = M.compile(source)
@@ -141,6 +165,7 @@ end
 
 function M.main()
   _G.kv, _G.help = require "kvbench", help.show
+  user_code.install()
   if C.kvb_terminal_width(0) == 0 then
     local status = M.loop(function() return io.read("*l") end, function() end, false)
     signal.reset()

@@ -8,12 +8,11 @@ local core = require "kvbench.tensor.core"
 for _, part in ipairs { "make", "random", "views", "shape", "math", "reduce", "order", "index", "join", "product",
   "rope", "linalg", "show" } do require("kvbench.tensor." .. part) end
 local text = require "kvbench.text"
-local C = require("kvbench.ffi").C
 
 local M = {
   is = core.is, new = core.new, from = core.from, where = function(...) return (core.where(...)) end, cat = core.cat,
   stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside, use = core.use, on = core.on,
-  locate_nan = core.locate_nan, show = core.show,
+  locate_nan = core.locate_nan, show = core.show, bytes = core.bytes,
   zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange, linspace = core.linspace,
   eye = core.eye, causal_mask = core.causal_mask,
   seed = core.seed, rand = core.rand, randn = core.randn, randint = core.randint, randperm = core.randperm,
@@ -49,8 +48,5 @@ local meta = {
 }
 for name, operator in pairs(core.operators) do meta[name] = operator end
 ffi.metatype("kvb_tensor", meta)
-
---- Bytes that live tensors hold.
-function M.bytes() return tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)) end
 
 return M

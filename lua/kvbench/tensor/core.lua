@@ -314,4 +314,7 @@ function M.broadcast_shape(op, a, b, from_end)
   return out
 end
 
+--- Bytes that live tensors hold.
+function M.bytes() return tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)) end
+
 return M

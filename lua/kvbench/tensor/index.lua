@@ -77,7 +77,8 @@ function T:scatter_(dim, index, x, reduce)
   if not kind then error(("scatter_: reduce is '%s' -> add or max, or nothing"):format(tostring(reduce)), 0) end
   if self.dtype ~= kinds.dtype.f32 then error("scatter_: self is " .. self:type() .. " -> t:to('f32')", 0) end
   index = indices("scatter_", index, self, self:size(dim))
-  local values = type(x) == "number" and core.output(self, {}):fill_(x):expand(core.sizes(index)) or core.f32("scatter_", x)
+  local values = type(x) == "number" and core.output(self, {}):fill_(x):expand(core.sizes(index))
+    or core.f32("scatter_", x)
   if core.shares(self, values) then values = values:clone() end
   values = cut("scatter_", cut("scatter_", values, index, d), index, -1)
   core.run("scatter", values, index, cut("scatter_", self, index, d), d, 1, kind)

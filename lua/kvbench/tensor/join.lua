@@ -11,7 +11,7 @@ local function array(op, list)
   return list
 end
 
---- tensor.cat(list, dim): joined along an existing dimension (the first unless told); the first one's dtype.
+--- Joined along an existing dimension (the first unless told); the first one's dtype.
 ---     tensor.cat({ tensor.ones(1, 2), tensor.zeros(1, 2) }) --> { { 1, 1 }, { 0, 0 } }
 function core.cat(list, dim)
   local first = array("cat", list)[1]
@@ -36,7 +36,7 @@ function core.cat(list, dim)
   return out
 end
 
---- tensor.stack(list, dim): tensors of one shape joined along a new dimension (the first unless told).
+--- Tensors of one shape joined along a new dimension (the first unless told).
 ---     tensor.stack({ tensor.from({ 1, 2 }), tensor.from({ 3, 4 }) }, 2) --> { { 1, 3 }, { 2, 4 } }
 function core.stack(list, dim)
   local parts = {}

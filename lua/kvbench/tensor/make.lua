@@ -30,7 +30,7 @@ end
 --- As zeros, of ones.
 function core.ones(...) return core.zeros(...):fill_(1) end
 
---- tensor.full({2, 3}, value[, dtype]).
+--- Every element the same number.
 ---     tensor.full({ 2 }, -7.5) --> { -7.5, -7.5 }
 function core.full(shape, value, dtype) return core.new(shape, dtype):fill_(value) end
 

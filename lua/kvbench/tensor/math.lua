@@ -118,7 +118,7 @@ function T:isnan() return (binary("ne", self, self)) end
 --- 1 where self is neither NaN nor infinite.
 function T:isfinite() return (binary("lt", unary("abs", self), math.huge)) end
 
---- tensor.where(condition, a, b): condition ~= 0 ? a : b, element by element with broadcasting; numbers are allowed.
+--- a where condition is not 0, else b: element by element with broadcasting; numbers are allowed.
 --- The
 --- side that is not taken cannot leak NaN or infinities.
 ---     tensor.where(tensor.from({ 1, 0 }), tensor.from({ 7, 8 }), -1) --> { 7, -1 }

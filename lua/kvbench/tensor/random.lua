@@ -12,7 +12,7 @@ function core.seed(seed)
   return C.kvb_hash64(s, #s, 0)
 end
 
---- tensor.rand(shape, seed): uniform in [0, 1) with 24 bits. Element i (row-major) depends on the seed and first + i
+--- Uniform in [0, 1) with 24 bits. Element i (row-major) depends on the seed and first + i
 --- only,
 --- so a part of a larger tensor can be drawn alone; first is 0 unless told.
 ---     tensor.rand({ 2, 3 }, "seed"):size() --> { 2, 3 }
@@ -22,14 +22,14 @@ function core.rand(shape, seed, first)
   return out
 end
 
---- tensor.randn(shape, seed): standard normal (Box-Muller over two uniform tensors); first as in rand.
+--- Standard normal (Box-Muller over two uniform tensors); first as in rand.
 function core.randn(shape, seed, first)
   core.seed(seed)
   local radius = ((1 - core.rand(shape, tostring(seed) .. "/r", first)):log() * -2):sqrt()
   return radius * (core.rand(shape, tostring(seed) .. "/a", first) * (2 * math.pi)):cos()
 end
 
---- tensor.randint(low, high, shape, seed): whole numbers from low to high - 1 (torch's rule), i32.
+--- Whole numbers from low to high - 1 (torch's rule), i32.
 ---     tensor.randint(0, 10, { 1000 }, "seed"):max() --> 9
 function core.randint(low, high, shape, seed)
   if high <= low or high - low > 2 ^ 24 then
@@ -38,10 +38,10 @@ function core.randint(low, high, shape, seed)
   return ((core.rand(shape, seed) * (high - low)):floor() + low):to("i32")
 end
 
---- tensor.randperm(n, seed): the indices 1 .. n in random order, i32.
+--- The indices 1 .. n in random order, i32.
 ---     tensor.randperm(5, "seed"):sort() --> { 1, 2, 3, 4, 5 }
 function core.randperm(n, seed) return core.rand({ n }, seed):argsort() end
 
---- tensor.bernoulli(p, shape, seed): 1 with probability p, else 0. p: a number, or a tensor that broadcasts to shape.
+--- 1 with probability p, else 0. p: a number, or a tensor that broadcasts to shape.
 ---     tensor.bernoulli(1, { 3 }, "seed") --> { 1, 1, 1 }
 function core.bernoulli(p, shape, seed) return core.rand(shape, seed):lt(p) end

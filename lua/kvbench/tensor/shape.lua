@@ -136,7 +136,7 @@ function T:copy_(x)
   return self
 end
 
---- Overwrites every element with a number. Returns itself. zero_() is fill_(0).
+--- Overwrites every element with a number. Returns itself.
 function T:fill_(value)
   local v = core.constant(value)
   core.stretch(v, core.sizes(core.expect("fill_", self)))
@@ -144,6 +144,7 @@ function T:fill_(value)
   return self
 end
 
+--- fill_(0).
 function T:zero_() return self:fill_(0) end
 
 --- Frees the view now instead of when Lua's collector finds it. Using it afterwards is an error, closing it again is

@@ -182,8 +182,8 @@ function T:unfold(dim, size, step, dilation)
   step, dilation = step or 1, dilation or 1
   local n, reach = tonumber(self.shape[d]), (size - 1) * dilation + 1
   if size < 1 or step < 1 or dilation < 1 or reach > n then
-    fail("unfold", self, "windows of %d, %d apart, dilation %d, in dimension %d of size %d", size, step, dilation, d + 1,
-      n)
+    fail("unfold", self, "windows of %d, %d apart, dilation %d, in dimension %d of size %d", size, step, dilation,
+      d + 1, n)
   end
   if self.ndim == 5 then fail("unfold", self, "at most 5 dimensions are possible") end
   local v = core.view(self)
