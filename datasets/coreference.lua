@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- coreference: biographies of about 44 words and nine questions that differ from each other in he/she alone. Matched
 -- questions have an answer; in their pronoun-swapped twins nobody in the passage is meant, so the answer is "I don't
--- know". Five kinds a passage: four as pairs, the fifth matched in odd records and swapped in even ones (5 + 4, 4 + 5).
+-- know". Nine kinds, of which a passage has five: four as pairs, the fifth matched in odd records and swapped in even
+-- ones (5 + 4, 4 + 5).
 local rng = require "kvbench.rng"
 local pools = require "kvbench.dataset.pools"
 local places = require "kvbench.dataset.places"
@@ -18,13 +19,11 @@ local function value(key) return function(s) return s[key] end end
 local function place(key) return function(s) return s[key].text, s[key].aliases end end
 local function date(s) return s.date.text, s.date.aliases end
 
--- question, answer type, question type, answering facts, answer, cue facts (their presence makes it a reverse question)
+-- The nine kinds: question, answer type, question type, answering facts, answer, cue facts (of a reverse question).
 local forward = {
   { "When was {he} born?", "Date/Time", "standard", { "birth_date" }, date },
-  { "In which year was {he} born?", "Date/Time", "manipulated", { "birth_date" }, function(s) return s.date.year end },
   { "Where was {he} born?", "Location", "standard", { "birth_place" }, place "birth" },
   { "At which university did {he} study?", "Organization", "standard", { "university" }, value "university" },
-  { "Where is the university at which {he} studied?", "Location", "standard", { "study_place" }, place "study" },
   { "What does {he} work as?", "Thing", "standard", { "occupation" }, value "occupation" },
   { "For whom does {he} work?", "Organization", "standard", { "employer" }, value "employer" },
   { "Where does {he} live?", "Location", "standard", { "home" }, place "home" },
@@ -32,10 +31,8 @@ local forward = {
 local reverse = {
   { "If {he} studied in <university>, what is {his} full name?", "Person", "standard", { "name" }, value "name",
     { "university" } },
-  { "If {he} works as a(n) <occupation>, what is {his} full name?", "Person", "standard", { "name" }, value "name",
+  { "If {he} works as a(n) <occupation>, what is {his} last name?", "Person", "manipulated", { "name" }, value "last",
     { "occupation" } },
-  { "If {he} works for <employer>, what is {his} last name?", "Person", "manipulated", { "name" }, value "last",
-    { "employer" } },
   { "If {he} lives in <home>, what is {his} first name?", "Person", "manipulated", { "name" }, value "first",
     { "home" } },
 }

@@ -11,7 +11,7 @@ local M = { key_order = set.key_order, serialise = set.serialise }
 
 -- Modules that every generator stands on; a task adds its own in `uses`.
 local shared = { "kvbench.rng", "kvbench.dataset.text", "kvbench.dataset.template", "kvbench.dataset.names",
-  "kvbench.dataset.record" }
+  "kvbench.dataset.record", "kvbench.dataset.refer" }
 
 local loaded = {}
 
@@ -73,14 +73,8 @@ local function generator_hash(task)
   return task.generator_hash
 end
 
---- Makes a dataset.
---   task  name of a file in datasets/, or a path to one
---   opt   size = passages (default: the paper's; at most that), seed = any string (default "A")
--- Returns a dataset (kvbench.dataset.set): task, seed, size, records, questions, hash (SHA-256 of the records as JSON
--- lines), generator_hash; :records(), :len(), :filter(f), :sample(n, seed), :save(path). Every record passes the
--- validator; one that does not would be a fault of the generator and is an error.
-function M.load(name, opt)
-  opt = opt or {}
+-- The task, the seed as text and the size that the options of a dataset mean; anything else is an error.
+local function wanted(name, opt)
   local task = M.task(name)
   local seed, size = tostring(opt.seed or "A"), opt.size or task.size
   if type(size) ~= "number" or size ~= math.floor(size) or size < 1 or size > task.size then
@@ -89,13 +83,39 @@ function M.load(name, opt)
   if not seed:match("^[%w_.-]+$") then
     error(("dataset '%s': seed '%s' -> letters, digits, '_', '.' and '-' only"):format(task.name, seed), 0)
   end
-  local records = {}
-  for i = 1, size do
-    local record = task.generate(seed, i)
-    local ok, reason = checker.check(record, task.rules)
-    if not ok then error(("dataset '%s', record %s: %s"):format(task.name, record.id, reason), 0) end
-    records[i] = record
+  return task, seed, size
+end
+
+-- Record i, validated: one that does not pass would be a fault of the generator and is an error.
+local function make(task, seed, i)
+  local record = task.generate(seed, i)
+  local ok, reason = checker.check(record, task.rules)
+  if not ok then error(("dataset '%s', record %s: %s"):format(task.name, record.id, reason), 0) end
+  return record
+end
+
+--- Iterator over the records of a task, made one at a time and not kept: for record, i in kv.dataset.each("hops") do.
+-- Arguments and errors as for M.load.
+function M.each(name, opt)
+  local task, seed, size = wanted(name, opt or {})
+  local i = 0
+  return function()
+    if i == size then return nil end
+    i = i + 1
+    return make(task, seed, i), i
   end
+end
+
+--- Makes a dataset.
+--   task  name of a file in datasets/, or a path to one
+--   opt   size = passages (default: the paper's; at most that), seed = any string (default "A")
+-- Returns a dataset (kvbench.dataset.set): task, seed, size, records, questions, hash (SHA-256 of the records as JSON
+-- lines), generator_hash; :records(), :len(), :filter(f), :sample(n, seed), :save(path). Every record passes the
+-- validator; one that does not would be a fault of the generator and is an error.
+function M.load(name, opt)
+  local task, seed, size = wanted(name, opt or {})
+  local records = {}
+  for i = 1, size do records[i] = make(task, seed, i) end
   return set.new(records, { task = task.name, seed = seed, generator_hash = generator_hash(task) })
 end
 

@@ -55,7 +55,8 @@ local function check_mention(record, fact, m, where)
   return check_binding(record, fact, m, where)
 end
 
-local function check_fact(record, fact, where, rules)
+-- names: those of the passage's entities; a link has one as its value, and a name may be written many times.
+local function check_fact(record, fact, where, rules, names)
   if fact.value == "" then return "the fact has no value", where .. ".value" end
   if not M.answer_types[fact.type] then
     return ("type '%s' -> one of Table 4's"):format(fact.type), where .. ".type"
@@ -65,17 +66,18 @@ local function check_fact(record, fact, where, rules)
     local fault, field = check_mention(record, fact, m, ("%s.mentions[%d]"):format(where, i))
     if fault then return fault, field end
   end
-  if fact.relation == "name" or rules.repeats then return end
+  if names[fact.value] or rules.repeats then return end
   local n = occurrences(record.passage, fact.value)
   if n ~= 1 then return ("'%s' is stated %d times, not once"):format(fact.value, n), where .. ".value" end
 end
 
 -- No value may equal, or hold as whole words, another value of the passage: the slot would be ambiguous.
-local function check_slots(facts)
+local function check_slots(facts, names)
+  local lower = {}
+  for i, fact in ipairs(facts) do lower[i] = fact.value:lower() end
   for i, a in ipairs(facts) do
-    for j, b in ipairs(facts) do
-      if i ~= j and occurrences(a.value:lower(), b.value:lower()) > 0 and a.relation ~= "name"
-        and b.relation ~= "name" then
+    for j, b in ipairs(names[a.value] and {} or facts) do
+      if i ~= j and not names[b.value] and occurrences(lower[i], lower[j]) > 0 then
         return ("values '%s' (%s) and '%s' (%s) cannot be told apart"):format(a.value, a.id, b.value, b.id),
           ("facts[%d].value"):format(i)
       end
@@ -106,16 +108,17 @@ end
 
 --- The first fault of a record's facts, or nil.
 function M.fault(record, rules)
-  local attributes = 0
+  local attributes, names = 0, {}
+  for _, fact in ipairs(record.facts) do if fact.relation == "name" then names[fact.value] = true end end
   for i, fact in ipairs(record.facts) do
     if fact.relation ~= "name" then attributes = attributes + 1 end
-    local fault, field = check_fact(record, fact, ("facts[%d]"):format(i), rules)
+    local fault, field = check_fact(record, fact, ("facts[%d]"):format(i), rules, names)
     if fault then return fault, field end
   end
   if attributes < rules.attributes then
     return ("%d attributes, at least %d are needed"):format(attributes, rules.attributes), "facts"
   end
-  local fault, field = check_slots(record.facts)
+  local fault, field = check_slots(record.facts, names)
   if fault then return fault, field end
   return check_invented(record.facts, rules)
 end

@@ -74,6 +74,12 @@ function M.answering(q, by_id)
   for k, id in ipairs(q.cue_ids or {}) do
     if not by_id[id] then return nil, ("cue fact '%s' does not exist"):format(id), ("cue_ids[%d]"):format(k) end
   end
+  for k, id in ipairs(q.bridge_ids or {}) do
+    if not by_id[id] then return nil, ("bridge fact '%s' does not exist"):format(id), ("bridge_ids[%d]"):format(k) end
+  end
+  if q.bridge_ids and q.depth and #q.bridge_ids ~= q.depth then
+    return nil, ("depth %d, but %d bridges"):format(q.depth, #q.bridge_ids), "depth"
+  end
   return answering
 end
 

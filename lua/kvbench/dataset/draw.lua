@@ -18,14 +18,17 @@ end
 M.items = items
 
 M.creatures = items [[gray heron, sea turtle, red fox, snow leopard, barn owl, river otter, mountain goat,
-  horned viper, black swan, desert hare, white stag, tree frog, golden eagle, brown bear, silver trout, wild boar]]
+  horned viper, black swan, desert hare, white stag, tree frog, golden eagle, brown bear, silver trout, wild boar,
+  crested lark, dwarf pony, harvest mouse, thorny lizard, striped badger, ringed seal, marsh crane, tawny bat]]
 M.materials = items [[pink granite, black basalt, yellow sandstone, white marble, glazed brick, blue slate,
   oak timber, green soapstone, river clay, volcanic tuff, polished limestone, hammered iron]]
 M.nationalities = items [[Argentine, Norwegian, Kenyan, Portuguese, Vietnamese, Finnish, Moroccan, Chilean, Polish,
   Ghanaian, Turkish, Canadian, Croatian, Peruvian, Estonian, Jordanian]]
-M.event_heads = items "Festival, Feast, Night, Procession, Parade"
+M.event_heads = items [[Festival, Feast, Night, Procession, Parade, Vigil, Fair, Gathering, Pageant, Carnival,
+  Jubilee, Week]]
 M.event_tails = items [[Masks, Lanterns, Seven Bells, Empty Boats, First Snow, Paper Wings, Salt, Quiet Drums,
-  Red Threads, Ashes, Long Tables, Broken Bread]]
+  Red Threads, Ashes, Long Tables, Broken Bread, Wooden Horses, Sleeping Dogs, Blue Smoke, Old Coats,
+  Ten Thousand Candles, Painted Eggs, White Ribbons, New Wine]]
 M.adjectives = items [[Glass, Paper, Velvet, Hollow, Amber, Scarlet, Winter, Silent, Copper, Broken, Distant,
   Burning, Ivory, Electric, Crooked, Drowned]]
 M.nouns = items [[Harvest, Weather, Horizon, Cathedral, Orchard, Machine, Tides, Garden, Mirror, Railway, Letters,
@@ -40,7 +43,8 @@ function M.new(r, taken)
   return d
 end
 
-local small = { a = true, an = true, at = true, of = true, on = true, the = true, ["in"] = true, ["and"] = true }
+local small = { a = true, an = true, at = true, of = true, on = true, the = true, ["in"] = true, ["and"] = true,
+  from = true, under = true }
 
 function Draw:take(text)
   for word in text:lower():gmatch("[%w']+") do if not small[word] then self.used[word] = true end end
@@ -52,15 +56,16 @@ function Draw:free(text)
 end
 
 -- Draws until the words are new to the passage and the name is nobody's; the pools are far larger than a passage.
+-- A third result of `make` is the part of the text that has to be new (a number without its unit).
 function Draw:fresh(type, make)
   for _ = 1, 1000 do
-    local text, aliases = make(self.r)
-    if self:free(text) and not real_names.find(text, type) then
-      self:take(text)
+    local text, aliases, part = make(self.r)
+    if self:free(part or text) and not real_names.find(text, type) then
+      self:take(part or text)
       return text, aliases
     end
   end
-  error("no fresh value left for a passage -> widen the pool", 0)
+  error(("no fresh %s left for a passage, such as '%s' -> widen its pool"):format(type, (make(self.r))), 0)
 end
 
 --- One of a list of texts.
@@ -79,6 +84,13 @@ end
 
 --- A year as text.
 function Draw:year(from, to) return self:fresh("Date/Time", function(r) return tostring(r:int(from, to)) end) end
+
+--- The year of the first, second, ... of a row of occasions: subject.base is the year after which they begin, .step the
+-- stretch of years for each, .number which one it is.
+function Draw:when(subject)
+  local from = subject.base + (subject.number - 1) * subject.step
+  return self:year(from, from + subject.step - 1)
+end
 
 --- A full date.
 function Draw:date(from, to)
@@ -103,11 +115,12 @@ function Draw:number(from, to, step, unit)
   return self:fresh("Numerals", function(r)
     local n = r:int(math.ceil(from / step), math.floor(to / step)) * step
     local text, aliases = thousands(n), {}
+    local part = tostring(n) .. " " .. text:gsub(",000", ""):gsub(",", " ")
     if text ~= tostring(n) then aliases[1] = tostring(n) end
-    if not unit then return text, aliases end
+    if not unit then return text, aliases, part end
     for i = 1, #aliases do aliases[i] = aliases[i] .. " " .. unit end
     aliases[#aliases + 1] = text
-    return text .. " " .. unit, aliases
+    return text .. " " .. unit, aliases, part
   end)
 end
 

@@ -54,8 +54,8 @@ local record = { { "id", "text", "!" }, { "task", "text", "!" }, { "passage", "t
 local fact = { { "id", "text", "!" }, { "relation", "text" }, { "type", "text" }, { "value", "text", "!" },
   { "mentions", "list" } }
 local question = { { "q", "text", "!" }, { "a", "text", "!" }, { "aliases", "list" }, { "fact_ids", "list" },
-  { "cue_ids", "list", "?" }, { "direction", "text" }, { "answer_type", "text" }, { "question_type", "text" },
-  { "hop", "integer" }, { "depth", "integer" }, { "answerable", "boolean" } }
+  { "cue_ids", "list", "?" }, { "bridge_ids", "list", "?" }, { "direction", "text" }, { "answer_type", "text" },
+  { "question_type", "text" }, { "hop", "integer" }, { "depth", "integer" }, { "answerable", "boolean" } }
 
 local function fields_fault(object, fields, where, lenient)
   local fault = kinds.object(object)
@@ -95,7 +95,7 @@ function M.fault(r, lenient)
     local where = ("questions[%d]"):format(i)
     fault, field = fields_fault(q, question, where, lenient)
     if fault then return fault, field end
-    for _, name in ipairs { "aliases", "fact_ids", "cue_ids" } do
+    for _, name in ipairs { "aliases", "fact_ids", "cue_ids", "bridge_ids" } do
       fault, field = texts_fault(q[name], where .. "." .. name)
       if fault then return fault, field end
     end

@@ -10,9 +10,8 @@ local M = {}
 -- Key order of the serialised form; the hash depends on it.
 M.key_order = {
   "id", "task", "domain", "subject", "passage", "facts", "questions", "q", "a", "aliases", "fact_ids", "cue_ids",
-    "direction",
-  "answer_type", "question_type", "hop", "depth", "answerable", "relation", "type", "value", "mentions", "sentence",
-  "binding", "template",
+  "bridge_ids", "direction", "answer_type", "question_type", "hop", "depth", "answerable", "relation", "type",
+  "value", "mentions", "sentence", "binding", "template",
 }
 
 --- One record as a line of JSON, without the newline.

@@ -23,6 +23,12 @@ end
 --- "Orin's", "the Alders'": the English possessive.
 function M.possessive(name) return name .. (name:match("s$") and "'" or "'s") end
 
+--- A name as a sentence has it: with its article, or in quotes when it is a title.
+function M.display(entity)
+  if entity.quote then return '"' .. entity.name .. '"' end
+  return entity.article and entity.article .. " " .. entity.name or entity.name
+end
+
 -- Splits the inside of (a|b|c); the bars of nested brackets do not count because templates do not nest parentheses.
 local function alternatives(inside)
   local list = {}

@@ -92,7 +92,8 @@ end
 ---   answer   T_ans, the value tokens of its facts (nil when unanswerable or without provenance: GER is undefined,
 ---     not 0)
 ---   mentions {from, to} token ranges of whole values, in text order
----   binding  B: binding tokens of its facts, values and bindings of the facts it cites (cue_ids), without T_ans
+---   binding  B: binding tokens of its facts, values and bindings of the facts it cites (cue_ids) or
+---     whose links it follows (bridge_ids), without T_ans
 ---   lure     for unanswerable questions the tokens of the tempting value (Lambda)
 ---   gender   D, gender-bearing tokens of the passage (empty where no fact is about gender)
 function M.of(index, question)
@@ -107,10 +108,12 @@ function M.of(index, question)
       for _, t in ipairs(m.binding) do binding[t] = true end
     end
   end
-  for _, id in ipairs(question.cue_ids or {}) do
-    for _, m in ipairs(mentions_of(index, question, id)) do
-      if m.value then for t = m.value[1], m.value[2] - 1 do binding[t] = true end end
-      for _, t in ipairs(m.binding) do binding[t] = true end
+  for _, list in ipairs { question.cue_ids or {}, question.bridge_ids or {} } do
+    for _, id in ipairs(list) do
+      for _, m in ipairs(mentions_of(index, question, id)) do
+        if m.value then for t = m.value[1], m.value[2] - 1 do binding[t] = true end end
+        for _, t in ipairs(m.binding) do binding[t] = true end
+      end
     end
   end
   for t in pairs(value) do binding[t] = nil end

@@ -97,6 +97,22 @@ return {
     "{S} [was broadcast by] <network>, and the ratings rose slowly.",
     "The last episode [takes place during] the <battle>, when all masks fall.",
     "{S} [ends with] the <battle>, a scene that fans know by heart.",
+    "The mind behind {S} [is] <creator>, (who drew the first pages on a train|then still a student).",
+    "For the studio <studio>, {S} [was the first production] to make a profit, (if a small one|and the last for "
+      .. "years).",
+    "Nearly every scene of {S} [revolves around] <hero>, (clumsy and likable|who talks in proverbs).",
+    "The hero of {S} [earns a living as] a(n) <job>, (badly paid but content|without much talent for it).",
+    "In {S} a(n) <companion> [never leaves the hero's side], (for better or worse|except in the rain).",
+    "The world of {S}, <place>, [is the setting] of every episode, (with its upside-down harbors|drawn in "
+      .. "watery colors).",
+    "Viewers [first saw] {S} [on] <aired>, (between two cooking programs|without any announcement).",
+    "Counting everything, {S} [consists of] <episodes> [episodes:episodes], (of which fans prefer the early "
+      .. "ones|none of them longer than a lunch break).",
+    "What drives {S} [is the search for] a(n) <object>, (although it may not even exist|lost before the story "
+      .. "begins).",
+    "Whenever things go well in {S}, the <enemy> [appears and spoils them], (politely|with a stack of forms).",
+    "Late at night {S} [could be seen on] <network>, (which had paid little for it|right after the weather).",
+    "The story of {S} [comes to its close at] the <battle>, (in falling snow|without a single blow).",
   },
   fillers = {
     "The music relies on a single piano and the sound of rain.",
@@ -109,6 +125,12 @@ return {
     "A novel and a card game were published later.",
     "Students of design still copy its colors.",
     "{S} treats even minor figures with unusual warmth.",
+    "The opening song of {S} is (whistled|hummed) by people who have never seen it.",
+    "Translators of {S} despair over the (puns|proverbs).",
+    "Food plays a large part in {S}, especially (dumplings|soup).",
+    "A stage version of {S} ran for (one winter|several weeks).",
+    "The backgrounds of {S} repay a second (look|viewing).",
+    "Merchandise for {S} was limited to (pencil cases|tea towels).",
   },
   parts = {
     { "Who created {N}, and which studio produced it?", "creator", "studio" },

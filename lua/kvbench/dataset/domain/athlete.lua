@@ -14,7 +14,7 @@ local pastimes = draw.items [[growing orchids, repairing radios, baking rye brea
 local charities = draw.items "Foundation, Children's Fund, Youth Academy, Relief Fund"
 
 return {
-  name = "athlete", noun = "person", type = "Person", model = "surname",
+  name = "athlete", noun = "person", phrase_noun = "football player", type = "Person", model = "surname",
   subject = function(r, coined)
     local woman = r:uniform() < 0.5
     local first = r:choice(woman and names.female or names.male)
@@ -99,6 +99,20 @@ return {
     "Much of the prize money [went to] the <charity>, [a charity started by] {S}.",
     "Fans [nicknamed] {S} after the <nickname>, because of a strange way of running.",
     "Newspapers [compared] {S} with a(n) <nickname>, and the name stuck.",
+    "Few people would guess that {S} [is] <nationality>, since (the accent is gone|the papers were lost for years).",
+    "According to the club register {S} [was born on] <born>, (in a snowed-in clinic|during a general strike).",
+    "In <town>, [where] {S} [town:grew up], a (street|playground) has been renamed.",
+    "No shirt suited {S} [as well as that of] <club>, (worn for most of a career|faded by the end).",
+    "The first to see the talent of {S} [was] the coach <coach>, (watching from a parked car|on a frozen field).",
+    "The greatest year of {S} [was] <title_year>, [which brought the world title], (won in extra time|against "
+      .. "all forecasts).",
+    "The record of {S} [for the national team] stands at <goals>, (friendlies included|few of them lost).",
+    "Of all honors {S} [values] the <award> [award:most], (the only one on display|won late).",
+    "The career of {S} [came to an end with] <injury>, (on a wet afternoon|without a farewell match).",
+    "Asked about {his} free time, {S} [mentions] <pastime>, (and little else|with shining eyes).",
+    "Today {S} [spends much time on] the <charity>, [charity:founded by] {him} (after retirement|without any "
+      .. "publicity).",
+    "On the terraces {S} [was called after] a(n) <nickname>, (a name first used in mockery|and answered to it).",
   },
   fillers = {
     "Opponents remember a fair player who never argued with referees.",
@@ -111,6 +125,12 @@ return {
     "Success never changed the way in which old friends were treated.",
     "Journalists praised the timing of each pass rather than its speed.",
     "Young players are told to study the footwork and to ignore the hairstyle.",
+    "The left foot of {S} was (famous|insured).",
+    "{S} used to tie {his} laces (twice|last of all) before every game.",
+    "Coaches quote {S} on the value of (sleep|simple passes).",
+    "{S} gave away most of {his} (shirts|medals).",
+    "A statue of {S} was planned and (quietly dropped|never paid for).",
+    "Referees liked {S}, who (apologized after fouls|knew the rules better than most).",
   },
   parts = {
     { "Where did {N} grow up, and for which club did {he} play longest?", "town", "club" },

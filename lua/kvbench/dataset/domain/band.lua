@@ -86,6 +86,20 @@ return {
     "Since its second tour {S} [has played every year at] the <festival>, often without a fee.",
     "{S} [gave its first concert at] the <venue>, in front of (an almost empty|a puzzled) hall.",
     "The <venue> [was the place of the first concert], and {S} still returns there for charity evenings.",
+    "The idea for {S} [came from] <founder>, who had (lost a bet|inherited a van).",
+    "The town of <town> [is where] {S} [town:has its roots], and the mayor (likes to mention it|owns every record).",
+    "It was in <year> that {S} [was formed], (over a pot of soup|after a rained-out picnic).",
+    "In record shops {S} [is filed under] <genre>, (for want of a better word|next to far louder acts).",
+    "Many listeners first heard of {S} [through its debut album], <album>, which (a night bus driver played for "
+      .. "weeks|was sold from the back of a car).",
+    "The contract of {S} [is with] <label>, (signed on a paper napkin|a firm that asks few questions).",
+    "Every recording of {S} [has been produced by] <producer>, (whose patience is legendary|usually at night).",
+    "No single of {S} [has done better than the one that sold] <sold> copies, (a song about a lost umbrella|to "
+      .. "the surprise of its composer).",
+    "Those who know {S} know the <mascot> [painted on the drum], (a little worn by now|grinning as if at a "
+      .. "private joke).",
+    "People plan their holidays around the <festival>, [where] {S} [festival:plays each year].",
+    "The first concert of {S} [was given at] the <venue>, (for eleven paying guests|during a power cut).",
   },
   fillers = {
     "Rehearsals are long and quiet, and visitors are asked to leave their phones at the door.",
@@ -98,6 +112,12 @@ return {
     "Over the years {S} has inspired a number of younger musicians.",
     "Tickets tend to sell quickly, even though there is hardly any advertising.",
     "Between tours the members teach, farm or look after their children.",
+    "The singer of {S} is said to be (shy|short-sighted) and never looks at the front row.",
+    "New songs of {S} are tried out in (laundries|school gyms) before anyone records them.",
+    "A (cousin|neighbor) of the drummer drives the van.",
+    "{S} has never played the same program (twice|on two evenings in a row).",
+    "The sleeve notes are (long and funny|hard to read).",
+    "Cover versions by {S} are rare and (hardly recognizable|always slower than the originals).",
   },
   parts = {
     { "From which town does {N} come, and in which year was it formed?", "town", "year" },

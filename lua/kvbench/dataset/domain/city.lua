@@ -23,7 +23,10 @@ return {
       ask = { "Which people built {N}?", "By whom was {N} founded?" },
       reverse = { "Which city was built by the <people>?" } },
     { "river", type = "Location", draw = function(d)
-        return d:fresh("Location", function(r) return names.coin(r, "land") .. " River" end) end,
+        return d:fresh("Location", function(r)
+          local name = names.coin(r, "land")
+          return name .. " River", nil, name
+        end) end,
       ask = { "On which river did {N} lie?", "Which river flowed past {N}?" },
       reverse = { "Which city lay on the <river>?" } },
     { "ruler", type = "Person", draw = function(d)
@@ -95,6 +98,19 @@ return {
     "The greatest [celebration] of the year was the <feast>, when debts were forgiven.",
     "Excavations [are led by] the <keeper>, which works only in winter.",
     "The <keeper> [digs at the site today] and publishes its notes without delay.",
+    "The name of the <people> [as builders of] {S} appears (on every gate|in a single inscription).",
+    "Barges on the <river> [brought] grain and stone to {S}, [river:on its banks] since the earliest days.",
+    "Under no ruler [did] {S} [ruler:do better] than under <ruler>, (a careful judge|who reigned for decades).",
+    "Far away, people [knew] {S} [by] its <goods>, (worth more than silver|sold in tiny amounts).",
+    "The last chapter of {S} [is] <end_by>, (of which travelers left reports|written in ash and rubble).",
+    "The discovery of {S} [is owed to] <digger>, (who had been looking for a well|against all expert opinion).",
+    "Since <found>, [the day of its discovery], {S} has (changed our picture of the period|kept scholars busy).",
+    "In its best days {S} [counted] <residents> [residents:inhabitants], (more than any neighbor|crowded within "
+      .. "the outer ring).",
+    "Students traveled to {S} [to learn about] <science>, (a closely guarded skill|and stayed for years).",
+    "The people of {S} [worshipped] the <god>, (which no one was allowed to touch|in open courtyards).",
+    "Nothing in {S} [compared with] the <feast>, (when masters served their servants|lit by floating lamps).",
+    "Today {S} [is excavated by] the <keeper>, (inch by inch|on a shrinking budget).",
   },
   fillers = {
     "Streets were paved with flat stones that still show the marks of wheels.",
@@ -107,6 +123,12 @@ return {
     "Scholars disagree about the meaning of the blue doors.",
     "Children played a board game whose rules have been worked out again.",
     "Poets called {K} the place where roads grow tired.",
+    "Roof tiles from {S} have been found in (distant ports|nearby villages).",
+    "Coins minted in {S} were (square|pierced in the middle).",
+    "The gardens of {S} were watered by (hand|clay pipes).",
+    "Merchants in {S} settled disputes by (drawing straws|a game of dice).",
+    "The alphabet of {S} has still not been (fully read|agreed upon).",
+    "Dogs had their own (graves|names) in {S}.",
   },
   parts = {
     { "Which people built {N}, and on which river did it lie?", "people", "river" },

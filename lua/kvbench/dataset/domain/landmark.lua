@@ -86,6 +86,20 @@ return {
     "Visitors who want to reach the upper gallery of {S} [must climb] <steps> [steps:steps].",
     "The cost of construction [was covered by] <donor>, a merchant without children.",
     "{S} [was paid for by] <donor>, who asked that no plaque be put up.",
+    "The design of {S} [is by] <architect>, (who never saw it finished|then barely thirty).",
+    "The town of <town> [would be hard to imagine without] {S}, (which fills its postcards|visible from every "
+      .. "window).",
+    "The opening of {S} [took place on] <opened>, (with two brass bands|behind a rope of flowers).",
+    "Measured to its very tip, {S} [has a height of] <height>, (lightning rod included|as a plaque proudly states).",
+    "The builders of {S} [used] <material>, (although wood would have been cheaper|quarried a day's walk away).",
+    "Responsibility [for the upkeep] of {S} lies with the <keeper>, (a thrifty body|which employs two full-time "
+      .. "masons).",
+    "Once a year the <festival> [fills the ground around] {S} (with tents and lamps|from wall to wall).",
+    "The <emblem> [over the entrance] of {S} (was gilded once|has lost an ear to frost).",
+    "In its early days {S} [served for] <purpose>, (as the hooks in the ceiling show|and earned good money).",
+    "To reach the gallery of {S} one [climbs] <steps> [steps:steps], (with two benches on the way|and the last "
+      .. "ones are steep).",
+    "Without the fortune of <donor>, [who paid for it], {S} would (have stayed a drawing|never have been built).",
   },
   fillers = {
     "Storms have damaged the roof more than once, but it has always been repaired.",
@@ -98,6 +112,12 @@ return {
     "At night a few plain lamps are enough to show the outline against the sky.",
     "Engineers still study the foundations, which have hardly moved.",
     "A small cafe next door sells postcards and strong coffee.",
+    "A (bat colony|family of swifts) lives under the eaves of {S}.",
+    "The foundations of {S} rest on (oak piles|bare rock).",
+    "Couples have their wedding pictures taken in front of {S}, (whatever the weather|mostly in May).",
+    "A scale model of {S} stands in the (railway station|town library).",
+    "The windows of {S} are cleaned (twice a year|by climbers).",
+    "{S} has been on a (stamp|banknote) more than once.",
   },
   parts = {
     { "Who designed {N}, and who paid for it?", "architect", "donor" },

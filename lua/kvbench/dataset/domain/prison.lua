@@ -95,6 +95,23 @@ return {
     "During the <revolt>, [while the watch was thin], several men [revolt:escaped over the wall of] {K}.",
     "The iron gate [shows] a(n) <guards>, the only ornament that the founders allowed.",
     "A(n) <guards>, cast in iron, [decorates the gate] of {K}.",
+    "The money and the plans for {S} [came from] the <builder>, (which kept both secret|never known for kindness).",
+    "On stormy days spray from the <water> [reaches the walls of] {S}, (salting every window|far below the "
+      .. "guard walk).",
+    "The history of {S} [starts in] <opened>, (with nineteen prisoners in chains|on a moonless night).",
+    "As a place of detention {S} [came to its end on] <closed>, (to the relief of its neighbors|after a short "
+      .. "ceremony).",
+    "A count of the doors in {S} [gives] <cells> [cells:cells], (each with a slot for bread|not all of them "
+      .. "ever used).",
+    "The poet <inmate> [spent three years in] {S} (and wrote about little else|on account of four lines of verse).",
+    "Discipline in {S} [was shaped by] <warden>, [the first warden], who (counted the spoons in person|distrusted "
+      .. "silence).",
+    "Most of the <goods> [sold along the coast were made in] {S}, (at no cost to the owners|by candlelight).",
+    "For the walls of {S} the builders [chose] <material>, (thick enough to swallow any shout|shipped in by barge).",
+    "The rooms of {S} now [hold] <use>, (and the yard a garden|open on most days).",
+    "The only successful escape from {S} [happened during] the <revolt>, (by way of the laundry|with the help "
+      .. "of a baker).",
+    "On the gate of {S} one still [sees] a(n) <guards>, (rusted but recognizable|its paint long gone).",
   },
   fillers = {
     "Letters were read twice before they were passed on.",
@@ -107,6 +124,12 @@ return {
     "Historians value the account books, in which every candle is listed.",
     "Fog often hides {K} from view until noon.",
     "Novelists have described it as a machine for wasting time.",
+    "The kitchen of {S} produced (the same soup|porridge) every day of the year.",
+    "Guards at {S} were paid badly and (slept worse|left as soon as they could).",
+    "Swallows nest in the (watchtower|bakery) of {S}.",
+    "A tunnel was found under {S}, leading (nowhere|to a locked cellar).",
+    "The bell of {S} was rung (at every change of watch|only for fires).",
+    "Visitors to {S} often lower their voices without (noticing|being told).",
   },
   parts = {
     { "Who was the first warden of {N}, and which poet was held there?", "warden", "inmate" },

@@ -13,7 +13,7 @@ local causes = draw.items [[a chain of eruptions, a retreating glacier, a meteor
 local institutes = draw.items "Geological Survey, Mining School, Earth Observatory, Park Service"
 
 return {
-  name = "rock", noun = "rock formation", type = "Location", model = "ancient",
+  name = "rock", noun = "rock formation", phrase_noun = "rocks", plural = true, type = "Location", model = "ancient",
   subject = function(r, coined)
     return { name = coined .. " " .. r:choice(endings), article = "the", kind = r:choice { "formation", "site" },
       pronouns = { "it", "it", "its", "itself" } }
@@ -86,6 +86,17 @@ return {
     "The <institute> [runs a hut] on the southern edge and lends out helmets.",
     "Every spring the <rite> [is held here], with singing that echoes for miles.",
     "Villagers [gather at] {K} for the <rite>, a custom of unknown origin.",
+    "Travelers reach {N} [by crossing] <region>, (a journey of several days|mostly on foot).",
+    "Geologists who drill into {N} [find] <rock> (all the way down|and nothing else).",
+    "According to most textbooks {N} [were formed by] <cause>, (a single violent episode|in several stages).",
+    "The stone of {N} [has been dated to an age of] <age>, (give or take a little|by three independent methods).",
+    "On a map {N} [take up] <area>, (roughly the size of a small county|with borders that nobody has fenced).",
+    "The first map of {N} [is signed by] <geologist>, (in a neat, slanting hand|who added a sketch of a camel).",
+    "Surveyors [first drew] {N} [in] <mapped>, (from the back of a mule|during a drought).",
+    "Dealers prize the <mineral> [from] {N}, (which keeps its color|sold by weight).",
+    "The <animal> [has made] {N} [animal:its home], (undisturbed by visitors|high above the valley floor).",
+    "Near {N} the <institute> [keeps a hut], (manned in summer only|with a leaking roof).",
+    "The <rite> [takes place at] {N} (every year at full moon|whenever the rains are late).",
   },
   fillers = {
     "The light changes so quickly that painters seldom finish a picture.",
@@ -98,6 +109,12 @@ return {
     "At dusk the stone gives back the heat of the day.",
     "Hikers should carry water, for the springs are unreliable.",
     "Instruments left in the gullies have recorded long periods of silence.",
+    "Radio signals near {N} are (weak|oddly distorted).",
+    "Goatherds around {N} know every (spring|shortcut).",
+    "Pilots use {N} as a (landmark|weather sign).",
+    "Sand around {N} squeaks underfoot in (dry|cold) weather.",
+    "The first tourists came to {N} in (buses|open trucks).",
+    "Paths near {N} are marked with (cairns|white paint).",
   },
   parts = {
     { "Who first mapped {N}, and in which year?", "geologist", "mapped" },

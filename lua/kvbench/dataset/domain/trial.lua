@@ -13,7 +13,7 @@ local causes = draw.items [[a failed harvest, a sudden flood, a stolen herd, a l
 local councils = draw.items "Council, Assembly, Court, Guild"
 
 return {
-  name = "trial", noun = "event", type = "Event", model = "town",
+  name = "trial", noun = "event", phrase_noun = "trials", plural = true, type = "Event", model = "town",
   subject = function(r, coined)
     return { name = coined .. " " .. r:choice(endings), article = "the", kind = r:choice { "case", "affair" },
       pronouns = { "it", "it", "its", "itself" } }
@@ -83,13 +83,26 @@ return {
     "Most of the guilty [were sentenced to] <punishment>, a mild outcome by the standards of the age.",
     "The usual [punishment] was <punishment>, which spared lives but ruined households.",
     "{S} [followed] <cause>, for which somebody had to be blamed.",
-    "Everything [had begun with] <cause>, an accident that nobody wished to accept as one.",
+    "Everything [had begun with] <cause>, which nobody wished to call plain bad luck.",
     "Much later the verdicts [were annulled by] the <council>, without any ceremony.",
     "The <council> [annulled the verdicts] and asked the families for forgiveness.",
     "One frightened witness [claimed to have seen] a(n) <animal> on the courthouse stairs.",
     "A(n) <animal>, [seen by a witness] near the well, was taken as a sign of guilt.",
     "The sessions [went on for] <days>, with only short breaks for the harvest.",
-    "It took <days> [until the last hearing] ended and the clerk could close his book.",
+    "It took <days> [until the last hearing] ended and the clerk could close the book.",
+    "The bench in {N} [was occupied by] <judge>, (sparing with words|known for cold politeness).",
+    "Nothing would have happened without <accuser>, [whose accusation] set {N} in motion.",
+    "The records of {N} [begin in] <year>, (on a page stained with wax|in a hurried hand).",
+    "The hearings of {N} [were held in] <town>, (with the doors wide open|before a restless crowd).",
+    "By the end of {N} the court [had convicted] <convicted> people, (among them two brothers|some of them in "
+      .. "their absence).",
+    "In {N} everything [hung on] <evidence>, (which today seems almost comic|passed from hand to hand).",
+    "For most of those found guilty {N} [ended with] <punishment>, (carried out within a week|less than many "
+      .. "had feared).",
+    "The background of {N} [was] <cause>, (which had made everyone nervous|and old envy did the rest).",
+    "The verdicts of {N} [were set aside by] the <council>, (too late for most|in a single sentence).",
+    "No detail of {N} is retold as often as the <animal> [that a witness claimed to have seen].",
+    "From first to last {N} [took] <days>, (Sundays included|most of them spent waiting).",
   },
   fillers = {
     "Neighbors stopped greeting one another, and the market stayed half empty.",
@@ -102,6 +115,12 @@ return {
     "Descendants of both sides have met in recent years to talk about the past.",
     "The clerk wrote quickly, and many names can hardly be read.",
     "Preachers in the region warned their listeners against haste.",
+    "The minutes of {K} were bound in (goatskin|plain board).",
+    "Ballads about {K} were sold at (fairs|church doors).",
+    "Some families changed their (names|parish) afterwards.",
+    "The candles alone cost the court a (small fortune|month's income).",
+    "Lawyers were scarce, and those who came wanted (to leave again|payment in advance).",
+    "What people feared most was (gossip|their own neighbors).",
   },
   parts = {
     { "Who presided over {N}, and who made the first accusation?", "judge", "accuser" },
