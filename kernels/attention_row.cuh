@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attention_row.cuh - canonical attention for items of one token: eight warps on one row's tiles, for few rows and long
+ * caches.
+ *
+ * A tile of a decoding row is too little work for a warp's latency, and there are too few rows to hide it. So warp w
+ * takes the scores of keys 8 w .. 8 w + 7 of a tile and the output dimensions 16 w .. 16 w + 15, while a ring of tiles,
+ * as deep as shared memory allows, is on its way. Every sum has the order of attention_kernel.cuh, hence the same bits;
+ * tests compare them. Rejected: cutting the keys over blocks (their partial sums would have to be merged: other bits).
+ */
+#ifndef KVB_ATTENTION_ROW_CUH
+#define KVB_ATTENTION_ROW_CUH
+#include "attention_kernel.cuh"
+
+namespace attention {
+
+enum { ROW_WARPS = 8, ROW_THREADS = ROW_WARPS * 32, MOST_GROUP = 8, MOST_DEPTH = 8 };
+
+/* At most n copies of this thread may still be under way. */
+__device__ __forceinline__ void wait_at_most(int n) {
+    switch (n) {
+    case 0:
+        wait<0>();
+        break;
+    case 1:
+        wait<1>();
+        break;
+    case 2:
+        wait<2>();
+        break;
+    case 3:
+        wait<3>();
+        break;
+    case 4:
+        wait<4>();
+        break;
+    case 5:
+        wait<5>();
+        break;
+    default:
+        wait<6>();
+    }
+}
+
+__device__ __forceinline__ void load2(uint32_t (&r)[2], uint32_t at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(at)
+                 : "memory");
+}
+
+/* What the warps tell each other about a tile. A thread's row is lane / 4; the 16 rows of the product are half empty.
+ */
+struct exchange {
+    float largest[ROW_WARPS][MOST_GROUP];
+    float p[MOST_GROUP][KVB_TILE + 8];
+    uint32_t narrow[MOST_GROUP][KVB_TILE / 2 + 4]; /* pairs, rounded to the cache's type */
+    float inverse[MOST_GROUP];
+};
+
+template <typename T, int D>
+__global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_attention a, int depth) {
+    using S = shape<D>;
+    constexpr int COUNT = KVB_TILE * S::CHUNKS % ROW_THREADS ? 128 : ROW_THREADS; /* threads that copy */
+    constexpr int UNITS = (D / 16 + ROW_WARPS - 1) / ROW_WARPS;                   /* of 16 dimensions, per warp */
+    extern __shared__ __align__(1024) char memory[];
+    __shared__ run source[2]; /* prefix, suffix */
+    __shared__ exchange x;
+    uint32_t ring = (uint32_t)__cvta_generic_to_shared(memory);
+    int id = threadIdx.x, lane = id % 32, warp = id / 32, group = a.heads / a.kv_heads;
+    int kv_head = blockIdx.x % a.kv_heads, at = a.layer * a.kv_heads + kv_head;
+    int token = a.items[blockIdx.x / a.kv_heads].first_row;
+    float c = (float)(a.scale * 1.4426950408889634);
+    kvb_cuda_row row = a.rows[token];
+    const kvb_cuda_seq &seq = a.seqs[row.seq];
+    if (id == 0) {
+        source[0] = prefix_of(seq, at);
+        source[1] = suffix_of(seq, at, row.index);
+    }
+    int64_t y_at = ((int64_t)token * a.heads + kv_head * group + lane / 4) * D + lane % 4 * 2;
+    uint32_t q[D / 16][2];
+#pragma unroll
+    for (int d = 0; d < D / 16; d++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            q[d][i] = lane / 4 < group ? __ldg((const uint32_t *)((const T *)a.q + y_at + d * 16 + i * 8)) : 0;
+    __syncthreads();
+    int prefix_tiles = (source[0].n + KVB_TILE - 1) / KVB_TILE;
+    int tiles = prefix_tiles + (source[1].n + KVB_TILE - 1) / KVB_TILE;
+    const uint64_t *prefix_mask = seq.prefix_mask ? seq.prefix_mask + (int64_t)at * seq.prefix_words : NULL;
+    const uint64_t *suffix_mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
+    auto word_of = [&](int t) -> word {
+        return t < prefix_tiles ? visible(prefix_mask, source[0].n, t)
+                                : visible(suffix_mask, source[1].n, t - prefix_tiles);
+    };
+    int filling = 0; /* ring slot */
+    auto fetch_tile = [&](int t) {
+        if (t < tiles && id < COUNT) {
+            const run &from = source[t >= prefix_tiles];
+            int first = (t >= prefix_tiles ? t - prefix_tiles : t) * KVB_TILE;
+            uint32_t to = ring + filling * 2 * S::TILE;
+            fetch<D, KVB_TILE, COUNT>(to, from.key[0], from.key[1], from.cut, from.n, first, id);
+            fetch<D, KVB_TILE, COUNT>(to + S::TILE, from.value[0], from.value[1], from.cut, from.n, first, id);
+        }
+        filling = filling + 1 == depth ? 0 : filling + 1;
+        commit();
+    };
+    uint32_t key_place = place<D>(warp * 8 + lane % 8, lane / 8 % 2), value_place = place<D>(lane % 16, lane / 16);
+    auto scores = [&](int slot, float(&s)[4]) {
+        s[0] = s[1] = s[2] = s[3] = 0;
+        uint32_t key_at = ring + slot * 2 * S::TILE + key_place;
+#pragma unroll
+        for (int d = 0; d < D / 16; d++) {
+            uint32_t b[2], rows[4] = {q[d][0], 0, q[d][1], 0};
+            load2(b, along<D>(key_at, d * 2));
+            unit<T>::mma(s, rows, b[0], b[1]);
+        }
+    };
+
+    float o[UNITS][2][4] = {}, m = -INFINITY, l = 0, s[4];
+    word seen = word_of(0);
+    for (int t = 0; t < depth - 1; t++) fetch_tile(t);
+    wait_at_most(depth - 2);
+    __syncthreads();
+    scores(0, s);
+    int slot = 0;
+    for (int t = 0; t < tiles; t++) {
+        int after = slot + 1 == depth ? 0 : slot + 1;
+        word next = t + 1 < tiles ? word_of(t + 1) : 0;
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+            if (!(seen >> (warp * 8 + lane % 4 * 2 + e) & 1)) s[e] = -INFINITY;
+        float largest = fmaxf(s[0], s[1]);
+        largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 2));
+        if (lane % 4 == 0) x.largest[warp][lane / 4] = largest;
+        __syncthreads(); /* and the tile before this one is done with */
+        fetch_tile(t + depth - 1);
+#pragma unroll
+        for (int w = 0; w < ROW_WARPS; w++) largest = fmaxf(largest, x.largest[w][lane / 4]);
+        float now = fmaxf(m, largest * c), base = now == -INFINITY ? 0 : now, alpha = power2(m - base);
+        m = now;
+        s[0] = power2(fmaf(s[0], c, -base));
+        s[1] = power2(fmaf(s[1], c, -base));
+        *(float2 *)&x.p[lane / 4][warp * 8 + lane % 4 * 2] = make_float2(s[0], s[1]);
+        x.narrow[lane / 4][warp * 4 + lane % 4] = unit<T>::pack(s[0], s[1]);
+        wait_at_most(depth - 2);
+        __syncthreads(); /* and the next tile has come */
+        if (t + 1 < tiles) scores(after, s);
+        uint32_t value_at = ring + slot * 2 * S::TILE + S::TILE + value_place;
+#pragma unroll
+        for (int u = 0; u < UNITS; u++) {
+            int dims = warp + u * ROW_WARPS;
+            if (dims >= D / 16) continue;
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) o[u][i][e] *= alpha;
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                uint32_t p[4] = {x.narrow[lane / 4][k * 8 + lane % 4], 0, x.narrow[lane / 4][k * 8 + 4 + lane % 4], 0};
+                uint32_t b[4];
+                load4_transposed(b, along<D>(value_at, dims * 2) + k * 16 * S::STRIDE);
+                unit<T>::mma(o[u][0], p, b[0], b[1]);
+                unit<T>::mma(o[u][1], p, b[2], b[3]);
+            }
+        }
+        if (warp == ROW_WARPS - 1) { /* the sum, in the order of the other kernel's threads */
+            float total = 0;
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                float2 pair = *(float2 *)&x.p[lane / 4][j * 8 + lane % 4 * 2];
+                total += pair.x;
+                total += pair.y;
+            }
+            l = fmaf(l, alpha, total);
+        }
+        seen = next;
+        slot = after;
+    }
+    if (warp == ROW_WARPS - 1) {
+        l += __shfl_xor_sync(FULL, l, 1);
+        l += __shfl_xor_sync(FULL, l, 2);
+        if (lane % 4 == 0) x.inverse[lane / 4] = l > 0 ? 1.0f / l : 0.0f;
+    }
+    wait<0>();
+    __syncthreads();
+    if (lane / 4 >= group) return;
+    float inverse = x.inverse[lane / 4];
+#pragma unroll
+    for (int u = 0; u < UNITS; u++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int dims = (warp + u * ROW_WARPS) * 16 + i * 8;
+            if (dims < D)
+                *(uint32_t *)((T *)a.y + y_at + dims) =
+                    unit<T>::pack(o[u][i][0] * inverse + 0.0f, o[u][i][1] * inverse + 0.0f);
+        }
+}
+
+/* Tiles of keys and values that fit into a block's shared memory beside the exchange. */
+template <int D> int row_depth(const kvb_cuda_device *device) {
+    int64_t fit = (device->shared_bytes - 1024 - (int64_t)kvb_round_up(sizeof(exchange) + 2 * sizeof(run), 1024)) /
+                  (2 * shape<D>::TILE);
+    return fit > MOST_DEPTH ? MOST_DEPTH : (int)fit;
+}
+
+/* KVB_E_UNSUPPORTED, silently, where not even two tiles fit. */
+template <typename T, int D> kvb_status launch_row(const kvb_cuda_attention *a) {
+    static bool allowed[KVB_CUDA_MAX_DEVICES];
+    kvb_cuda_device *device = kvb_cuda_current();
+    int depth = row_depth<D>(device), bytes = depth * 2 * shape<D>::TILE;
+    if (depth < 2) return KVB_E_UNSUPPORTED;
+    if (!allowed[device->ordinal]) {
+        KVB_CUDA_TRY(cudaFuncSetAttribute(attend_row<T, D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+        allowed[device->ordinal] = true;
+    }
+    attend_row<T, D><<<(unsigned)(a->n_items * a->kv_heads), ROW_THREADS, bytes, device->stream>>>(*a, depth);
+    return kvb_cuda_launched("attention of single rows");
+}
+
+template <typename T> kvb_status dispatch_row(const kvb_cuda_attention *a) {
+    switch (a->head_dim) {
+    case 16:
+        return launch_row<T, 16>(a);
+    case 32:
+        return launch_row<T, 32>(a);
+    case 64:
+        return launch_row<T, 64>(a);
+    case 80:
+        return launch_row<T, 80>(a);
+    case 96:
+        return launch_row<T, 96>(a);
+    case 128:
+        return launch_row<T, 128>(a);
+    default:
+        return launch_row<T, 256>(a);
+    }
+}
+
+} // namespace attention
+#endif
