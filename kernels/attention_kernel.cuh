@@ -22,6 +22,14 @@ namespace attention {
 
 enum { THREADS = 128, FULL = ~0u };
 
+/* Rows of an item as (token, head of the group), without a division per row: exact up to 4,096 rows. */
+struct splitter {
+    int group, inverse;
+    __device__ __forceinline__ explicit splitter(int g) : group(g), inverse(65536 / g + 1) {}
+    __device__ __forceinline__ int token(int row) const { return row * inverse >> 16; }
+    __device__ __forceinline__ int head(int row) const { return row - token(row) * group; }
+};
+
 /* Shared memory: queries, then STAGES times a tile of keys and one of values, then two stages of mask words, where the
  * warps later keep the addresses of their rows' keys and values. */
 template <int D> struct shape {
@@ -111,9 +119,10 @@ template <int D> __device__ __forceinline__ void clear(state<D> &s) {
     s.l[0] = s.l[1] = 0;
 }
 
-/* Scores of one tile -> probabilities p, rounded to the cache's type in the layout of the next product's first operand;
- * the state is rescaled to the new maximum. `seen`: the keys that the thread's two rows see. */
-template <typename T, int D>
+/* Scores of a tile's first 8 * N keys (no row sees more of it) -> probabilities p, rounded to the cache's type in the
+ * layout of the next product's first operand; the state is rescaled to the new maximum. `seen`: the keys that the
+ * thread's two rows see. */
+template <typename T, int D, int N>
 __device__ __forceinline__ void softmax(float (&s)[8][4], const word (&seen)[2], float c, state<D> &x,
                                         uint32_t (&p)[4][4]) {
     int column = threadIdx.x % 4 * 2;
@@ -122,7 +131,7 @@ __device__ __forceinline__ void softmax(float (&s)[8][4], const word (&seen)[2],
         for (int r = 0; r < 2; r++) {
             uint32_t half[2] = {(uint32_t)seen[r] >> column, (uint32_t)(seen[r] >> 32) >> column};
 #pragma unroll
-            for (int j = 0; j < 8; j++)
+            for (int j = 0; j < N; j++)
 #pragma unroll
                 for (int e = 0; e < 2; e++)
                     if (!(half[j / 4] & (1u << (j % 4 * 8 + e)))) s[j][2 * r + e] = -INFINITY;
@@ -133,14 +142,14 @@ __device__ __forceinline__ void softmax(float (&s)[8][4], const word (&seen)[2],
     for (int r = 0; r < 2; r++) {
         float largest = fmaxf(s[0][2 * r], s[0][2 * r + 1]);
 #pragma unroll
-        for (int j = 1; j < 8; j++) largest = fmaxf(largest, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
+        for (int j = 1; j < N; j++) largest = fmaxf(largest, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
         largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 2));
         float now = fmaxf(x.m[r], largest * c), base = now == -INFINITY ? 0 : now, total = 0;
         alpha[r] = power2(x.m[r] - base); /* exactly 1 where the maximum stands */
         x.m[r] = now;
 #pragma unroll
-        for (int j = 0; j < 8; j++)
+        for (int j = 0; j < N; j++)
 #pragma unroll
             for (int e = 0; e < 2; e++) total += s[j][2 * r + e] = power2(fmaf(s[j][2 * r + e], c, -base));
         x.l[r] = fmaf(x.l[r], alpha[r], total);
@@ -152,7 +161,7 @@ __device__ __forceinline__ void softmax(float (&s)[8][4], const word (&seen)[2],
             for (int j = 0; j < 4; j++) x.o[i][j] *= alpha[j / 2];
     }
 #pragma unroll
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < N / 2; k++)
 #pragma unroll
         for (int j = 0; j < 4; j++)
             p[k][j] = unit<T>::pack(s[2 * k + j / 2][j % 2 * 2], s[2 * k + j / 2][j % 2 * 2 + 1]);
@@ -208,7 +217,7 @@ __device__ __forceinline__ void shared_tile(uint32_t q, uint32_t key, uint32_t v
 #pragma unroll
             for (int e = 0; e < 4; e++) mine[j][e] = s[j][i][e];
         word seen[2] = {words[i * 64], words[i * 64 + 8]}; /* read again: eight registers less in the loop above */
-        softmax<T, D>(mine, seen, c, x[i], p[i]);
+        softmax<T, D, 8>(mine, seen, c, x[i], p[i]);
     }
 #pragma unroll
     for (int k = 0; k < 4; k++)
@@ -228,16 +237,25 @@ __device__ __forceinline__ void shared_tile(uint32_t q, uint32_t key, uint32_t v
 template <int D, int ROWS, int COUNT>
 __device__ __forceinline__ void fetch(uint32_t to, const char *piece0, const char *piece1, int cut, int n, int first,
                                       int id) {
-    constexpr int CHUNKS = shape<D>::CHUNKS;
+    constexpr int CHUNKS = shape<D>::CHUNKS, ROUNDS = ROWS * CHUNKS / COUNT, STEP = COUNT / CHUNKS;
+    constexpr bool WHOLE = COUNT % (CHUNKS * 8) == 0; /* a round is whole rows that keep their place in the swizzle */
+    bool later = first >= cut;
+    if (later || min(first + ROWS, n) <= cut) { /* one stretch of memory: the usual case */
+        const char *from = later ? piece1 + (int64_t)(first - cut) * (D * 2) : piece0 + (int64_t)first * (D * 2);
 #pragma unroll
-    for (int i = 0; i < ROWS * CHUNKS / COUNT; i++) {
-        constexpr int STEP = COUNT / CHUNKS; /* rows per round, if whole */
-        bool whole = COUNT % (CHUNKS * 8) == 0;
-        int row = whole ? i * STEP + id / CHUNKS : (i * COUNT + id) / CHUNKS;
-        int chunk = whole ? id % CHUNKS : (i * COUNT + id) % CHUNKS, key = first + row;
+        for (int i = 0; i < ROUNDS; i++) {
+            int at = i * COUNT + id, row = WHOLE ? i * STEP + id / CHUNKS : at / CHUNKS;
+            copy16(to + (WHOLE ? place<D>(id / CHUNKS, id % CHUNKS) + i * STEP * shape<D>::STRIDE
+                               : place<D>(row, at % CHUNKS)),
+                   from + id * 16 + i * COUNT * 16, row < n - first);
+        }
+        return;
+    }
+#pragma unroll 1
+    for (int i = 0; i < ROUNDS; i++) {
+        int row = (i * COUNT + id) / CHUNKS, chunk = (i * COUNT + id) % CHUNKS, key = first + row;
         const char *from = key < cut ? piece0 + (int64_t)key * (D * 2) : piece1 + (int64_t)(key - cut) * (D * 2);
-        copy16(to + (whole ? place<D>(id / CHUNKS, chunk) + i * STEP * shape<D>::STRIDE : place<D>(row, chunk)),
-               from + chunk * 16, key < n);
+        copy16(to + place<D>(row, chunk), from + chunk * 16, key < n);
     }
 }
 
@@ -293,17 +311,17 @@ template <int D> struct stream {
 };
 
 template <typename T, int D>
-__device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const kvb_cuda_item &item, int at, int group,
-                                              uint32_t q, uint32_t ring, const char **pieces, int first, float c,
-                                              state<D> &x) {
+__device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const kvb_cuda_item &item, int at,
+                                              splitter by, uint32_t q, uint32_t ring, const char **pieces, int first,
+                                              float c, state<D> &x) {
     int lane = threadIdx.x % 32;
     stream<D> s;
     s.pieces = pieces;
     s.ring = ring;
     s.seq = -1;
     s.cut = s.n = s.filled = s.taken = 0;
-    if (lane < 16 && first + lane < item.rows * group) {
-        kvb_cuda_row row = a.rows[item.first_row + (first + lane) / group];
+    if (lane < 16 && first + lane < item.rows * by.group) {
+        kvb_cuda_row row = a.rows[item.first_row + by.token(first + lane)];
         run mine = suffix_of(a.seqs[row.seq], at, row.index);
         s.seq = row.seq;
         s.cut = mine.cut;
@@ -357,7 +375,10 @@ __device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const
                         for (int e = 0; e < 4; e++) score[2 * j][e] = low[0][e], score[2 * j + 1][e] = high[0][e];
             }
             uint32_t p[4][4];
-            softmax<T, D>(score, seen, c, x, p);
+            if (chunks == 1)
+                softmax<T, D, 2>(score, seen, c, x, p);
+            else
+                softmax<T, D, 8>(score, seen, c, x, p);
 #pragma unroll 1
             for (int k = 0; k < chunks; k++) {
                 uint32_t value_at = s.next_chunk(lane) + value_place, chosen[4];
@@ -392,12 +413,13 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
     /* The last items of a long passage have the most keys: they go first. */
     kvb_cuda_item item = a.items[a.n_items - 1 - blockIdx.x / a.kv_heads];
     int rows = item.rows * group; /* at most ROWS, as planned */
+    splitter by(group);
     float c = (float)(a.scale * 1.4426950408889634);
 
 #pragma unroll 4
     for (int i = id; i < S::ROWS * S::CHUNKS; i += THREADS) {
         int row = i / S::CHUNKS, chunk = i % S::CHUNKS;
-        int64_t from = (int64_t)(item.first_row + row / group) * a.heads + kv_head * group + row % group;
+        int64_t from = (int64_t)(item.first_row + by.token(row)) * a.heads + kv_head * group + by.head(row);
         copy16(q + place<D>(row, chunk), (const char *)a.q + from * (D * 2) + chunk * 16, row < rows);
     }
     commit();
@@ -416,13 +438,13 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
     const uint64_t *mask = NULL;
     int see = 0;
     if (id < rows) {
-        const kvb_cuda_seq &seq = a.seqs[a.rows[item.first_row + id / group].seq];
+        const kvb_cuda_seq &seq = a.seqs[a.rows[item.first_row + by.token(id)].seq];
         if (seq.prefix_mask) mask = seq.prefix_mask + (int64_t)at * seq.prefix_words;
         see = source[0].n;
     }
     auto word_of = [&](int tile) -> word {
         if (tile == prefix_tiles && id < rows) {
-            kvb_cuda_row row = a.rows[item.first_row + id / group];
+            kvb_cuda_row row = a.rows[item.first_row + by.token(id)];
             const kvb_cuda_seq &seq = a.seqs[row.seq];
             mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
             see = seq.trunk_n + row.index + 1;
@@ -470,7 +492,7 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
     for (int i = 0; i < S::M; i++) {
         int first = (i * 4 + warp) * 16;
         if (!one && first < rows)
-            private_tiles<T, D>(a, item, at, group, q, kv + warp * S::SLOTS * S::SLOT, (const char **)words + warp * 64,
+            private_tiles<T, D>(a, item, at, by, q, kv + warp * S::SLOTS * S::SLOT, (const char **)words + warp * 64,
                                 first, c, x[i]);
         if (first >= rows) continue;
         /* The warp's own queries are done with: their place takes the results, for stores of 16 bytes. */
@@ -490,7 +512,7 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
         __syncwarp();
         for (int j = lane; j < 16 * S::CHUNKS; j += 32) {
             int row = first + j / S::CHUNKS, chunk = j % S::CHUNKS;
-            int64_t to = (int64_t)(item.first_row + row / group) * a.heads + kv_head * group + row % group;
+            int64_t to = (int64_t)(item.first_row + by.token(row)) * a.heads + kv_head * group + by.head(row);
             if (row < rows)
                 *(uint4 *)((char *)a.y + to * (D * 2) + chunk * 16) = *(uint4 *)(memory + place<D>(row, chunk));
         }

@@ -87,11 +87,18 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
     __syncthreads();
     int prefix_tiles = (source[0].n + KVB_TILE - 1) / KVB_TILE;
     int tiles = prefix_tiles + (source[1].n + KVB_TILE - 1) / KVB_TILE;
-    const uint64_t *prefix_mask = seq.prefix_mask ? seq.prefix_mask + (int64_t)at * seq.prefix_words : NULL;
-    const uint64_t *suffix_mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
-    auto word_of = [&](int t) -> word {
-        return t < prefix_tiles ? visible(prefix_mask, source[0].n, t)
-                                : visible(suffix_mask, source[1].n, t - prefix_tiles);
+    /* Whether this thread's row sees its two keys of tile t, as bits 0 and 1. */
+    int mine = warp * 8 + lane % 4 * 2, length[2] = {source[0].n, source[1].n};
+    const uint32_t *mask[2] = {
+        seq.prefix_mask ? (const uint32_t *)(seq.prefix_mask + (int64_t)at * seq.prefix_words) + mine / 32 : NULL,
+        seq.suffix_mask ? (const uint32_t *)(seq.suffix_mask + (int64_t)at * seq.suffix_words) + mine / 32 : NULL};
+    auto bits_of = [&](int t) -> uint32_t {
+        bool suffix = t >= prefix_tiles;
+        int local = suffix ? t - prefix_tiles : t, left = (suffix ? length[1] : length[0]) - local * KVB_TILE - mine;
+        const uint32_t *words = suffix ? mask[1] : mask[0];
+        if (left <= 0) return 0;
+        uint32_t bits = words ? __ldg(words + local * 2) >> (mine % 32) : 3;
+        return left == 1 ? bits & 1 : bits;
     };
     int filling = 0; /* ring slot */
     auto fetch_tile = [&](int t) {
@@ -118,24 +125,26 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
     };
 
     float o[UNITS][2][4] = {}, m = -INFINITY, l = 0, s[4];
-    word seen = word_of(0);
+    uint32_t seen = bits_of(0);
     for (int t = 0; t < depth - 1; t++) fetch_tile(t);
     wait_at_most(depth - 2);
     __syncthreads();
     scores(0, s);
+    /* A copy into the place of the tile before may start at the first barrier. At the second it is off the critical
+     * path, but then comes a tile too late for a ring of two. */
+    bool shallow = depth == 2;
     int slot = 0;
     for (int t = 0; t < tiles; t++) {
         int after = slot + 1 == depth ? 0 : slot + 1;
-        word next = t + 1 < tiles ? word_of(t + 1) : 0;
-#pragma unroll
-        for (int e = 0; e < 2; e++)
-            if (!(seen >> (warp * 8 + lane % 4 * 2 + e) & 1)) s[e] = -INFINITY;
+        uint32_t next = t + 1 < tiles ? bits_of(t + 1) : 0;
+        if (!(seen & 1)) s[0] = -INFINITY;
+        if (!(seen & 2)) s[1] = -INFINITY;
         float largest = fmaxf(s[0], s[1]);
         largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 2));
         if (lane % 4 == 0) x.largest[warp][lane / 4] = largest;
         __syncthreads(); /* and the tile before this one is done with */
-        fetch_tile(t + depth - 1);
+        if (shallow) fetch_tile(t + depth - 1);
 #pragma unroll
         for (int w = 0; w < ROW_WARPS; w++) largest = fmaxf(largest, x.largest[w][lane / 4]);
         float now = fmaxf(m, largest * c), base = now == -INFINITY ? 0 : now, alpha = power2(m - base);
@@ -144,9 +153,10 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         s[1] = power2(fmaf(s[1], c, -base));
         *(float2 *)&x.p[lane / 4][warp * 8 + lane % 4 * 2] = make_float2(s[0], s[1]);
         x.narrow[lane / 4][warp * 4 + lane % 4] = unit<T>::pack(s[0], s[1]);
-        wait_at_most(depth - 2);
+        wait_at_most(shallow ? 0 : depth - 3);
         __syncthreads(); /* and the next tile has come */
         if (t + 1 < tiles) scores(after, s);
+        if (!shallow) fetch_tile(t + depth - 1);
         uint32_t value_at = ring + slot * 2 * S::TILE + S::TILE + value_place;
 #pragma unroll
         for (int u = 0; u < UNITS; u++) {

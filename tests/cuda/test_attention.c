@@ -7,96 +7,9 @@
  * as NaN between canaries: a wrong index shows. Data is drawn anew for each scene from a printed seed.
  */
 #include "attention_variants.h"
-#include <inttypes.h>
-#include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "cuda_test.h"
 
 enum { LAYERS = 2, LAYER = 1, MOST_SEQS = 64, MOST_ROWS = 4096, CANARY = 4096 };
-
-static int passed, failed, quiet;
-static uint64_t random_state;
-
-static uint64_t random_bits(void) {
-    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-static int below(int n) { return (int)(random_bits() % (uint64_t)n); }
-static float normal(void) {
-    float sum = 0;
-    for (int i = 0; i < 6; i++) sum += (float)(random_bits() >> 40) * (1.0f / 16777216);
-    return (sum - 3) * 1.41421356f;
-}
-
-static void check(int ok, const char *format, ...) {
-    if (ok)
-        passed++;
-    else
-        failed++;
-    if (ok && quiet) return;
-    va_list list;
-    va_start(list, format);
-    if (!ok || !quiet) {
-        printf("%s ", ok ? "ok  " : "FAIL");
-        vprintf(format, list);
-        printf("\n");
-    }
-    va_end(list);
-}
-static void need(kvb_status status) {
-    if (status == KVB_OK) return;
-    printf("error: %s %s\n", kvb_diag_message(), kvb_diag_hint());
-    exit(1);
-}
-static void *need_memory(size_t bytes) {
-    void *p = kvb_cuda_alloc_raw(bytes, KVB_MEM_SCRATCH);
-    if (!p) need(KVB_E_MEMORY);
-    return p;
-}
-static void *to_device(const void *host, size_t bytes) {
-    void *p = need_memory(bytes);
-    need(kvb_cuda_upload(p, host, bytes));
-    return p;
-}
-
-/* ---- types ---- */
-
-static int size_of(int dtype) { return dtype == KVB_F32 ? 4 : 2; }
-
-static uint16_t f16_bits(float x) { /* normal range and zero are all that is needed here */
-    uint32_t u;
-    memcpy(&u, &x, 4);
-    uint32_t sign = u >> 16 & 0x8000, rest = u & 0x7fffffff;
-    if (rest < 0x38800000) { /* below the smallest normal: to the nearest multiple of 2^-24 */
-        float magnitude = fabsf(x);
-        return (uint16_t)(sign | (uint32_t)lrintf(magnitude * 16777216.0f));
-    }
-    rest += 0xfff + (rest >> 13 & 1);
-    return (uint16_t)(sign | (rest - 0x38000000) >> 13);
-}
-static float f16_value(uint16_t h) { /* any but infinity and NaN, which come out large */
-    uint32_t u = (uint32_t)(h & 0x7fff) << 13;
-    float x;
-    memcpy(&x, &u, 4);
-    x *= 0x1p112f;
-    if ((h & 0x7fff) > 0x7c00) x = NAN;
-    return h & 0x8000 ? -x : x;
-}
-static void put(void *to, int64_t i, float x, int dtype) {
-    if (dtype == KVB_F32)
-        ((float *)to)[i] = x;
-    else
-        ((uint16_t *)to)[i] = dtype == KVB_BF16 ? kvb_f32_to_bf16(x) : f16_bits(x);
-}
-static float get(const void *from, int64_t i, int dtype) {
-    if (dtype == KVB_F32) return ((const float *)from)[i];
-    uint16_t h = ((const uint16_t *)from)[i];
-    return dtype == KVB_BF16 ? kvb_bf16_to_f32(h) : f16_value(h);
-}
 
 /* ---- a scene: caches, sequences, rows ---- */
 
@@ -720,16 +633,12 @@ static void times(void) {
 
 int main(int n, char **args) {
     const char *mode = n > 1 ? args[1] : "test";
-    if (kvb_cuda_devices() == 0) {
-        printf("skipped: no CUDA device\n0 passed, 0 failed, 1 skipped\n");
+    if (!open_gpu()) return 0;
+    quiet = n < 3; /* a second word shows the passed ones too */
+    if (strcmp(mode, "bench") == 0) {
+        times();
         return 0;
     }
-    need(kvb_cuda_use(KVB_DEVICE_CUDA));
-    quiet = n < 3; /* a second word shows the passed ones too */
-    if (strcmp(mode, "bench") == 0)
-        times();
-    else
-        conformance(strcmp(mode, "small") == 0);
-    if (strcmp(mode, "bench") != 0) printf("%d passed, %d failed\n", passed, failed);
-    return failed != 0;
+    conformance(strcmp(mode, "small") == 0);
+    return closing_line();
 }
