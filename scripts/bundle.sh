@@ -21,6 +21,12 @@ cp "$root"/tests/*.lua "$work/tests/"
 rm "$work/tests/docs_test.lua" # the documents stay in the checkout
 for part in lua ops golden e2e; do cp -r "$root/tests/$part" "$work/tests/"; done
 
+if compgen -G "$build/cuda/test_*" >/dev/null; then
+    mkdir "$work/cuda"
+    cp "$build"/cuda/test_* "$work/cuda/"
+    cp "$root/scripts/gpu-check" "$work/"
+fi
+
 # The licence of the package that a file came from. Debian's database knows files by /lib or by /usr/lib, never by both.
 keep_license() {
     local package="" file name
@@ -46,6 +52,11 @@ strip --strip-debug "$work/kvbench"
 chmod u+w "$work"/lib/*
 for library in "$work"/lib/*; do patchelf --force-rpath --set-rpath '$ORIGIN' "$library"; done
 patchelf --force-rpath --set-rpath '$ORIGIN/lib' "$work/kvbench"
+for program in "$work"/cuda/test_*; do
+    [[ -f $program ]] || continue
+    strip --strip-debug "$program"
+    patchelf --force-rpath --set-rpath '$ORIGIN/../lib' "$program"
+done
 
 # -- checks: nothing but glibc comes from outside; the old-style rpath is there; it runs without any environment
 # ----------

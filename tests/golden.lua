@@ -30,7 +30,7 @@ local function fail(...) error(string.format(...), 0) end
 local function compare(name, mine, file, key, tol, slices)
   local expected, info = file:floats(key)
   local n, worst, where = info.elements / slices, 0, 0
-  local values = ffi.cast("float *", mine:contiguous().data)
+  local values = common.floats(mine)
   for s = 0, slices - 1 do
     local difference, largest = 0, 1e-30
     for i = s * n, (s + 1) * n - 1 do
@@ -105,7 +105,7 @@ end
 -- Ours are +inf where the rule forces a token (the reference pads with maxima there).
 local function check_scores(scores, file, ctx)
   local expected = file:floats "scores"
-  local mine, n = ffi.cast("float *", scores:contiguous().data), ctx.tokens
+  local mine, n = common.floats(scores), ctx.tokens
   for head = 0, ctx.layers * ctx.kv_heads - 1 do
     local low, high = math.huge, -math.huge
     for t = head * n, head * n + n - 1 do
@@ -163,14 +163,6 @@ end
 
 -- ---- folders ----
 
-local function names_in(dir)
-  local out = ffi.new "const char *[1]"
-  require("kvbench.ffi").check(C.kvb_dir_list(dir, out))
-  local names = {}
-  for name in ffi.string(out[0]):gmatch "[^\n]+" do names[#names + 1] = name end
-  return names
-end
-
 local function exists(path) return C.kvb_path_kind(path) == 1 end
 
 local function judge(name, fn, ...)
@@ -193,7 +185,7 @@ local function model_folder(dir, wanted)
   end
   print(("%s: %s, %s"):format(label, model.dtype, model.tier))
   if exists(dir .. "/forward.safetensors") and not wanted then judge(label .. "/forward", forward, model, dir) end
-  for _, name in ipairs(names_in(dir)) do
+  for _, name in ipairs(common.names_in(dir)) do
     local rule = name:match "^press%-(.+)%-[%d.]+%.safetensors$"
     if rule and (not wanted or wanted[rule]) then judge(label .. "/" .. name, press_file, model, dir .. "/" .. name) end
   end
@@ -218,7 +210,7 @@ for _, dir in ipairs(dirs) do
   if exists(dir .. "/config.json") then
     model_folder(dir, wanted)
   else
-    for _, name in ipairs(names_in(dir)) do
+    for _, name in ipairs(common.names_in(dir)) do
       if name:sub(-1) == "/" and exists(dir .. "/" .. name .. "config.json") then model_folder(dir .. "/" .. name:sub(1, -2), wanted) end
     end
   end

@@ -56,7 +56,8 @@ for n, passage in ipairs(index.passages) do
       same_ids("question", (model.tokenizer:encode("\n" .. passage.questions[q] .. passage.question_suffix)), ids)
     end
     local expected = blobs:floats "context_logits_last"
-    local mine, worst, largest = ffi.cast("float *", ctx.prefill_logits.data), 0, 0
+    local mine = common.floats(ctx.prefill_logits)
+    local worst, largest = 0, 0
     for i = 0, model.vocab - 1 do
       local d = math.abs(mine[i] - expected[i])
       if not (d <= worst) then worst = d end

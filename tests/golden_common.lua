@@ -7,6 +7,24 @@ local tensor = require "kvbench.tensor"
 
 local M = {}
 
+--- Names in a folder, sub-folders with a trailing "/".
+function M.names_in(dir)
+  local out = ffi.new "const char *[1]"
+  require("kvbench.ffi").check(require("kvbench.ffi").C.kvb_dir_list(dir, out))
+  local names = {}
+  for name in ffi.string(out[0]):gmatch "[^\n]+" do names[#names + 1] = name end
+  return names
+end
+
+--- A copy of the elements of an f32 tensor, which may be on any device, in row-major order.
+function M.floats(t)
+  local host = t:cpu():contiguous()
+  local n = host:numel()
+  local copy = ffi.new("float[?]", n)
+  ffi.copy(copy, host.data, 4 * n)
+  return copy
+end
+
 local TIE = 1e-5 -- relative: scores this close may fall either way
 
 --- The KeepSet stored as a 0/1 tensor [layers, kv_heads, tokens] of a weight file.
@@ -25,12 +43,12 @@ function M.check_kept(keep, reference, press, ctx, ratio)
   local function compare_groups(where)
     if #extra == 0 and #lacking == 0 then return end
     local scored = press.rule.score and press or press.of
-    local scores = scored and scored.rule and scored.rule.score and scored:score(ctx, ratio)
     -- as the reference pads them: what a rule forces may tie with its best token (compactor)
-    if scores then scores = orders.finite(scored, scores):contiguous() end
+    local scores = scored and scored.rule and scored.rule.score
+      and M.floats(orders.finite(scored, scored:score(ctx, ratio)))
     local function values(list)
       local out = {}
-      for i, at in ipairs(list) do out[i] = ffi.cast("float *", scores.data)[at] end
+      for i, at in ipairs(list) do out[i] = scores[at] end
       table.sort(out)
       return out
     end

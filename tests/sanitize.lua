@@ -1,0 +1,32 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- kvbench --device cuda tests/sanitize.lua: small models through every path of the engine, for compute-sanitizer.
+local kv = require "kvbench"
+local passages = {}
+for p, n in ipairs { 1, 17, 64, 65, 150 } do
+  passages[p] = {}
+  for i = 1, n do passages[p][i] = (i * 37 + p) % 300 end
+end
+local runs = 0
+local gpu = require("kvbench.model.where").device():find "cuda"
+for _, dtype in ipairs(gpu and { "f32", "bf16", "f16" } or { "f32" }) do
+  for _, shape in ipairs { { 4, 2, 16 }, { 3, 1, 64 }, { 6, 6, 32 } } do
+    local model = kv.model.random({ layers = 2, hidden = 64, heads = shape[1], kv_heads = shape[2], head_dim = shape[3],
+      ffn = 96, vocab = 320, max_positions = 512, norm_eps = 1e-5 }, { dtype = dtype })
+    local contexts = model:prefill_many(passages, { queries = true, hidden = true, logits = true })
+    local batch = model:batch()
+    for _, ctx in ipairs(contexts) do
+      local keep = kv.press("random"):keep(ctx, ctx.tokens > 1 and .5 or 0)
+      local evicted = ctx:evict(keep)
+      for _, request in ipairs { { ctx = ctx }, { ctx = ctx, keep = keep }, { ctx = evicted } } do
+        request.ids, request.max_new_tokens, request.ignore_stop = { 5, 9, 11 }, 6, true
+        batch:add(request)
+      end
+      local _ = ctx.keys, ctx.queries, ctx.hidden, ctx.prefill_logits
+    end
+    runs = runs + #batch:run()
+    batch:close()
+    for _, ctx in ipairs(contexts) do ctx:close() end
+    model:close()
+  end
+end
+print(("%d continuations"):format(runs))
