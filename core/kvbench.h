@@ -85,6 +85,15 @@ double kvb_time(void); /* seconds on a monotonic clock */
 int32_t kvb_terminal_width(int32_t fd); /* columns, or 0 when fd is not a terminal */
 int64_t kvb_process_peak_bytes(void); /* peak resident set of the process */
 
+/* Child processes. argv and extra (NAME=VALUE, in addition to this process's environment) end with NULL; standard output and
+ * errors go to the file `log`, which is begun anew. */
+kvb_status kvb_process_start(const char *const *argv, const char *const *extra, const char *log, int64_t *pid);
+/* -1 while it runs; then, once, its exit status, or 128 + the signal that ended it. */
+int32_t kvb_process_state(int64_t pid);
+void kvb_process_stop(int64_t pid); /* SIGTERM */
+int64_t kvb_process_id(void);
+void kvb_sleep(double seconds); /* a signal ends it early */
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 /* Writes to a temporary name in the same folder, flushes, renames: readers see the old file or the new one, never half. */

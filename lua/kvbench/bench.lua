@@ -8,17 +8,15 @@
 -- and the full cache, 15-token questions, 24 new tokens.
 local device = require "kvbench.bench.device"
 local ffi = require "ffi"
+local fleet = require "kvbench.fleet"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
 local options = require "kvbench.options"
 local paper_grid = require "kvbench.bench.paper_grid"
-local shaped = require "kvbench.bench.shaped"
+local sweeps = require "kvbench.bench.sweeps"
 local C = library.C
 
 local M = {}
-
--- Per continuation of this work: KVPress 0.5.5, torch bf16, 2 idle AMX cores (docs/benchmarks.md).
-local PEER_SECONDS = 1.04
 
 -- `count` passages of n tokens: real text, cut or repeated; without a tokenizer, numbers.
 local function passages(model, count, n)
@@ -89,69 +87,13 @@ function benches.decode(model, opt)
   return out
 end
 
---- The default sweep; `passages` bounds it (0 = as many as fit into `seconds`, judged from the first).
-local function default_sweep(model, opt)
-  local dataset = require("kvbench.dataset")("base", { size = 200 })
-  local sweep = require "kvbench.sweep"
-  -- 15-token questions: cut or padded with its own words, so that the work is the same whatever the question
-  local function part(from, to)
-    local records = {}
-    for i = from, to do
-      local record = dataset.records[(i - 1) % 200 + 1]
-      records[#records + 1] = setmetatable({ id = record.id .. "#" .. i }, { __index = record })
-    end
-    return { task = "base", seed = "A", records = records, hash = dataset.hash,
-      generator_hash = dataset.generator_hash }
-  end
-  local function once(from, to)
-    return sweep.run { model = model, dataset = part(from, to), presses = { "ea", "adakv", "chunk" }, ratios = "paper",
-      evictable = "context", style = "paper", idk_example = false, ignore_stop = true, max_new_tokens = opt.new,
-      question_tokens = 15, quiet = true, score = false }
-  end
-  local started = C.kvb_time()
-  once(1, 1)
-  local each = C.kvb_time() - started
-  local n = opt.passages > 0 and opt.passages or math.max(2, math.floor(opt.seconds / each))
-  local run = once(2, n + 1)
-  local out = base(model, run.seconds, opt)
-  out.continuations, out.passages, out.presses, out.ratios = #run.rows, n, { "ea", "adakv", "chunk" }, 9
-  out.question_tokens, out.new_tokens = 15, opt.new
-  out.context_tokens = run.rows[1].context_tokens
-  out.continuations_per_s = #run.rows / run.seconds
-  out.rows, out.padded_rows, out.steps = run.model_rows, run.model_padded_rows, run.model_steps
-  out.tokens_per_s = out.rows / run.seconds
-  out.cache_peak_bytes = tonumber(C.kvb_memory_peak(C.KVB_MEM_CACHE))
-  out.peer = { name = "KVPress 0.5.5", seconds_per_continuation = PEER_SECONDS }
-  out.times_peer = PEER_SECONDS * out.continuations_per_s
-  return out
-end
-
---- A sweep of the shape given by --tokens, --questions, --question-tokens, --new and --passages.
-local function shaped_sweep(model, opt)
-  local shape = { tokens = opt.tokens, questions = opt.questions, question_tokens = opt.question_tokens,
-    new_tokens = opt.new, presses = { "ea", "adakv", "chunk" }, ratios = shaped.ratios, passages = opt.passages }
-  if shape.passages == 0 then
-    shape.passages = math.max(1, math.ceil(600 / (28 * shape.questions)))
-    local first = shaped.run(model, shape)
-    shape.passages = math.max(1, math.ceil(shape.passages * opt.seconds / first.seconds))
-  end
-  local work, limit = shaped.run(model, shape), shaped.limit(model)
-  local out = base(model, work.seconds, opt)
-  for name, value in pairs(work) do out[name] = value end
-  out.shape, out.continuations_per_s = shape, work.continuations / work.seconds
-  out.tokens_per_s = (work.rows + work.prefilled) / work.seconds
-  out.tflops, out.limit_tflops = work.flops / work.seconds / 1e12, limit / 1e12
-  out.share_of_limit = out.tflops / out.limit_tflops
-  return out
-end
-
 --- KVPress' comparison with a model that can read, or any shape (always with a random model).
 function benches.sweep(model, opt)
   if opt.questions > 0 or not model.tokenizer then
     if opt.questions == 0 then opt.questions = 6 end
-    return shaped_sweep(model, opt)
+    return sweeps.shaped(model, opt, base)
   end
-  return default_sweep(model, opt)
+  return sweeps.default(model, opt, base)
 end
 
 for _, name in ipairs { "gemm", "attention", "peak" } do
@@ -187,7 +129,7 @@ local function report(out)
     local line = "%.1f continuations/s (%d in %.1f s), %.0f rows/s, "
       .. "%.0f x KVPress' %.2f s each (measured on 2 AMX cores)"
     print(line:format(out.continuations_per_s, out.continuations, out.seconds, out.tokens_per_s, out.times_peer,
-      PEER_SECONDS))
+      sweeps.PEER_SECONDS))
   else
     print(("%.0f tokens/s (%d in %.1f s)"):format(out.tokens_per_s, out.tokens, out.seconds))
   end
@@ -212,10 +154,12 @@ function M.main(words)
     tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, tokenizer = "", json = false }, words)
   if not opt then return 0 end
   opt.what = what
+  local devices = fleet.devices()
+  if devices then return sweeps.on_devices(devices, opt) end
   local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype,
     tokenizer = opt.tokenizer ~= "" and opt.tokenizer or nil })
   local out = benches[what](model, opt)
-  if opt.json then print(json.encode(out)) else report(out) end
+  if opt.json or fleet.shard() then print(json.encode(out)) else report(out) end
   return 0
 end
 

@@ -22,6 +22,7 @@ kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the ca
   -e CODE          run CODE (before the script, if there is one)
   -i               the prompt after the script or CODE
   --device NAME    auto, cuda or cuda:N, cpu, ref (the scalar reference)
+  --gpus LIST      a sweep or benchmark on several GPUs: all, or numbers such as 0,1
   --dtype NAME     auto, f32, bf16: weights and cache
   --threads N      1 .. CPUs this process may use; 0 = all
   --seed TEXT      default of the scripts' own seed
@@ -67,7 +68,7 @@ end
 -- Options with a value: a function from the word to what is stored.
 local valued = {
   ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16", "f16" }, ["--threads"] = threads,
-  ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
+  ["--gpus"] = function(word) return word end, ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
 }
 local flags = { "-i", "-h", "--help", "--version", "--api", "--strict" }
 
@@ -175,6 +176,8 @@ local function finish_tests()
 end
 
 local function run(plan, first)
+  options.words = words
+  if os.getenv "KVBENCH_SHARD_DEVICE" then options.device = os.getenv "KVBENCH_SHARD_DEVICE" end
   if plan.action == "help" then print(USAGE) return 0 end
   if plan.action == "version" then version() return 0 end
   if plan.action == "api" then io.stdout:write(header) return 0 end

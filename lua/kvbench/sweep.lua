@@ -7,56 +7,20 @@
 -- interrupted goes on where it was when it is started again with the same arguments.
 local library = require "kvbench.ffi"
 local evidence = require "kvbench.metric.evidence"
+local fleet = require "kvbench.fleet"
 local presses = require "kvbench.press"
 local progress = require "kvbench.progress"
 local prompt = require "kvbench.prompt"
-local ratios = require "kvbench.ratios"
 local runs = require "kvbench.sweep.run"
 local rows_of = require "kvbench.sweep.rows"
-local text = require "kvbench.text"
+local settings = require "kvbench.sweep.settings"
+local shards = require "kvbench.sweep.shards"
 local C = library.C
 
 local M = {}
 
-local defaults = {
-  presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage",
-  style = "fewshot",
-  idk_example = true, seed = 1, group = 4, label = "sweep",
-}
-local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
-  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens" }
-
-local function settings(opt)
-  local o = {}
-  for name, value in pairs(defaults) do o[name] = value end
-  for name, value in pairs(opt) do
-    local found = false
-    for _, k in ipairs(known) do found = found or k == name end
-    if not found then
-      error(("sweep: no option '%s' %s"):format(tostring(name), text.suggest(tostring(name), known)), 0)
-    end
-    o[name] = value
-  end
-  if type(o.model) ~= "table" then error("sweep: model is missing -> model = kv.model.load(...)", 0) end
-  if type(o.dataset) ~= "table" or type(o.dataset.records) ~= "table" then
-    error("sweep: dataset is missing -> dataset = kv.dataset(\"base\", {size = 20})", 0)
-  end
-  if not o.model.tokenizer then
-    error(("sweep: model '%s' has no tokenizer, and datasets are texts"):format(o.model.name), 0)
-  end
-  if o.evictable ~= "passage" and o.evictable ~= "context" then
-    error(("sweep: evictable is '%s' -> \"passage\" or \"context\""):format(tostring(o.evictable)), 0)
-  end
-  o.ratios = ratios.list(o.ratios)
-  local list, seen = {}, {}
-  for i, p in ipairs(o.presses) do
-    list[i] = presses(p)
-    if seen[list[i]:label()] then error(("sweep: press '%s' is listed twice"):format(list[i]:label()), 0) end
-    seen[list[i]:label()] = true
-  end
-  o.presses, o.sinks = list, o.sinks or 4
-  return o
-end
+-- How many sweeps this script has begun: workers of several GPUs find theirs by it.
+local begun = 0
 
 -- Decoding ends at the model's stop tokens and, where the prompt style ends answers at a character, at every token that
 -- contains it: the text is cut there anyway.
@@ -209,6 +173,28 @@ local function records_left(o, run)
   return left
 end
 
+-- The sweep on several GPUs: this process only starts workers and takes in what they finish.
+local function on_devices(o, run, devices, sweep, open_folder)
+  local total = #o.dataset.records
+  local bar = not o.quiet and progress.new { label = o.label, total = total, unit = "passages",
+    done = total - #records_left(o, run) }
+  local started = C.kvb_time()
+  local before = #run.rows
+  local function left() return records_left(o, run) end
+  local first = total - #left()
+  local ok, err = pcall(shards.run, run, devices, sweep, left, open_folder, function(done)
+    if bar then bar:update(math.min(total, first + done)) end
+  end)
+  if bar and ok then bar:finish() end
+  if not ok then
+    run:close()
+    check_cancelled(run, total - #left(), total)
+    error(err, 0)
+  end
+  run.seconds, run.continuations = C.kvb_time() - started, #run.rows - before
+  return run:finish()
+end
+
 --- Runs (or goes on with) a sweep. Options:
 ---   model, dataset      loaded ones                 presses   names, specs or presses (ea, adakv, chunk)
 ---   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_one
@@ -219,12 +205,24 @@ end
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)
-  local o = settings(opt)
+  local o = settings.of(opt)
   local stops = stops_of(o) -- also finds a wrong style or regime before anything is written
-  local run = runs.open(o)
+  local run, shard = runs.open(o), fleet.shard()
+  local function open_folder(folder) return runs.open(setmetatable({ out = folder }, { __index = o })) end
+  if not shard then shards.merge(run, open_folder) end -- of workers that a user or a scheduler started
   local left = records_left(o, run)
   local total = #o.dataset.records
+  begun = begun + 1
   if #left == 0 then return run:finish() end
+  local devices = fleet.devices()
+  if devices then return on_devices(o, run, devices, begun, open_folder) end
+  if shard and (shard.sweep or begun) == begun then
+    o.out = shards.folder(run.out or error("sweep: a worker needs a folder to work in -> out = ...", 0), shard)
+    left = shards.share(left, shard)
+    run:close()
+    run = open_folder(o.out)
+    left = records_left({ dataset = { records = left } }, run)
+  end
   local state = { needs = presses.needs(o.presses), rows = {}, expected = {}, done_rows = 0,
     done_records = total - #left }
   state.batch = o.model:batch { stop_ids = stop_ids(o.model, stops) }
@@ -254,7 +252,9 @@ function M.run(opt)
     error(err, 0)
   end
   run.seconds, run.continuations = C.kvb_time() - started, state.done_rows
-  return run:finish()
+  run:finish()
+  if shard then error(require("kvbench.args").finish(0, "this worker's share is done"), 0) end
+  return run
 end
 
 return setmetatable(M, { __call = function(_, opt) return M.run(opt) end })

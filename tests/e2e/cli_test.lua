@@ -36,7 +36,7 @@ end)
 
 t.case("options with values that do not exist", function()
   refused(2, "%-%-device 'cpuu' is unknown %-> did you mean 'cpu'%?", "--device", "cpuu", "-e", "x=1")
-  refused(2, "%-%-dtype 'f16' is unknown", "--dtype=f16", "-e", "x=1")
+  refused(2, "%-%-dtype 'f64' is unknown", "--dtype=f64", "-e", "x=1")
   refused(2, "%-%-threads wants a whole number, got 'two'", "--threads", "two", "-e", "x=1")
   refused(2, "%-%-threads wants a whole number, got '1.5'", "--threads", "1.5", "-e", "x=1")
   refused(1, "%-%-threads %d+: this process may run on %d+ CPU.* %-> use a number", "--threads", "99999", "-e", "")

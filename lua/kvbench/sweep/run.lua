@@ -25,7 +25,7 @@ end
 -- Everything that must agree for rows of two invocations to belong together.
 local function manifest_of(o)
   return {
-    model = o.model.name, model_hash = o.model.hash, dtype = o.model.dtype, device = o.model.device,
+    model = o.model.name, model_hash = o.model.hash, dtype = o.model.dtype, device = o.model.device:match "^%a+",
     tier = o.model.tier,
     dataset = o.dataset.task, dataset_seed = o.dataset.seed, dataset_hash = o.dataset.hash,
     generator_hash = o.dataset.generator_hash, passages = #o.dataset.records, presses = press_list(o),

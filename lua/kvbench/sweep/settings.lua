@@ -1,0 +1,50 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What kv.sweep can be told, its defaults, and what is wrong with what it was told.
+local presses = require "kvbench.press"
+local ratios = require "kvbench.ratios"
+local text = require "kvbench.text"
+
+local M = {}
+
+local defaults = {
+  presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage",
+  style = "fewshot",
+  idk_example = true, seed = 1, group = 4, label = "sweep",
+}
+local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
+  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens" }
+
+--- The options of kv.sweep with defaults filled in, presses made and ratios checked; a wrong one is an error.
+function M.of(opt)
+  local o = {}
+  for name, value in pairs(defaults) do o[name] = value end
+  for name, value in pairs(opt) do
+    local found = false
+    for _, k in ipairs(known) do found = found or k == name end
+    if not found then
+      error(("sweep: no option '%s' %s"):format(tostring(name), text.suggest(tostring(name), known)), 0)
+    end
+    o[name] = value
+  end
+  if type(o.model) ~= "table" then error("sweep: model is missing -> model = kv.model.load(...)", 0) end
+  if type(o.dataset) ~= "table" or type(o.dataset.records) ~= "table" then
+    error("sweep: dataset is missing -> dataset = kv.dataset(\"base\", {size = 20})", 0)
+  end
+  if not o.model.tokenizer then
+    error(("sweep: model '%s' has no tokenizer, and datasets are texts"):format(o.model.name), 0)
+  end
+  if o.evictable ~= "passage" and o.evictable ~= "context" then
+    error(("sweep: evictable is '%s' -> \"passage\" or \"context\""):format(tostring(o.evictable)), 0)
+  end
+  o.ratios = ratios.list(o.ratios)
+  local list, seen = {}, {}
+  for i, p in ipairs(o.presses) do
+    list[i] = presses(p)
+    if seen[list[i]:label()] then error(("sweep: press '%s' is listed twice"):format(list[i]:label()), 0) end
+    seen[list[i]:label()] = true
+  end
+  o.presses, o.sinks = list, o.sinks or 4
+  return o
+end
+
+return M
