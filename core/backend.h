@@ -38,13 +38,14 @@ typedef struct kvb_lane {
 
 /*
  * One query token in an attention call. Its keys are `prefix` (all of a finished passage, thinned by `mask`), then the
- * first own_n keys of `own`. A prefilling passage has no prefix and is its own lane. Lanes are arrays over KV heads.
+ * first own_n keys of `own`, thinned by `own_mask` (its own last key is never evicted). A prefilling passage has no prefix and is its own lane. Lanes are arrays over KV heads.
  */
 typedef struct kvb_attn_row {
     const kvb_lane *prefix; /* [kv_heads] or NULL */
     const uint64_t *mask;   /* [kv_heads][words] for the prefix, bit = kept; NULL = everything */
     const kvb_lane *own;    /* [kv_heads] */
-    int32_t words;          /* mask words per KV head */
+    const uint64_t *own_mask; /* [kv_heads][own_words] for `own`; NULL = everything */
+    int32_t words, own_words; /* mask words per KV head */
     int32_t own_n;
 } kvb_attn_row;
 

@@ -35,6 +35,10 @@ typedef struct sequence {
     int32_t token_slot, flights; /* while live: see kvb_row.slot; steps under way with rows of this sequence */
     bool done;                   /* nothing more to feed */
     slot *slot;                  /* while live */
+    kvb_ctx *watch;              /* while live, with pauses: the slot as a context, for whoever evicts */
+    kvb_keep *own_keep;          /* what is left of its own keys, or NULL */
+    int32_t pause_left;          /* steps until it stands still; 0: it does not */
+    bool paused;
 } sequence;
 
 /* A step under way: whose last row asked for a token, or only for logits. */
@@ -94,8 +98,10 @@ static void destroy_slot(const kvb_backend *b, slot *s) {
 static void destroy(sequence *s) {
     if (!s) return;
     if (s->slot) destroy_slot(s->request.ctx->model->backend, s->slot);
+    kvb_ctx_free(s->watch);
     kvb_ctx_free(s->request.ctx);
     kvb_keep_free(s->request.keep);
+    kvb_keep_free(s->own_keep);
     kvb_free(s->ids);
     kvb_free(s->margins);
     kvb_free(s->logits);
@@ -191,6 +197,13 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
         return kvb_fail(KVB_E_SHAPE,
                         "batch: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
                         r->keep->layers, r->keep->heads, r->keep->tokens, d->layers, d->kv_heads, r->ctx->tokens);
+    if (r->pause_after < 0)
+        return kvb_fail(KVB_E_ARG, "batch: pause_after is %d, expected 0 or more", r->pause_after);
+    if (r->pause_after && b->m->backend->upload) {
+        kvb_fail(KVB_E_UNSUPPORTED, "batch: backend %s cannot evict while it decodes", b->m->backend->name);
+        kvb_hint("-> use --device cpu");
+        return KVB_E_UNSUPPORTED;
+    }
     if (r->position < -1)
         return kvb_fail(KVB_E_ARG, "batch: position is %d, expected 0 or more (-1 = after the context)", r->position);
     int64_t start = r->position < 0 ? r->ctx->tokens : r->position, end = start + r->n + r->max_new;
@@ -211,6 +224,7 @@ kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
     kvb_ctx_retain(r->ctx);
     kvb_keep_retain(r->keep);
     s->stop = KVB_STOP_LENGTH;
+    s->pause_left = r->pause_after;
     s->first_position = r->position < 0 ? r->ctx->tokens : r->position;
     s->ids = kvb_alloc_array((size_t)(r->n + r->max_new), sizeof *s->ids, KVB_MEM_OTHER);
     s->margins = kvb_alloc_array((size_t)r->max_new + 1, sizeof *s->margins, KVB_MEM_OTHER);
@@ -261,9 +275,15 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, slot **out) {
 
 static int32_t capacity_of(const sequence *s) { return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32); }
 
+/* Its own keys and values, and with pauses its queries. */
+static int64_t bytes_of(const kvb_batch *b, const sequence *s) {
+    const kvb_model_desc *d = &b->m->desc;
+    int64_t queries = (int64_t)d->layers * d->heads * d->head_dim * (int64_t)sizeof(float) * capacity_of(s);
+    return kvb_model_kv_bytes(b->m, capacity_of(s)) + (s->request.pause_after ? queries : 0);
+}
+
 static bool has_room(const kvb_batch *b, const sequence *s) {
-    int64_t bytes = kvb_model_kv_bytes(b->m, capacity_of(s));
-    return b->n_live < b->m->step_rows && (b->n_live == 0 || b->used_bytes + bytes <= b->max_bytes);
+    return b->n_live < b->m->step_rows && (b->n_live == 0 || b->used_bytes + bytes_of(b, s) <= b->max_bytes);
 }
 
 /* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for
@@ -277,16 +297,28 @@ static void insert_live(kvb_batch *b, sequence *s) {
     b->n_live++;
 }
 
+/* Everything a sequence needs while it is live, or nothing. */
+static kvb_status equip(kvb_batch *b, sequence *s) {
+    KVB_TRY(take_slot(b, capacity_of(s), &s->slot));
+    if (!s->request.pause_after) return KVB_OK;
+    kvb_status status = kvb_ctx_watch(b->m, s->slot->lane, s->slot->capacity, &s->watch);
+    if (status == KVB_OK) return KVB_OK;
+    s->slot->next = b->free_slots;
+    b->free_slots = s->slot;
+    s->slot = NULL;
+    return status;
+}
+
 /* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
 static kvb_status admit(kvb_batch *b, sequence **admitted) {
     *admitted = NULL;
     if (!b->queue.first || !has_room(b, b->queue.first)) return KVB_OK;
     sequence *s = b->queue.first;
     KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
-    kvb_status status = take_slot(b, capacity_of(s), &s->slot);
+    kvb_status status = equip(b, s);
     if (status == KVB_E_MEMORY && b->free_slots) {
         drop_free_slots(b);
-        status = take_slot(b, capacity_of(s), &s->slot);
+        status = equip(b, s);
     }
     if (status == KVB_E_MEMORY && b->n_live > 0) {
         b->max_bytes = b->used_bytes;
@@ -295,7 +327,7 @@ static kvb_status admit(kvb_batch *b, sequence **admitted) {
     if (status != KVB_OK) return status;
     insert_live(b, pop(&b->queue));
     s->token_slot = b->free_token_slots[--b->n_free_token_slots];
-    b->used_bytes += s->slot->bytes;
+    b->used_bytes += bytes_of(b, s);
     *admitted = s;
     return KVB_OK;
 }
@@ -307,7 +339,7 @@ static bool decoding(const sequence *s) { return s->fed >= s->request.n; }
 /* Rows that s could still feed: the rest of its question, or the token that the step before gives it. The last token of
  * an answer is never fed. */
 static int32_t wanted(const sequence *s) {
-    if (s->done) return 0;
+    if (s->done || s->paused) return 0;
     if (!decoding(s)) return s->request.n - s->fed;
     return s->fed < s->request.n + s->request.max_new - 1;
 }
@@ -327,6 +359,8 @@ static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
             .own = s->slot->lane,
             .prefix = s->request.ctx,
             .keep = s->request.keep,
+            .own_keep = s->own_keep,
+            .observer = s->watch,
             .logits = question && s->logits ? s->logits + (int64_t)index * b->m->desc.vocab : NULL,
             .best = wants_token ? &s->best : NULL,
             .margin = wants_token ? &s->margin : NULL,
@@ -394,10 +428,13 @@ static void settle(const kvb_batch *b, sequence *s, bool asked) {
     bool stopped = !(s->request.flags & KVB_IGNORE_STOP) && is_stop(b, s->best);
     if (stopped) s->stop = KVB_STOP_TOKEN;
     s->done = stopped || s->made == s->request.max_new;
+    if (!s->done && s->pause_left > 0 && --s->pause_left == 0) s->paused = true;
 }
 
 static void finish(kvb_batch *b, sequence *s) {
-    b->used_bytes -= s->slot->bytes;
+    b->used_bytes -= bytes_of(b, s);
+    kvb_ctx_free(s->watch);
+    s->watch = NULL;
     s->slot->next = b->free_slots;
     b->free_slots = s->slot;
     s->slot = NULL;
@@ -459,4 +496,60 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
         .stop = s->stop,
     };
     return 1;
+}
+
+/* ---- pauses ---- */
+
+int32_t kvb_batch_paused(kvb_batch *b, kvb_paused *out) {
+    for (int32_t i = 0; i < b->n_live; i++) {
+        sequence *s = b->live[i];
+        if (!s->paused || s->flights > 0) continue;
+        *out = (kvb_paused){
+            .tag = s->request.tag,
+            .prefix = s->request.ctx,
+            .own = s->watch,
+            .own_tokens = s->fed,
+            .capacity = s->watch->tokens,
+            .position = s->first_position,
+            .question = s->request.n,
+        };
+        return 1;
+    }
+    return 0;
+}
+
+static kvb_status check_keep(const kvb_batch *b, const char *what, const kvb_keep *k, int32_t tokens) {
+    const kvb_model_desc *d = &b->m->desc;
+    if (!k || (k->layers == d->layers && k->heads == d->kv_heads && k->tokens == tokens)) return KVB_OK;
+    return kvb_fail(KVB_E_SHAPE,
+                    "batch: %s is for [%d layers, %d KV heads, %d tokens], the sequence has [%d, %d, %d]", what,
+                    k->layers, k->heads, k->tokens, d->layers, d->kv_heads, tokens);
+}
+
+kvb_status kvb_batch_resume(kvb_batch *b, int64_t tag, kvb_ctx *prefix, kvb_keep *keep, kvb_keep *own_keep,
+                            int32_t pause_after) {
+    sequence *s = NULL;
+    for (int32_t i = 0; i < b->n_live; i++)
+        if (b->live[i]->paused && b->live[i]->request.tag == tag) s = b->live[i];
+    if (!s) return kvb_fail(KVB_E_ARG, "batch: no sequence with tag %lld stands still", (long long)tag);
+    if (pause_after < 0) return kvb_fail(KVB_E_ARG, "batch: pause_after is %d, expected 0 or more", pause_after);
+    if (prefix && (prefix->model != b->m || prefix->ragged || prefix->tokens != s->request.ctx->tokens))
+        return kvb_fail(KVB_E_ARG, "batch: the new passage is not a variant of the old one");
+    if (keep && s->request.ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
+    KVB_TRY(check_keep(b, "the keep-set", keep, s->request.ctx->tokens));
+    KVB_TRY(check_keep(b, "the keep-set of its own tokens", own_keep, s->watch->tokens));
+    kvb_ctx_retain(prefix);
+    kvb_keep_retain(keep);
+    kvb_keep_retain(own_keep);
+    if (prefix) {
+        kvb_ctx_free(s->request.ctx);
+        s->request.ctx = prefix;
+    }
+    kvb_keep_free(s->request.keep);
+    kvb_keep_free(s->own_keep);
+    s->request.keep = keep;
+    s->own_keep = own_keep;
+    s->pause_left = pause_after;
+    s->paused = false;
+    return KVB_OK;
 }

@@ -112,6 +112,22 @@ static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t ind
     return KVB_OK;
 }
 
+kvb_status kvb_ctx_watch(kvb_model *m, const kvb_lane *lane, int32_t capacity, kvb_ctx **out) {
+    kvb_ctx *c = make(m, capacity);
+    if (!c) return KVB_E_MEMORY;
+    kvb_status status = make_observations(c, KVB_OBSERVE_QUERIES, 0);
+    if (status != KVB_OK) {
+        kvb_ctx_free(c);
+        return status;
+    }
+    for (int32_t i = 0; i < m->desc.layers * m->desc.kv_heads; i++) {
+        c->lane[i] = lane[i];
+        c->lane[i].n = capacity;
+    }
+    *out = c;
+    return KVB_OK;
+}
+
 static kvb_row row_of(kvb_ctx *c, int32_t t) {
     float *logits = NULL;
     if (c->logits && c->observed & KVB_OBSERVE_LOGITS)

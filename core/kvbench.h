@@ -410,8 +410,21 @@ typedef struct kvb_request {
     int32_t position;     /* of the first question token; -1 = kvb_ctx_tokens(ctx) */
     int32_t max_new;      /* tokens to generate; 0 with KVB_WANT_LOGITS scores the given tokens only (teacher forcing) */
     int32_t flags;
+    int32_t pause_after;  /* > 0: stand still after that many steps (the question is the first): kvb_batch_paused */
+    int32_t reserved;
     int64_t tag;          /* yours */
 } kvb_request;
+
+/* A sequence that stands still, so that someone can evict keys of its passage, its question and its answer. */
+typedef struct kvb_paused {
+    int64_t tag;
+    kvb_ctx *prefix;      /* its passage; retain it to keep it */
+    kvb_ctx *own;         /* keys, values and queries of what was appended, rows [0, own_tokens) of `capacity` */
+    int32_t own_tokens;
+    int32_t capacity;     /* kvb_ctx_tokens(own) */
+    int32_t position;     /* of own row 0 */
+    int32_t question;     /* how many of the own rows are the question */
+} kvb_paused;
 
 typedef struct kvb_result {
     int64_t tag;
@@ -433,6 +446,15 @@ kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *request);
 kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending);
 int32_t kvb_batch_queued(const kvb_batch *b);    /* waiting for admission */
 int32_t kvb_batch_in_flight(const kvb_batch *b);
+/* A sequence that stands still: 1 and `out` (borrowed, valid until it is resumed), the same one until then; or 0. */
+int32_t kvb_batch_paused(kvb_batch *b, kvb_paused *out);
+/*
+ * Lets the sequence of that tag go on. prefix: another variant of its passage (kvb_ctx_variant), NULL: as before. keep
+ * [layers, kv_heads, tokens] and own_keep [layers, kv_heads, capacity] replace what it sees of the passage and of itself;
+ * NULL: everything. All are retained. The next pause is after pause_after more steps (0: none).
+ */
+kvb_status kvb_batch_resume(kvb_batch *b, int64_t tag, kvb_ctx *prefix, kvb_keep *keep, kvb_keep *own_keep,
+                            int32_t pause_after);
 /* Pops one finished continuation in order of completion. Returns 1 and fills out (valid until the next kvb_batch call), or 0. */
 int32_t kvb_batch_next(kvb_batch *b, kvb_result *out);
 /* Rows (tokens) pushed through the model so far, padding excluded and included; steps. */

@@ -70,7 +70,8 @@ typedef struct kvb_row {
     kvb_lane *own;        /* [layers][kv_heads] */
     const kvb_ctx *prefix; /* finished passage, or NULL */
     const kvb_keep *keep;
-    kvb_ctx *observer;    /* prefill: the context that collects observations (row index = token), or NULL */
+    const kvb_keep *own_keep; /* of `own`, or NULL: everything */
+    kvb_ctx *observer;    /* the context that collects observations (row index = token), or NULL */
     float *logits;        /* [vocab] to fill, or NULL */
     int32_t *best;        /* greedy token to fill, or NULL */
     float *margin;        /* beside best */
@@ -101,6 +102,9 @@ int32_t kvb_model_bucket(const kvb_model *m, int32_t n);
 
 /* Makes the model's device current on this thread; every public call that touches its memory does so first. */
 kvb_status kvb_model_enter(const kvb_model *m);
+
+/* A context that looks at lanes [layers][kv_heads] of someone else, who outlives it, and observes queries. */
+kvb_status kvb_ctx_watch(kvb_model *m, const kvb_lane *lane, int32_t capacity, kvb_ctx **out);
 
 kvb_lane_kind kvb_model_lane_kind(const kvb_model *m);
 /* Bytes of the keys (and of the values) of one lane, aligned as the device wants it. */

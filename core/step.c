@@ -123,6 +123,8 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
         .mask = row->keep ? kvb_keep_row(row->keep, layer, 0) : NULL,
         .words = row->keep ? row->keep->words : 0,
         .own = own,
+        .own_mask = row->own_keep ? kvb_keep_row(row->own_keep, layer, 0) : NULL,
+        .own_words = row->own_keep ? row->own_keep->words : 0,
         .own_n = row->index + 1,
     };
     return KVB_OK;

@@ -137,6 +137,22 @@ local function resolved(spec, ratio, folder)
   return spec
 end
 
+-- Eviction while decoding: every token, and how far each was ahead of the next best (which moves with any key too few).
+local function answer_file(ctx, keep, file)
+  local question, answer, expected = file:integers "question", file:integers "answer", file:floats "margins"
+  local scale = file:floats "largest"[0]
+  local result = ctx:generate(question, { keep = keep, max_new_tokens = #answer, ignore_stop = true })
+  for i, id in ipairs(answer) do
+    if result.ids[i] ~= id then
+      if expected[i - 1] < GREEDY_MARGIN * scale then return true end
+      fail("token %d is %d, expected %d (margin %.4g)", i, result.ids[i], id, expected[i - 1])
+    end
+    local off = math.abs(result.margins[i] - expected[i - 1])
+    if off > TENSOR_TOL * scale then fail("margin of token %d is %.5g, expected %.5g", i, result.margins[i], expected[i - 1]) end
+  end
+  return true
+end
+
 local function press_file(model, path)
   local file = weights.open(path)
   local ratio = tonumber(file:meta "ratio")
@@ -152,6 +168,7 @@ local function press_file(model, path)
     reference.cache, reference.position = keep.cache, keep.position -- a press that changes keys or values
     keep = reference
   end
+  if file:info "margins" then return answer_file(ctx, keep, file) end
   if not file:info "logits" then return true end -- the reference cannot go on from this set
   local question, answer = file:integers "question", file:integers "answer"
   local logits = ctx:logits(question, { keep = keep })

@@ -30,7 +30,8 @@ static inline uint64_t kvb_attn_word(const kvb_attn_row *row, const kvb_attn_run
                                      bool prefix) {
     int32_t visible = (prefix ? r->lane->n : row->own_n) - t * KVB_TILE;
     uint64_t word = visible >= KVB_TILE ? ~0ull : visible <= 0 ? 0 : (1ull << visible) - 1;
-    return prefix && row->mask ? word & row->mask[(int64_t)kv_head * row->words + t] : word;
+    const uint64_t *mask = prefix ? row->mask : row->own_mask;
+    return mask ? word & mask[(int64_t)kv_head * (prefix ? row->words : row->own_words) + t] : word;
 }
 
 /* Splits a block into runs of one sequence each; runs has room for KVB_QUERY_BLOCK. */

@@ -37,6 +37,7 @@ static const float *nth(const kvb_lane_kind *kind, const kvb_attn_row *row, int3
     } else {
         lane = row->own + kv_head;
         j -= prefix_n;
+        if (row->own_mask && !(row->own_mask[(int64_t)kv_head * row->own_words + j / 64] >> (j % 64) & 1)) return NULL;
     }
     *value = (const float *)lane->values + (int64_t)j * kind->head_dim;
     return (const float *)lane->keys + (int64_t)j * kind->head_dim;

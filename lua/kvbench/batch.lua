@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
+local decoding = require "kvbench.press_decoding"
 local keepset = require "kvbench.keep"
 local C, check = library.C, library.check
 
@@ -25,11 +26,38 @@ function Batch:add(request)
   local position = request.position or keep and keep.position or request.ctx.question_position
   r.ctx, r.keep = source:pointer(), keep and keep.handle or nil
   r.ids, r.n, r.position, r.max_new = ids, n, position or -1, request.max_new_tokens or 24
+  local state = keep and keep.decoding and r.max_new > 0
+    and decoding.start(request, keep, source, position or source.tokens) or nil
+  r.pause_after = state and state.pause or 0
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
   self.last_tag = self.last_tag + 1
   r.tag = self.last_tag
   check(C.kvb_batch_add(self:pointer(), r))
   self.tags[self.last_tag] = request.tag == nil and self.last_tag or request.tag
+  self.states[self.last_tag] = state
+end
+
+-- What was appended to a sequence that stands still: its keys, values and queries so far.
+local function own_tensors(model, paused)
+  local function read(what, heads)
+    local t = core.new { model.layers, heads, paused.capacity, model.head_dim }
+    check(C.kvb_ctx_read(paused.own, what, 0, model.layers, t))
+    return t:narrow(3, 1, paused.own_tokens)
+  end
+  return { keys = read(C.KVB_KEYS, model.kv_heads), values = read(C.KVB_VALUES, model.kv_heads),
+    queries = read(C.KVB_QUERIES, model.heads) }
+end
+
+-- Asks the decoding press of every sequence that stands still what it goes on with.
+local function resume(batch)
+  local paused = batch.paused
+  while C.kvb_batch_paused(batch:pointer(), paused) == 1 do
+    local state = batch.states[tonumber(paused.tag)]
+    local keep, own_keep, pause = core.scope(function()
+      return decoding.compress(state, own_tensors(batch.model, paused), paused.capacity)
+    end)
+    check(C.kvb_batch_resume(batch:pointer(), paused.tag, nil, keep.handle, own_keep.handle, pause))
+  end
 end
 
 function Batch:pointer()
@@ -40,6 +68,7 @@ end
 --- One packed step; returns how many continuations are still queued or in flight.
 function Batch:step()
   check(C.kvb_batch_step(self:pointer(), self.pending))
+  if next(self.states) then resume(self) end
   return self.pending[0]
 end
 
@@ -59,7 +88,7 @@ function Batch:next()
   local tag = tonumber(r.tag)
   local stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length"
   local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = stop }
-  self.tags[tag] = nil
+  self.tags[tag], self.states[tag] = nil, nil
   for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end
   if r.n_logits > 0 then
     out.logits = core.new { r.n_logits, self.model.vocab }
@@ -81,7 +110,7 @@ end
 function Batch:close()
   if self.handle == nil then return end
   C.kvb_batch_free(ffi.gc(self.handle, nil))
-  self.handle = nil
+  self.handle, self.states, self.tags = nil, {}, {}
 end
 
 --- A Batch of a model. opts: stop_ids (default: the model's), max_bytes of keys and values in flight (default 640 MiB).
@@ -93,7 +122,7 @@ function M.new(model, opts)
   check(C.kvb_batch_new(model:pointer(), ids, #stop, opts.max_bytes or 0, out))
   return setmetatable({
     handle = ffi.gc(out[0], C.kvb_batch_free), model = model, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
-    result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
+    states = {}, paused = ffi.new "kvb_paused", result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
   }, Batch)
 end
 

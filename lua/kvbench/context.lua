@@ -119,6 +119,7 @@ end
 function Context:close()
   if rawget(self, "handle") == nil then return end
   for name in pairs(lazy) do self[name] = nil end
+  self.captured = nil -- by decoding presses
   C.kvb_ctx_free(ffi.gc(self.handle, nil))
   self.handle = nil
 end
@@ -182,6 +183,10 @@ end
 function Context:evict(keep)
   if not require("kvbench.keep").is(keep) then
     error(("ctx:evict takes a KeepSet, got a %s -> ctx:evict(press:keep(ctx, 0.9))"):format(type(keep)), 0)
+  end
+  if keep.decoding then
+    error(("ctx:evict: '%s' evicts while an answer is written, through masks -> ctx:generate(text, {keep = keep})")
+      :format(keep.decoding.press.name), 0)
   end
   local out = ffi.new "kvb_ctx *[1]"
   check(C.kvb_ctx_evict(handle(keep.cache or self), keep.handle, out))

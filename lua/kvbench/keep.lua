@@ -4,7 +4,8 @@
 --   keep.layers, .kv_heads, .tokens, .handle (kvb_keep *, for the engine), .notes (what a press had to adapt), .press,
 --   .ratio
 -- and, from a press that changes what survives: .cache, the context to use instead (Context:variant), and .position, where
--- a question starts. generate, logits, batches and evict follow both by themselves.
+-- a question starts. generate, logits, batches and evict follow both by themselves. From a press that evicts while the
+-- answer is written: .decoding = {press =, ratio =}, which generate and batches follow.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local C = library.C
@@ -62,7 +63,7 @@ function Keep:copy()
   local out = out_type()
   local k = made(C.kvb_keep_copy(self.handle, out), out)
   k.press, k.ratio, k.notes = self.press, self.ratio, { unpack(self.notes) }
-  k.cache, k.position = self.cache, self.position
+  k.cache, k.position, k.decoding = self.cache, self.position, self.decoding
   return k
 end
 
@@ -145,11 +146,11 @@ function Keep:bits()
   return out
 end
 
---- 16 hexadecimal digits; equal sets have equal hashes, sets of a press with a cache of its own only at the same press
---- and ratio.
+--- 16 hexadecimal digits; equal sets have equal hashes, sets with a cache of their own or with eviction while decoding
+--- only at the same press and ratio.
 function Keep:hash()
   local h = C.kvb_keep_hash(self.handle)
-  if self.cache then
+  if self.cache or self.decoding then
     local own = ("%s %.6f %d"):format(tostring(self.press), self.ratio or 0, self.position or -1)
     h = C.kvb_hash64(own, #own, h)
   end

@@ -40,7 +40,8 @@ end
 
 local reserved = {}
 for name in ([[name rule file params base needs scope nested budget ratio_dependent source_hash doc paper aliases
-  paper_preset check cut thresholds widen_needs decides order_only whole rewrite]]):gmatch "%S+" do reserved[name] = true end
+  paper_preset check cut thresholds widen_needs decides order_only whole rewrite from_scores decoding
+  accumulates square]]):gmatch "%S+" do reserved[name] = true end
 
 local function merged(a, b)
   local out = {}

@@ -160,6 +160,12 @@ function M.new(press, ctx, evictable, ratio)
   return order
 end
 
+--- An order from scores [layers, kv_heads, tokens] that are there already, without a context.
+function M.from_scores(press, scores)
+  return setmetatable({ press = press, scores = scores, evictable = { 0, scores:size(3) }, layers = scores:size(1),
+    kv_heads = scores:size(2), tokens = scores:size(3), by_scope = {} }, Order)
+end
+
 --- thresholds [layers * kv_heads] filled by fn(layer, head), both from 0.
 function Order:thresholds(fn)
   local out = ffi.new("uint32_t[?]", self.layers * self.kv_heads)

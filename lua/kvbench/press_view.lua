@@ -6,7 +6,8 @@ local tensor = require "kvbench.tensor"
 
 local M = {}
 
-local per_layer = { keys = true, values = true, queries = true }
+local per_layer = { keys = true, values = true, queries = true, attention_mass = true }
+local optional = { attention_mass = true } -- only sequences under a decoding press have it
 local MISSING = "a press needs ctx.%s, which this context does not have -> model:prefill(text, press.needs)"
 
 local View = {}
@@ -16,6 +17,7 @@ function View.__index(view, key)
   if per_layer[key] then
     -- read outside the scope of the score: the context may keep what it makes
     local whole = tensor.outside(function() return ctx[key] end)
+    if whole == nil and optional[key] then return nil end
     if whole == nil then error(MISSING:format(key), 0) end
     local part = whole
     if rawget(view, "layers") ~= whole:size(1) then part = whole:narrow(1, rawget(view, "block_first"), rawget(view,

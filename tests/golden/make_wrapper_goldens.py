@@ -8,9 +8,9 @@ press-<name>-<ratio>.safetensors as make_models.py writes them (see models/READM
 `kept` is missing where the reference rewrites keys and composes rules; `logits` and `answer` are missing where it cannot go
 on from its own set (layers of several lengths). Needs what make_models.py needs.
 """
-import json, os, sys
+import contextlib, json, os, sys
 import torch
-from kvpress import (AdaKVPress, BlockPress, ChunkKVPress, ComposedPress, CriticalAdaKVPress, CriticalKVPress,
+from kvpress import (AdaKVPress, CompressionRatioDecodingPress, DecodingPress, PrefillDecodingPress, TOVAPress, BlockPress, ChunkKVPress, ComposedPress, CriticalAdaKVPress, CriticalKVPress,
                      ExpectedAttentionPress, FinchPress, KeyDiffPress, KeyRerotationPress, KnormPress, KVComposePress,
                      MergingPress, PerLayerCompressionPress, SnapKVPress, ThinKPress)
 from kvpress.presses.base_press import BasePress
@@ -148,12 +148,59 @@ def golden(model, name, press, question=8, new=12):
     return g
 
 
+# name -> (the reference's object, the same rule as data); eviction while 24 tokens are written
+DECODING = {
+    "decoding_knorm": (lambda r: DecodingPress(KnormPress(), compression_interval=3, target_size=40),
+                       dict(press="decoding", of=KNORM, compression_interval=3, target_size=40)),
+    "decoding_keydiff": (lambda r: DecodingPress(KeyDiffPress(), compression_interval=5, target_size=12),
+                         dict(press="decoding", of=KEYDIFF, compression_interval=5, target_size=12)),
+    "decoding_tova": (lambda r: DecodingPress(TOVAPress(), compression_interval=1, target_size=20),
+                      dict(press="decoding", of=dict(press="tova"), compression_interval=1, target_size=20)),
+    "decoding_small": (lambda r: DecodingPress(KnormPress(), compression_interval=100, target_size=6),
+                       dict(press="decoding", of=KNORM, compression_interval=100, target_size=6)),
+    "ratio_decoding_keydiff": (lambda r: CompressionRatioDecodingPress(KeyDiffPress(), compression_interval=4, target_compression_ratio=r),
+                             dict(press="ratio_decoding", of=KEYDIFF, compression_interval=4, target_compression_ratio="ratio")),
+    "prefill_decoding": (lambda r: PrefillDecodingPress(snap(r), DecodingPress(KeyDiffPress(), compression_interval=4, target_size=25)),
+                         dict(press="prefill_decoding", prefilling_press=SNAP,
+                              decoding_press=dict(press="decoding", of=KEYDIFF, compression_interval=4, target_size=25))),
+}
+
+
+@torch.no_grad()
+def decoding_golden(model, press, question=8, new=24):
+    model.set_attn_implementation("sdpa")
+    ids, q = ids_of(TOKENS, SEED + 200), ids_of(question, SEED + 201)
+    cache, answer, margins, largest = DynamicCache(), [], [], 0
+
+    def feed(tokens, at):
+        nonlocal largest
+        logits = model(input_ids=tokens, past_key_values=cache, position_ids=at).logits[0, -1]
+        best = logits.topk(2)
+        answer.append(int(best.indices[0]))
+        margins.append(float(best.values[0] - best.values[1]))
+        largest = max(largest, float(logits.abs().max()))
+
+    with contextlib.nullcontext() if isinstance(press, DecodingPress) else press(model):
+        model.model(input_ids=ids, past_key_values=cache)
+    with press(model):
+        feed(q, torch.arange(TOKENS, TOKENS + question)[None])
+        for i in range(new - 1):
+            feed(torch.tensor([answer[-1:]]), torch.tensor([[TOKENS + question + i]]))
+    return {"ids": ids[0].int(), "question": q[0].int(), "answer": torch.tensor(answer, dtype=torch.int32),
+            "margins": torch.tensor(margins), "largest": torch.tensor([largest])}
+
+
 def main():
-    wanted = sys.argv[2:] or list(PRESSES)
+    wanted = sys.argv[2:] or list(PRESSES) + list(DECODING)
     for family in ("llama", "qwen3", "mistral"):
         folder = os.path.join(sys.argv[1], family)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         for name in wanted:
+            if name in DECODING:
+                make, spec = DECODING[name]
+                save(decoding_golden(model, make(0.5)), os.path.join(folder, f"press-{name}-0.5.safetensors"),
+                     press=json.dumps(spec), ratio="0.5")
+                continue
             make, spec = PRESSES[name]
             for ratio in RATIOS.get(name, (0.5, 0.9) if family == "llama" else (0.5,)):
                 if family not in FAMILIES.get(name, [family]):

@@ -13,6 +13,7 @@ return {
     alpha_safeguard = { default = 0.2, min = 0, max = 1, doc = "share of its even budget that every head keeps" },
   },
   paper_preset = { of = { press = "expected_attention", epsilon = 1e-2 } },
+  from_scores = true, -- decides by the scores alone
   check = function(self) parts.expect_scorer(self, self.of, "shares a budget among heads") end,
   score = function(self, ctx, ratio) return parts.score(self.of, ctx, ratio) end,
   thresholds = function(self, order, ratio)

@@ -53,6 +53,12 @@ return {
   decides = true,
   budget = "approx",
   check = function(self)
+    for i = 2, #self.of do
+      if self.of[i].press.rule.square then
+        error(("press 'composed': '%s' needs the attention among all tokens -> put it first"):format(
+          self.of[i].press.name), 0)
+      end
+    end
     if self.cache_order ~= "score" and self.cache_order ~= "position" then
       error(("press 'composed': cache_order = '%s' -> score, position"):format(self.cache_order), 0)
     end

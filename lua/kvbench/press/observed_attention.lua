@@ -26,6 +26,7 @@ return {
   formula = "(sum over i >= j: softmax_j(q_i k_j / sqrt d)) / (n - j), mean over the group",
   aliases = { h2o = {} },
   needs = { queries = true },
+  square = "heavy_hitters, which accumulates", -- pairs every query with every key
   score = function(_, ctx)
     local n = ctx.tokens
     local queries = attention.window_queries(ctx, n):split_heads(ctx.group_size)

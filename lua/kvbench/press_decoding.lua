@@ -1,0 +1,212 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Eviction while answers are written. A decoding press (press/decoding.lua and its kin) leaves the context whole and
+-- attaches itself to the keep-set; the batch then lets each of its sequences stand still after every compression_interval
+-- steps (core/batch.c), and what is here decides what the sequence goes on seeing: the press inside scores all that is
+-- left of context, question and answer as if it were a context, and the best target tokens of every head stay.
+--
+-- Every sequence has masks of its own over the shared context, so that any number of questions can be in flight.
+-- Rejected: a cache of its own for each (KVPress' way: one question at a time).
+local keepset = require "kvbench.keep"
+local mass = require "kvbench.attention_mass"
+local orders = require "kvbench.press_order"
+local pick = require "kvbench.press_pick"
+local tensor = require "kvbench.tensor"
+
+local M = {}
+
+local function accumulates(press)
+  return press.rule.accumulates or press.params.of and press.params.of.rule and accumulates(press.params.of) or false
+end
+
+-- Scores that pair every query with every key need what was evicted.
+local function needs_square(press)
+  if press.rule.square then return press end
+  local inner = press.params.of
+  return inner and inner.rule and needs_square(inner)
+end
+
+--- For the check of a decoding press: may `of` decide what a sequence keeps?
+function M.check(press)
+  local of, what = press.of, nil
+  local square = needs_square(of)
+  if of.rule.decoding then
+    what = "is a decoding press itself"
+  elseif of.rule.rewrite then
+    what = "changes keys or values, once and for all"
+  elseif of.decides and not of.rule.from_scores then
+    what = "decides by itself what is kept"
+  elseif square then
+    what = ("needs the attention among all tokens, which are no longer there -> %s"):format(square.rule.square)
+  end
+  if what then
+    error(("press '%s': '%s' %s -> a rule that only scores, or adakv"):format(press.name, of.name, what), 0)
+  end
+end
+
+local function sinks_of(press)
+  local sinks = press.params.n_sink or press.params.sinks or press.params.num_sinks
+  local inner = press.params.of
+  return sinks or inner and inner.rule and sinks_of(inner) or 0
+end
+
+--- An error when a budget of `target` tokens has no room for what the rule inside always keeps.
+function M.check_target(press, target)
+  local sinks = sinks_of(press.of)
+  if target > sinks then return target end
+  error(("press '%s': a budget of %d tokens is under the %d sinks that '%s' always keeps -> at least %d"):format(
+    press.name, target, sinks, press.of.name, sinks + 1), 0)
+end
+
+-- Keys, values and (if asked for) queries of a context as tensors that outlive it, shared by all of its sequences.
+local function captured(ctx, wants_queries)
+  local held = rawget(ctx, "captured") or {}
+  ctx.captured = held
+  for _, name in ipairs { "keys", "values", wants_queries and "queries" or nil } do
+    held[name] = held[name] or tensor.outside(function() return ctx[name] end)
+  end
+  return held
+end
+
+-- Attention that the context's keys received from the context itself, once for all of its sequences.
+local function prefill_mass(ctx, held)
+  held.mass = held.mass or tensor.outside(mass.received, ctx, ctx.tokens)
+  return held.mass
+end
+
+--- What the batch keeps for one sequence. request: as given to Batch:add; keep: its keep-set (keep.decoding = {press =,
+--- ratio =}); source: the context whose cache it reads; position: of the first appended token.
+function M.start(request, keep, source, position)
+  local press = keep.decoding.press
+  if source.ragged then
+    error(("press '%s': an evicted context has no masks to evict with -> generate from the context itself"):format(
+      press.name), 0)
+  end
+  local wants = press.needs.queries or press.needs.window_queries
+  local state = {
+    press = press, target = press.rule.decoding(press, source, keep.decoding.ratio), context = source,
+    held = captured(source, wants), tokens = source.tokens, position = position, question = #request.ids, seen = 0,
+    accumulates = accumulates(press.of), seed = source.seed,
+  }
+  state.live = tensor.outside(function() return keep:bits():to("f32") end)
+  if state.accumulates then state.mass = prefill_mass(source, state.held) end
+  -- as in the reference: the question is one step, and one that is no smaller than the budget is cut at once
+  state.pause = #request.ids >= state.target(position + #request.ids) and 1 or press.compression_interval
+  return state
+end
+
+-- Everything the sequence ever saw, as tensors; own: {keys =, values =, queries =} of its own n tokens.
+local function whole_of(state, own)
+  local ctx, held, n = state.context, state.held, own.keys:size(3)
+  local function joined(name) return held[name] and tensor.cat({ held[name], own[name] }, 3) or own[name] end
+  return {
+    model = ctx.model, layers = ctx.layers, layer_first = 0, heads = ctx.heads, kv_heads = ctx.kv_heads,
+    head_dim = ctx.head_dim, group_size = ctx.group_size, tokens = state.tokens + n,
+    parent_tokens = state.position + n, seed = state.seed, keys = joined "keys", values = joined "values",
+    queries = joined "queries", rope = function(_, first, count) return ctx:rope(first, count) end,
+    weight = function(_, slot, layer) return ctx:weight(slot, layer) end,
+  }
+end
+
+-- One head of one layer (from 1) as a context of its own.
+local function one_head(whole, l, h)
+  local g = whole.group_size
+  local function cut(x, first, count) return x:narrow(1, l, 1):narrow(2, first, count) end
+  local out = { layers = 1, kv_heads = 1, heads = g, layer_first = l - 1, keys = cut(whole.keys, h, 1),
+    values = cut(whole.values, h, 1), queries = cut(whole.queries, (h - 1) * g + 1, g) }
+  return setmetatable(out, { __index = whole })
+end
+
+-- The survivors of live [layers, kv_heads, tokens] at index, as a context.
+local function part_of(state, whole, index, mass_of)
+  return pick.new(whole, index, { all_queries = true, parent_tokens = whole.parent_tokens, seed = state.seed,
+    attention_mass = mass_of and mass_of:gather(3, index) })
+end
+
+-- How many tokens each head holds, [layer][head], and the most and least of them.
+local function counts_of(live)
+  local counts, most, least = live:sum(3):tolua(), 0, math.huge
+  for _, layer in ipairs(counts) do
+    for _, m in ipairs(layer) do most, least = math.max(most, m), math.min(least, m) end
+  end
+  return counts, most, least
+end
+
+-- What the queries of the last `rows` tokens paid to each key, added to what was paid before.
+local function accumulate(state, whole, live, rows)
+  local total = state.mass:pad(0, whole.tokens - state.mass:size(3))
+  local counts, most, least = counts_of(live)
+  local function received(source, bits, m)
+    local index = pick.index_of(bits, m)
+    return index, mass.received(part_of(state, source, index), rows)
+  end
+  if most == least then
+    local index, paid = received(whole, live, most)
+    return total:scatter_add(3, index, paid)
+  end
+  for l = 1, whole.layers do
+    for h = 1, whole.kv_heads do
+      local function cut(x) return x:narrow(1, l, 1):narrow(2, h, 1) end
+      local index, paid = received(one_head(whole, l, h), cut(live), counts[l][h])
+      cut(total):copy_(cut(total):scatter_add(3, index, paid))
+    end
+  end
+  return total
+end
+
+-- A ratio at which n tokens leave exactly `target`.
+local function ratio_for(n, target) return 1 - (target + 0.5) / n end
+
+-- Heads hold different numbers of tokens: each is scored alone, then the press shares the budget among the scores.
+local function choose_ragged(state, whole, live, counts, most, target)
+  local layers, heads = whole.layers, whole.kv_heads
+  local scores, index = tensor.full({ layers, heads, most }, -math.huge), tensor.ones({ layers, heads, most })
+  local ratio = ratio_for(most, target)
+  for l = 1, layers do
+    for h = 1, heads do
+      local m, bits = counts[l][h], live:narrow(1, l, 1):narrow(2, h, 1)
+      local at = pick.index_of(bits, m)
+      local of_head = state.mass and state.mass:narrow(1, l, 1):narrow(2, h, 1)
+      local part = part_of(state, one_head(whole, l, h), at, of_head)
+      scores:narrow(1, l, 1):narrow(2, h, 1):narrow(3, 1, m):copy_(orders.scores(state.press.of, part, ratio))
+      index:narrow(1, l, 1):narrow(2, h, 1):narrow(3, 1, m):copy_(at:to("f32"))
+    end
+  end
+  return orders.from_scores(state.press.of, scores):cut(ratio), index:to("i32")
+end
+
+-- What stays of live, [layers, kv_heads, tokens]: 1 and 0.
+local function choose(state, whole, live, target)
+  local counts, most, least = counts_of(live)
+  if most <= target then return live end
+  local keep, index
+  if most == least then
+    index = pick.index_of(live, most)
+    local ratio = ratio_for(most, target)
+    local part = part_of(state, whole, index, state.mass)
+    keep = state.press.of:order(part, nil, ratio):cut(ratio)
+  else
+    keep, index = choose_ragged(state, whole, live, counts, most, target)
+  end
+  -- places that only fill a head up point at token 1 with a 0: "max" leaves what is there
+  return tensor.zeros(live:size()):scatter(3, index, keep:bits():to("f32"), "max")
+end
+
+--- Decides for a sequence that stands still. own: its keys, values and queries [layers, (kv_)heads, n, head_dim];
+--- capacity: tokens it may grow to. Returns the keep-sets of the context and of its own tokens, and the steps to the next
+--- pause.
+function M.compress(state, own, capacity)
+  local n = own.keys:size(3)
+  local whole = whole_of(state, own)
+  local rows = n - state.seen
+  local live = tensor.cat({ state.live, tensor.ones(whole.layers, whole.kv_heads, rows) }, 3)
+  if state.accumulates then
+    state.mass = tensor.outside(tensor.scope, accumulate, state, whole, live, rows)
+  end
+  local kept = choose(state, whole, live, state.target(state.position + n))
+  state.seen, state.live = n, tensor.outside(function() return kept:clone() end)
+  state.pause = state.press.compression_interval
+  local mine = kept:narrow(3, state.tokens + 1, n):pad(0, capacity - n, 1)
+  return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause
+end
+
+return M
