@@ -49,23 +49,25 @@ __device__ __forceinline__ void load2(uint32_t (&r)[2], uint32_t at) {
                  : "memory");
 }
 
-/* What the warps tell each other about a tile. A thread's row is lane / 4; the 16 rows of the product are half empty.
+/* What the warps tell each other about a round's tiles. A thread's row is lane / 4; the 16 rows of the product are half
+ * empty.
  */
-struct exchange {
-    float largest[ROW_WARPS][MOST_GROUP];
-    float p[MOST_GROUP][KVB_TILE + 8];
-    uint32_t narrow[MOST_GROUP][KVB_TILE / 2 + 4]; /* pairs, rounded to the cache's type */
+template <int N> struct exchange {
+    float largest[N][ROW_WARPS][MOST_GROUP];
+    float p[N][MOST_GROUP][KVB_TILE + 8];
+    uint32_t narrow[N][MOST_GROUP][KVB_TILE / 2 + 4]; /* pairs, rounded to the cache's type */
     float inverse[MOST_GROUP];
 };
 
-template <typename T, int D>
+/* N tiles a round: their products and barriers wait together. depth: rounds in the ring. */
+template <typename T, int D, int N>
 __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_attention a, int depth) {
     using S = shape<D>;
     constexpr int COUNT = KVB_TILE * S::CHUNKS % ROW_THREADS ? 128 : ROW_THREADS; /* threads that copy */
     constexpr int UNITS = (D / 16 + ROW_WARPS - 1) / ROW_WARPS;                   /* of 16 dimensions, per warp */
     extern __shared__ __align__(1024) char memory[];
     __shared__ run source[2]; /* prefix, suffix */
-    __shared__ exchange x;
+    __shared__ exchange<N> x;
     uint32_t ring = (uint32_t)__cvta_generic_to_shared(memory);
     int id = threadIdx.x, lane = id % 32, warp = id / 32, group = a.heads / a.kv_heads;
     int kv_head = blockIdx.x % a.kv_heads, at = a.layer * a.kv_heads + kv_head;
@@ -100,92 +102,115 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         uint32_t bits = words ? __ldg(words + local * 2) >> (mine % 32) : 3;
         return left == 1 ? bits & 1 : bits;
     };
-    int filling = 0; /* ring slot */
-    auto fetch_tile = [&](int t) {
-        if (t < tiles && id < COUNT) {
+    auto fetch_round = [&](int round, int slot) {
+        for (int t = round * N; t < round * N + N && t < tiles && id < COUNT; t++) {
             const run &from = source[t >= prefix_tiles];
             int first = (t >= prefix_tiles ? t - prefix_tiles : t) * KVB_TILE;
-            uint32_t to = ring + filling * 2 * S::TILE;
+            uint32_t to = ring + (slot * N + t % N) * 2 * S::TILE;
             fetch<D, KVB_TILE, COUNT>(to, from.key[0], from.key[1], from.cut, from.n, first, id);
             fetch<D, KVB_TILE, COUNT>(to + S::TILE, from.value[0], from.value[1], from.cut, from.n, first, id);
         }
-        filling = filling + 1 == depth ? 0 : filling + 1;
         commit();
     };
     uint32_t key_place = place<D>(warp * 8 + lane % 8, lane / 8 % 2), value_place = place<D>(lane % 16, lane / 16);
-    auto scores = [&](int slot, float(&s)[4]) {
-        s[0] = s[1] = s[2] = s[3] = 0;
-        uint32_t key_at = ring + slot * 2 * S::TILE + key_place;
+    auto scores = [&](int slot, float(&s)[N][4]) {
 #pragma unroll
-        for (int d = 0; d < D / 16; d++) {
-            uint32_t b[2], rows[4] = {q[d][0], 0, q[d][1], 0};
-            load2(b, along<D>(key_at, d * 2));
-            unit<T>::mma(s, rows, b[0], b[1]);
-        }
+        for (int i = 0; i < N; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
+        uint32_t key_at = ring + slot * N * 2 * S::TILE + key_place;
+#pragma unroll
+        for (int d = 0; d < D / 16; d++)
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                uint32_t b[2], rows[4] = {q[d][0], 0, q[d][1], 0};
+                load2(b, along<D>(key_at, d * 2) + i * 2 * S::TILE);
+                unit<T>::mma(s[i], rows, b[0], b[1]);
+            }
     };
 
-    float o[UNITS][2][4] = {}, m = -INFINITY, l = 0, s[4];
-    uint32_t seen = bits_of(0);
-    for (int t = 0; t < depth - 1; t++) fetch_tile(t);
+    float o[UNITS][2][4] = {}, m = -INFINITY, l = 0, s[N][4];
+    uint32_t seen[N], next[N] = {};
+#pragma unroll
+    for (int i = 0; i < N; i++) seen[i] = bits_of(i);
+    for (int r = 0; r < depth - 1; r++) fetch_round(r, r);
     wait_at_most(depth - 2);
     __syncthreads();
     scores(0, s);
-    /* A copy into the place of the tile before may start at the first barrier. At the second it is off the critical
-     * path, but then comes a tile too late for a ring of two. */
+    /* A copy into the place of the round before may start at the first barrier. At the second it is off the critical
+     * path, but then comes a round too late for a ring of two. */
     bool shallow = depth == 2;
     int slot = 0;
-    for (int t = 0; t < tiles; t++) {
-        int after = slot + 1 == depth ? 0 : slot + 1;
-        uint32_t next = t + 1 < tiles ? bits_of(t + 1) : 0;
-        if (!(seen & 1)) s[0] = -INFINITY;
-        if (!(seen & 2)) s[1] = -INFINITY;
-        float largest = fmaxf(s[0], s[1]);
-        largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, 2));
-        if (lane % 4 == 0) x.largest[warp][lane / 4] = largest;
-        __syncthreads(); /* and the tile before this one is done with */
-        if (shallow) fetch_tile(t + depth - 1);
+    for (int t = 0; t < tiles; t += N) {
+        int after = slot + 1 == depth ? 0 : slot + 1, before = slot ? slot - 1 : depth - 1;
+        float largest[N], alpha[N];
 #pragma unroll
-        for (int w = 0; w < ROW_WARPS; w++) largest = fmaxf(largest, x.largest[w][lane / 4]);
-        float now = fmaxf(m, largest * c), base = now == -INFINITY ? 0 : now, alpha = power2(m - base);
-        m = now;
-        s[0] = power2(fmaf(s[0], c, -base));
-        s[1] = power2(fmaf(s[1], c, -base));
-        *(float2 *)&x.p[lane / 4][warp * 8 + lane % 4 * 2] = make_float2(s[0], s[1]);
-        x.narrow[lane / 4][warp * 4 + lane % 4] = unit<T>::pack(s[0], s[1]);
+        for (int i = 0; i < N; i++) {
+            next[i] = bits_of(t + N + i); /* none behind the last tile */
+            if (!(seen[i] & 1)) s[i][0] = -INFINITY;
+            if (!(seen[i] & 2)) s[i][1] = -INFINITY;
+            largest[i] = fmaxf(s[i][0], s[i][1]);
+        }
+#pragma unroll
+        for (int i = 0; i < N; i++) largest[i] = fmaxf(largest[i], __shfl_xor_sync(FULL, largest[i], 1));
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            largest[i] = fmaxf(largest[i], __shfl_xor_sync(FULL, largest[i], 2));
+            if (lane % 4 == 0) x.largest[i][warp][lane / 4] = largest[i];
+        }
+        __syncthreads(); /* and the round before this one is done with */
+        if (shallow) fetch_round(t / N + depth - 1, before);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+#pragma unroll
+            for (int w = 0; w < ROW_WARPS; w++) largest[i] = fmaxf(largest[i], x.largest[i][w][lane / 4]);
+            float now = fmaxf(m, largest[i] * c), base = now == -INFINITY ? 0 : now;
+            alpha[i] = power2(m - base);
+            m = now;
+            s[i][0] = power2(fmaf(s[i][0], c, -base));
+            s[i][1] = power2(fmaf(s[i][1], c, -base));
+            *(float2 *)&x.p[i][lane / 4][warp * 8 + lane % 4 * 2] = make_float2(s[i][0], s[i][1]);
+            x.narrow[i][lane / 4][warp * 4 + lane % 4] = unit<T>::pack(s[i][0], s[i][1]);
+        }
         wait_at_most(shallow ? 0 : depth - 3);
-        __syncthreads(); /* and the next tile has come */
-        if (t + 1 < tiles) scores(after, s);
-        if (!shallow) fetch_tile(t + depth - 1);
-        uint32_t value_at = ring + slot * 2 * S::TILE + S::TILE + value_place;
+        __syncthreads(); /* and the next round has come */
+        if (t + N < tiles) scores(after, s);
+        if (!shallow) fetch_round(t / N + depth - 1, before);
 #pragma unroll
-        for (int u = 0; u < UNITS; u++) {
-            int dims = warp + u * ROW_WARPS;
-            if (dims >= D / 16) continue;
+        for (int i = 0; i < N; i++) {
+            if (t + i >= tiles) continue; /* nothing was copied there */
+            uint32_t value_at = ring + (slot * N + i) * 2 * S::TILE + S::TILE + value_place;
 #pragma unroll
-            for (int i = 0; i < 2; i++)
+            for (int u = 0; u < UNITS; u++) {
+                int dims = warp + u * ROW_WARPS;
+                if (dims >= D / 16) continue;
 #pragma unroll
-                for (int e = 0; e < 4; e++) o[u][i][e] *= alpha;
+                for (int j = 0; j < 2; j++)
 #pragma unroll
-            for (int k = 0; k < 4; k++) {
-                uint32_t p[4] = {x.narrow[lane / 4][k * 8 + lane % 4], 0, x.narrow[lane / 4][k * 8 + 4 + lane % 4], 0};
-                uint32_t b[4];
-                load4_transposed(b, along<D>(value_at, dims * 2) + k * 16 * S::STRIDE);
-                unit<T>::mma(o[u][0], p, b[0], b[1]);
-                unit<T>::mma(o[u][1], p, b[2], b[3]);
+                    for (int e = 0; e < 4; e++) o[u][j][e] *= alpha[i];
+#pragma unroll
+                for (int k = 0; k < 4; k++) {
+                    const uint32_t *of = x.narrow[i][lane / 4] + k * 8 + lane % 4;
+                    uint32_t p[4] = {of[0], 0, of[4], 0}, b[4];
+                    load4_transposed(b, along<D>(value_at, dims * 2) + k * 16 * S::STRIDE);
+                    unit<T>::mma(o[u][0], p, b[0], b[1]);
+                    unit<T>::mma(o[u][1], p, b[2], b[3]);
+                }
             }
         }
         if (warp == ROW_WARPS - 1) { /* the sum, in the order of the other kernel's threads */
-            float total = 0;
+            float total[N] = {};
 #pragma unroll
-            for (int j = 0; j < 8; j++) {
-                float2 pair = *(float2 *)&x.p[lane / 4][j * 8 + lane % 4 * 2];
-                total += pair.x;
-                total += pair.y;
-            }
-            l = fmaf(l, alpha, total);
+            for (int j = 0; j < 8; j++)
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    float2 pair = *(float2 *)&x.p[i][lane / 4][j * 8 + lane % 4 * 2];
+                    total[i] += pair.x;
+                    total[i] += pair.y;
+                }
+#pragma unroll
+            for (int i = 0; i < N; i++) l = fmaf(l, alpha[i], total[i]);
         }
-        seen = next;
+#pragma unroll
+        for (int i = 0; i < N; i++) seen[i] = next[i];
         slot = after;
     }
     if (warp == ROW_WARPS - 1) {
@@ -208,25 +233,34 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         }
 }
 
-/* Tiles of keys and values that fit into a block's shared memory beside the exchange. */
-template <int D> int row_depth(const kvb_cuda_device *device) {
-    int64_t fit = (device->shared_bytes - 1024 - (int64_t)kvb_round_up(sizeof(exchange) + 2 * sizeof(run), 1024)) /
-                  (2 * shape<D>::TILE);
+/* Rounds of N tiles that fit into a block's shared memory beside the exchange. */
+template <int D, int N> int row_depth(const kvb_cuda_device *device) {
+    int64_t beside = kvb_round_up(sizeof(exchange<N>) + 2 * sizeof(run), 1024) + 1024;
+    int64_t fit = (device->shared_bytes - beside) / (N * 2 * shape<D>::TILE);
     return fit > MOST_DEPTH ? MOST_DEPTH : (int)fit;
 }
 
-/* KVB_E_UNSUPPORTED, silently, where not even two tiles fit. */
-template <typename T, int D> kvb_status launch_row(const kvb_cuda_attention *a) {
-    static bool allowed[KVB_CUDA_MAX_DEVICES];
+/* KVB_E_UNSUPPORTED, silently, where not even two rounds fit. */
+template <typename T, int D, int N> kvb_status launch_rounds(const kvb_cuda_attention *a) {
+    static int allowed[KVB_CUDA_MAX_DEVICES]; /* bytes */
     kvb_cuda_device *device = kvb_cuda_current();
-    int depth = row_depth<D>(device), bytes = depth * 2 * shape<D>::TILE;
+    int depth = row_depth<D, N>(device), bytes = depth * N * 2 * shape<D>::TILE;
     if (depth < 2) return KVB_E_UNSUPPORTED;
-    if (!allowed[device->ordinal]) {
-        KVB_CUDA_TRY(cudaFuncSetAttribute(attend_row<T, D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-        allowed[device->ordinal] = true;
+    if (allowed[device->ordinal] < bytes) {
+        KVB_CUDA_TRY(cudaFuncSetAttribute(attend_row<T, D, N>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+        allowed[device->ordinal] = bytes;
     }
-    attend_row<T, D><<<(unsigned)(a->n_items * a->kv_heads), ROW_THREADS, bytes, device->stream>>>(*a, depth);
+    attend_row<T, D, N><<<(unsigned)(a->n_items * a->kv_heads), ROW_THREADS, bytes, device->stream>>>(*a, depth);
     return kvb_cuda_launched("attention of single rows");
+}
+
+template <typename T, int D> kvb_status launch_row(const kvb_cuda_attention *a) {
+    if constexpr (D <= 128) {
+        kvb_status status = launch_rounds<T, D, 2>(a);
+        if (D <= 64 || status != KVB_E_UNSUPPORTED) return status;
+    }
+    if constexpr (D > 64) return launch_rounds<T, D, 1>(a);
+    return KVB_E_UNSUPPORTED;
 }
 
 template <typename T> kvb_status dispatch_row(const kvb_cuda_attention *a) {

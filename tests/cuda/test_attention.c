@@ -290,12 +290,28 @@ static void compare(const scene *s, const char *what, const char *name, const ch
           s->heads, s->kv_heads, s->dim, s->dtype, s->n_rows, relative, worst, bad);
 }
 
+/* As on a GPU of compute capability 8.6 or 8.9, with less shared memory; where that is too little, as
+ * kvb_cuda_attend does. */
+static kvb_status small_ring(const kvb_cuda_attention *a) {
+    bool bf16 = a->dtype == KVB_BF16;
+    kvb_cuda_device *device = kvb_cuda_current();
+    int64_t real = device->shared_bytes;
+    device->shared_bytes = 99 * 1024;
+    kvb_status status = bf16 ? kvb_cuda_attend_row_bf16(a) : kvb_cuda_attend_row_f16(a);
+    device->shared_bytes = real;
+    if (status != KVB_E_UNSUPPORTED) return status;
+    return bf16 ? kvb_cuda_attend_bf16(a) : kvb_cuda_attend_f16(a);
+}
+
+enum { MOST_VARIANTS = 4 };
+
 static int variants_of(int dtype, variant *v) {
     v[0] = (variant){"v0", kvb_cuda_attend_v0, 0};
     if (dtype == KVB_F32) return 1;
     v[1] = (variant){"tensor cores", dtype == KVB_BF16 ? kvb_cuda_attend_bf16 : kvb_cuda_attend_f16, 0};
     v[2] = (variant){"single rows", dtype == KVB_BF16 ? kvb_cuda_attend_row_bf16 : kvb_cuda_attend_row_f16, 1};
-    return 3;
+    v[3] = (variant){"single rows, small ring", small_ring, 1};
+    return MOST_VARIANTS;
 }
 
 /* Passages of awkward sizes, sequences with all kinds of masks, trunks and tables over them. */
@@ -361,7 +377,7 @@ static void company(const scene *s, const char *what, const variant *v) {
 /* Two ways to store or state the same thing: trunk or no trunk, ones or no mask, table or base. */
 static void equal_forms(int heads, int kv_heads, int dim, int dtype) {
     static const int splits[] = {1, 15, 16, 17, 63, 64, 65, 100};
-    variant v[3];
+    variant v[MOST_VARIANTS];
     int n_variants = variants_of(dtype, v);
     for (int i = 0; i < n_variants; i++) {
         scene s;
@@ -407,7 +423,7 @@ static void conformance(int small) {
     static scene s;
     for (int i = 0; i < 7; i++)
         for (int j = 0; j < 3; j++) {
-            variant v[3];
+            variant v[MOST_VARIANTS];
             int n = variants_of(dtypes[j], v);
             for (int round = 0; round < (small ? 1 : 4); round++) {
                 const int *shape = shapes[(i + 3 * round + j) % 8];
@@ -446,7 +462,7 @@ static void conformance(int small) {
         }
     /* Everything masked: zeros. */
     for (int j = 0; j < 3; j++) {
-        variant v[3];
+        variant v[MOST_VARIANTS];
         int n = variants_of(dtypes[j], v);
         random_state = 5;
         scene_begin(&s, 8, 2, 64, dtypes[j]);
@@ -551,12 +567,12 @@ static void bench(const char *name, int dtype, int heads, int kv_heads, int dim,
     double flops = pairs * 4 * dim * heads;
     double bytes = ((double)passages * passage + (double)n_seqs * own_n) * 2 * kv_heads * dim * size +
                    2.0 * n * heads * dim * size;
-    variant v[3];
+    variant v[MOST_VARIANTS];
     int n_variants = variants_of(dtype, v);
     for (int i = 0; i < n_variants; i++) {
         if ((i == 0 && n_variants > 1 && flops > 3e9) || (v[i].cut && items != n)) continue;
         float ms = time_calls(&a, v[i].run, layers, 15);
-        printf("%-34s %-13s %6d rows %8.4f ms %8.1f TFLOP/s %8.0f GB/s (%4.1f %% of copy)\n", name, v[i].name, n, ms,
+        printf("%-34s %-24s %6d rows %8.4f ms %8.1f TFLOP/s %8.0f GB/s (%4.1f %% of copy)\n", name, v[i].name, n, ms,
                flops / ms * 1e-9, bytes / ms * 1e-6, bytes / ms * 1e3 / copy_rate * 100);
         fflush(stdout);
     }
