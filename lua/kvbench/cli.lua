@@ -15,6 +15,7 @@ local PATIENCE = 2 -- seconds a sweep gets after Ctrl-C to finish its step and w
 local USAGE = [==[
 kvbench [options] [script.lua [arguments]]   run a script; without one: the prompt
 kvbench model info MODEL                     what a model file or folder is
+kvbench press list|new NAME|check FILE       eviction rules: the registry, a skeleton, tests and a small safety cliff
 kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
 kvbench dataset list|show|check|tags|make .. datasets: look, validate, tag, write; kvbench dataset --help
 kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
@@ -118,6 +119,7 @@ end
 -- Subcommands get the words after their name; they return an exit status or nothing.
 local commands = {
   bench = function(rest) return require("kvbench.bench").main(rest) end,
+  press = function(rest) return require("kvbench.press_command").main(rest) end,
   prompt = function(rest) return require("kvbench.prompt.command").main(rest) end,
   dataset = function(rest) return require("kvbench.dataset.command").main(rest) end,
   model = function(rest)

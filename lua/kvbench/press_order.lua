@@ -34,9 +34,32 @@ local function wrong_shape(press, score, ctx)
     ctx.kv_heads, ctx.tokens, hint), 0)
 end
 
+-- For xpcall: whatever goes wrong inside a score is told with the press, the line of its file and the layers.
+local function told(press, ctx)
+  local source = debug.getinfo(press.rule.score, "S").source
+  return function(raised)
+    if type(raised) ~= "string" or raised:find "^press '" then return raised end
+    local line
+    for level = 2, 80 do
+      local info = debug.getinfo(level, "Sl")
+      if not info then break end
+      if info.source == source and info.currentline > 0 then
+        line = ("%s:%d"):format(info.short_src, info.currentline)
+        break
+      end
+    end
+    local own = line and raised:sub(1, #line + 2) == line .. ": "
+    local last = ctx.layer_first + ctx.layers - 1
+    return ("press '%s' (%s), %s: %s"):format(press.name, line or where(press):match "%((.*)%)",
+      last > ctx.layer_first and ("layers %d to %d"):format(ctx.layer_first, last) or "layer " .. ctx.layer_first,
+      own and raised:sub(#line + 3) or raised)
+  end
+end
+
 --- The score of one block of layers, checked: a contiguous f32 tensor without NaN.
 function M.checked_score(press, ctx, ratio)
-  local score = press.rule.score(press, ctx, ratio)
+  local ok, score = xpcall(press.rule.score, told(press, ctx), press, ctx, ratio)
+  if not ok then error(score, 0) end
   if not tensor.is(score) then
     error(("%s: score returned %s, expected a tensor [layers %d, kv_heads %d, tokens %d]\n"
       .. "-> return one number per token, higher = keep")
