@@ -76,24 +76,8 @@ kvb_status kvb_amx_best(kvb_packed *const *head, int32_t chunks, const void *x, 
                         float *second, int32_t *index);
 
 /* ops */
-kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, double eps);
-kvb_status cpu_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, kvb_tensor *y);
-kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y);
-kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin, const kvb_tensor *position);
-kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
-                         kvb_tensor *y, double scale, int32_t bf16);
-kvb_status cpu_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor *margin);
-/* tensor ops */
-#include "../ref/ref.h" /* those without a fast version: presses spend no time in them */
-kvb_status cpu_copy(const kvb_tensor *x, kvb_tensor *y);
-kvb_status cpu_unary(const kvb_tensor *x, kvb_tensor *y, int32_t kind, double low, double high);
-kvb_status cpu_binary(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y, int32_t kind);
-kvb_status cpu_where(const kvb_tensor *c, const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y);
-kvb_status cpu_reduce(const kvb_tensor *x, kvb_tensor *y, int32_t dim, int32_t kind, double p);
-kvb_status cpu_softmax(const kvb_tensor *x, kvb_tensor *y, int32_t dim);
-kvb_status cpu_vecdot(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y);
-kvb_status cpu_matmul(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y);
-kvb_status cpu_rank(const kvb_tensor *x, kvb_tensor *y);
-kvb_status cpu_argsort(const kvb_tensor *x, kvb_tensor *y, int32_t descending, int32_t base);
+#define KVB_OP(name, parameters, arguments) kvb_status cpu_##name parameters;
+#include "../ops.def"
+#undef KVB_OP
 
 #endif

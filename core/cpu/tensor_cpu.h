@@ -23,6 +23,8 @@ typedef struct kvb_tensor_kernels {
     /* `width` <= KVB_COLUMNS neighbouring slices whose elements lie `step` apart; sum, mean, norm 1 and 2, min, max. */
     void (*columns)(int32_t kind, int64_t n, int64_t step, int64_t width, const float *x, double p, float *y);
     void (*softmax)(int64_t n, const float *x, float *y); /* contiguous; x may be y */
+    /* One tap of a pooling window (POOL_): acc[i] takes in x[i * step]; NaN wins a maximum. */
+    void (*tap)(int32_t kind, int64_t n, const float *x, int64_t step, double *acc);
     float (*dot)(int64_t n, const float *a, const float *b);
     /*
      * y [m, n] (rows sy apart) = a [m, k] (any steps) times b [k, n] (any steps). scratch holds kvb_gemm_scratch(k)

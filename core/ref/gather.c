@@ -6,15 +6,11 @@
 #include "operands.h"
 
 kvb_status ref_gather(const kvb_tensor *x, const kvb_tensor *index, kvb_tensor *y, int32_t dim, int32_t base) {
-    KVB_TRY(ref_check_along("gather", y, y, dim));
-    KVB_TRY(ref_check_input("gather", "x", x, KVB_F32, y, dim));
-    KVB_TRY(ref_check_input("gather", "the index", index, KVB_I32, y, -1));
+    KVB_TRY(ref_check_gather(x, index, y, dim));
     for (ref_walk w = ref_walk_start(y); w.more; ref_walk_next(&w, y)) {
         int64_t i = (int64_t)((const int32_t *)index->data)[ref_offset(index, &w)] - base;
         if (i < 0 || i >= x->shape[dim])
-            return kvb_fail(KVB_E_ARG, "gather: index %lld is outside dimension %d of size %lld",
-                (long long)(i + base), dim + 1,
-                            (long long)x->shape[dim]);
+            return ref_fail_index("gather", i + base, dim, x->shape[dim]);
         ref_walk from = w;
         from.at[dim] = i;
         *ref_f32(y, &w) = *ref_f32(x, &from);

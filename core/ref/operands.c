@@ -96,6 +96,48 @@ kvb_status ref_check_along(const char *op, const kvb_tensor *x, const kvb_tensor
     return check_dim(op, x, dim);
 }
 
+kvb_status ref_check_gather(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *y, int32_t dim) {
+    KVB_TRY(ref_check_along("gather", y, y, dim));
+    KVB_TRY(ref_check_input("gather", "x", x, KVB_F32, y, dim));
+    return ref_check_input("gather", "the index", index, KVB_I32, y, -1);
+}
+
+kvb_status ref_check_scatter(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *y, int32_t dim,
+                             int32_t kind) {
+    KVB_TRY(ref_check_kind("scatter", kind, SCATTER_KINDS));
+    KVB_TRY(ref_check_along("scatter", y, y, dim));
+    KVB_TRY(ref_check_input("scatter", "x", x, KVB_F32, y, dim));
+    return ref_check_input("scatter", "the index", index, KVB_I32, x, -1);
+}
+
+kvb_status ref_fail_index(const char *op, int64_t index, int32_t dim, int64_t size) {
+    return kvb_fail(KVB_E_ARG, "%s: index %lld is outside dimension %d of size %lld", op, (long long)index, dim + 1,
+                    (long long)size);
+}
+
+kvb_status ref_first_bad_index(const char *op, const kvb_tensor *index, int32_t dim, int32_t base, int64_t size) {
+    for (ref_walk w = ref_walk_start(index); w.more; ref_walk_next(&w, index)) {
+        int64_t i = ((const int32_t *)index->data)[ref_offset(index, &w)];
+        if (i < base || i >= size + base) return ref_fail_index(op, i, dim, size);
+    }
+    return KVB_OK;
+}
+
+kvb_status ref_check_pool1d(const kvb_tensor *x, const kvb_tensor *y, int32_t kind, int32_t kernel, int32_t step,
+                            int32_t padding) {
+    KVB_TRY(ref_check_kind("pool1d", kind, POOL_KINDS));
+    KVB_TRY(ref_check_along("pool1d", y, y, y ? y->ndim - 1 : 0));
+    int32_t last = y->ndim - 1;
+    KVB_TRY(ref_check_input("pool1d", "x", x, KVB_F32, y, last));
+    if (kernel < 1 || step < 1 || padding < 0 || padding > kernel / 2)
+        return kvb_fail(KVB_E_ARG, "pool1d: kernel %d, stride %d, padding %d (padding may be at most half the kernel)",
+                        kernel, step, padding);
+    int64_t n = x->shape[last], room = n + 2 * (int64_t)padding - kernel, m = room < 0 ? 0 : room / step + 1;
+    if (y->shape[last] == m) return KVB_OK;
+    return kvb_fail(KVB_E_SHAPE, "pool1d: the output has %lld positions, but %lld in give %lld",
+                    (long long)y->shape[last], (long long)n, (long long)m);
+}
+
 kvb_status ref_check_vecdot(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y) {
     KVB_TRY(check_present("vecdot", "a", a, KVB_F32));
     KVB_TRY(check_dim("vecdot", a, a->ndim - 1));

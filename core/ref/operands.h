@@ -37,6 +37,14 @@ kvb_status ref_check_binary(const kvb_tensor *a, const kvb_tensor *b, const kvb_
 kvb_status ref_check_where(const kvb_tensor *c, const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
 kvb_status ref_check_reduce(const kvb_tensor *x, const kvb_tensor *y, int32_t dim, int32_t kind, double p);
 kvb_status ref_check_along(const char *op, const kvb_tensor *x, const kvb_tensor *y, int32_t dim);
+kvb_status ref_check_gather(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *y, int32_t dim);
+kvb_status ref_check_scatter(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *y, int32_t dim,
+                             int32_t kind);
+kvb_status ref_check_pool1d(const kvb_tensor *x, const kvb_tensor *y, int32_t kind, int32_t kernel, int32_t step,
+                            int32_t padding);
+/* The failure of gather and scatter at an index outside; the second finds the first one in row-major order. */
+kvb_status ref_fail_index(const char *op, int64_t index, int32_t dim, int64_t size);
+kvb_status ref_first_bad_index(const char *op, const kvb_tensor *index, int32_t dim, int32_t base, int64_t size);
 kvb_status ref_check_vecdot(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
 kvb_status ref_check_matmul(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
 kvb_status ref_check_rank(const char *op, const kvb_tensor *x, const kvb_tensor *y, int32_t dtype);

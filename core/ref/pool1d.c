@@ -9,17 +9,9 @@
 
 kvb_status ref_pool1d(const kvb_tensor *x, kvb_tensor *y, int32_t kind, int32_t kernel, int32_t step, int32_t padding,
                       int32_t include_pad) {
-    KVB_TRY(ref_check_kind("pool1d", kind, POOL_KINDS));
-    KVB_TRY(ref_check_along("pool1d", y, y, y ? y->ndim - 1 : 0));
+    KVB_TRY(ref_check_pool1d(x, y, kind, kernel, step, padding));
     int32_t last = y->ndim - 1;
-    KVB_TRY(ref_check_input("pool1d", "x", x, KVB_F32, y, last));
-    if (kernel < 1 || step < 1 || padding < 0 || padding > kernel / 2)
-        return kvb_fail(KVB_E_ARG, "pool1d: kernel %d, stride %d, padding %d (padding may be at most half the kernel)",
-                        kernel, step, padding);
-    int64_t n = x->shape[last], room = n + 2 * (int64_t)padding - kernel, m = room < 0 ? 0 : room / step + 1;
-    if (y->shape[last] != m)
-        return kvb_fail(KVB_E_SHAPE, "pool1d: the output has %lld positions, but %lld in give %lld", (long long)y->shape[last],
-                        (long long)n, (long long)m);
+    int64_t n = x->shape[last];
     for (ref_walk w = ref_walk_start(y); w.more; ref_walk_next(&w, y)) {
         int64_t from = w.at[last] * step - padding, to = kvb_min64(from + kernel, n + padding),
             start = kvb_max64(from, 0);

@@ -7,22 +7,13 @@
 #include "operands.h"
 #include <math.h>
 
-kvb_status ref_check_scatter(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *y, int32_t dim,
-                             int32_t kind) {
-    KVB_TRY(ref_check_kind("scatter", kind, SCATTER_KINDS));
-    KVB_TRY(ref_check_along("scatter", y, y, dim));
-    KVB_TRY(ref_check_input("scatter", "x", x, KVB_F32, y, dim));
-    return ref_check_input("scatter", "the index", index, KVB_I32, x, -1);
-}
-
 kvb_status ref_scatter(const kvb_tensor *x, const kvb_tensor *index, kvb_tensor *y, int32_t dim, int32_t base,
                        int32_t kind) {
     KVB_TRY(ref_check_scatter(x, index, y, dim, kind));
     for (ref_walk w = ref_walk_start(x); w.more; ref_walk_next(&w, x)) {
         int64_t i = (int64_t)((const int32_t *)index->data)[ref_offset(index, &w)] - base;
         if (i < 0 || i >= y->shape[dim])
-            return kvb_fail(KVB_E_ARG, "scatter: index %lld is outside dimension %d of size %lld",
-                            (long long)(i + base), dim + 1, (long long)y->shape[dim]);
+            return ref_fail_index("scatter", i + base, dim, y->shape[dim]);
         ref_walk to = w;
         to.at[dim] = i;
         float v = *ref_f32(x, &w), *out = ref_f32(y, &to);

@@ -45,12 +45,11 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
             for (int64_t c = 0; c < columns; c++) b[i * columns + c] -= factor * b[k * columns + c];
         }
     }
-    for (int64_t i = n - 1; i >= 0 && finite && !info; i--)
-        for (int64_t c = 0; c < columns; c++) {
-            double rest = b[i * columns + c];
-            for (int64_t k = i + 1; k < n; k++) rest -= a[i * n + k] * b[k * columns + c];
-            b[i * columns + c] = rest / a[i * n + i];
-        }
+    for (int64_t i = n - 1; i >= 0 && finite && !info; i--) {
+        for (int64_t k = i + 1; k < n; k++)
+            for (int64_t c = 0; c < columns; c++) b[i * columns + c] -= a[i * n + k] * b[k * columns + c];
+        for (int64_t c = 0; c < columns; c++) b[i * columns + c] /= a[i * n + i];
+    }
     ref_info_store(t->out[1], w, info);
     if (finite && !info) ref_matrix_store(t->out[0], w, b);
     else ref_matrix_fill(t->out[0], w, 2, NAN);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * triangular.c - reference of solving a triangular system by substitution, from the row that has one unknown on.
+ * triangular.c - reference of solving a triangular system by substitution, a row at a time, from the one that has one unknown on.
  * Transposing a lower triangle makes an upper one, so there are two directions, not four cases.
  */
 #include "matrix.h"
@@ -29,12 +29,11 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
     for (int64_t step = 0; step < n && finite; step++) {
         bool backward = upper != transposed;
         int64_t i = backward ? n - 1 - step : step;
-        for (int64_t c = 0; c < columns; c++) {
-            double rest = b[i * columns + c];
-            for (int64_t k = backward ? i + 1 : 0; k < (backward ? n : i); k++)
-                rest -= (transposed ? a[k * n + i] : a[i * n + k]) * b[k * columns + c];
-            b[i * columns + c] = rest / a[i * n + i];
+        for (int64_t k = backward ? i + 1 : 0; k < (backward ? n : i); k++) {
+            double factor = transposed ? a[k * n + i] : a[i * n + k];
+            for (int64_t c = 0; c < columns; c++) b[i * columns + c] -= factor * b[k * columns + c];
         }
+        for (int64_t c = 0; c < columns; c++) b[i * columns + c] /= a[i * n + i];
     }
     if (finite) ref_matrix_store(t->out[0], w, b);
     else ref_matrix_fill(t->out[0], w, 2, NAN);

@@ -18,6 +18,9 @@ for _, kind in ipairs { "sigmoid", "floor", "round", "erf" } do
   cases[#cases + 1] = { kind = kind, shape = { 4000 }, fill = "wide" }
   cases[#cases + 1] = { kind = kind, shape = { 100 }, fill = "huge" }
 end
+for _, fill in ipairs { "uniform", "tiny", "huge", "wide" } do
+  cases[#cases + 1] = { kind = "log", shape = { 4000 }, fill = fill, special = true }
+end
 cases[#cases + 1] = { kind = "round", shape = { 400 }, fill = "halves" }
 return {
   op = "unary", tol = 3e-7, why = "f32 functions of 1 to 2 ulp; the reference rounds once",
