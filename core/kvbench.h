@@ -126,6 +126,20 @@ void kvb_sink_discard(kvb_sink *s); /* nothing appears */
 /* 64-bit hash of bytes (not cryptographic), for provenance. */
 uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed);
 
+/* ---- HTTP ---------------------------------------------------------------------------------------------------------- */
+
+/* 1 when libcurl was found on this machine (it is opened when first asked for; KVB_LIBCURL names another file), else 0. */
+int32_t kvb_http_available(void);
+/*
+ * POSTs JSON and waits for the answer, at most `seconds` (0 < seconds <= 86400; connecting at most 10 of them). The key, if
+ * key_variable is not NULL and that environment variable is set, goes into an Authorization header and nowhere else
+ * (where the answer repeats it, it is starred out). Redirects are not followed. *status: HTTP's own; *retry_after: seconds the server asks to wait, or 0. *text [*text_bytes],
+ * NUL-terminated: the answer, valid until this thread's next call. Any HTTP status is KVB_OK. Errors: KVB_E_IO (unreachable,
+ * too slow), KVB_E_FORMAT (longer than `most` bytes), KVB_E_CANCELLED (polled while waiting), KVB_E_UNSUPPORTED (no libcurl).
+ */
+kvb_status kvb_http_post(const char *url, const char *key_variable, const void *body, int64_t bytes, double seconds,
+                         int64_t most, int32_t *status, double *retry_after, const char **text, int64_t *text_bytes);
+
 /* ---- JSON --------------------------------------------------------------------------------------------------------- */
 
 typedef struct kvb_json kvb_json;

@@ -19,15 +19,15 @@ enum { BLOCK_BYTES = 1 << 17 };
 struct kvb_lines {
     char *path;
     int fd;
-    ZSTD_DStream *zstd;   /* NULL: plain */
-    bool frame_open;      /* inside a zstd frame: ending here means a truncated file */
-    bool flushing;        /* the decoder holds output that did not fit */
-    bool end;             /* no more bytes will come */
-    ZSTD_inBuffer raw;    /* compressed bytes not yet decoded */
+    ZSTD_DStream *zstd; /* NULL: plain */
+    bool frame_open;    /* inside a zstd frame: ending here means a truncated file */
+    bool flushing;      /* the decoder holds output that did not fit */
+    bool end;           /* no more bytes will come */
+    ZSTD_inBuffer raw;  /* compressed bytes not yet decoded */
     char *raw_bytes;
-    char *block;          /* decoded bytes */
+    char *block; /* decoded bytes */
     size_t block_used, block_at;
-    int64_t raw_read;     /* bytes taken from the file */
+    int64_t raw_read; /* bytes taken from the file */
     char *line;
     size_t line_room, max_line;
     int64_t number;

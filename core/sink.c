@@ -73,7 +73,8 @@ static void discard(kvb_sink *s) {
 
 static kvb_status open_temporary(kvb_sink *s) {
     struct stat info;
-    if (stat(s->path, &info) == 0 && !S_ISREG(info.st_mode)) { /* renaming would replace a device or pipe for everyone */
+    if (stat(s->path, &info) == 0 &&
+        !S_ISREG(info.st_mode)) { /* renaming would replace a device or pipe for everyone */
         kvb_fail(KVB_E_IO, "cannot write '%s': it exists and is not a file", s->path);
         kvb_hint("-> give the name of a file");
         return KVB_E_IO;

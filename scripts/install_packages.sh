@@ -24,6 +24,7 @@ need python3 python3 --version
 need python3-pip python3 -m pip --version
 need valgrind valgrind --version
 need patchelf patchelf --version
+need curl curl --version # its library is what `dataset make --with URL` opens
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     if [ -n "$missing" ] ||

@@ -130,7 +130,8 @@ function M.stream(path, opt) return require("kvbench.dataset.read").each(path, o
 function M.read(path, opt) return require("kvbench.dataset.import").file(path, opt) end
 
 return setmetatable(M, {
-  --- kv.dataset("base", {size =, seed =}), kv.dataset("ruler/vt", {length =}), kv.dataset("file.jsonl.zst"), kv.dataset{record, ...}, kv.dataset(iterator).
+  --- kv.dataset("base", {size =, seed =}), kv.dataset("ruler/vt", {length =}), kv.dataset("file.jsonl.zst"),
+  -- kv.dataset{record, ...}, kv.dataset(iterator).
   __call = function(_, what, opt)
     if type(what) == "table" or type(what) == "function" then
       return require("kvbench.dataset.import").values(what, opt)

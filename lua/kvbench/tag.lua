@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kv.tag: the two axes of the paper's tagging framework (answer type, question type) by rules that read the question, the
--- answer and the passage alone, so that they run on anyone's data. Rules are tables in tag/answer_type.lua and
+-- kv.tag: the two axes of the paper's tagging framework (answer type, question type) by rules that read the question,
+-- the answer and the passage alone, so that they run on anyone's data. Rules are tables in tag/answer_type.lua and
 -- tag/question_type.lua; a user's file of the same form goes before them.
 local features = require "kvbench.tag.features"
 
@@ -24,14 +24,17 @@ local function load_rules(path)
   local chunk, fault = loadfile(path)
   if not chunk then error("rules do not load: " .. fault, 0) end
   local rules = chunk()
-  if type(rules) ~= "table" then error(("rules '%s': the file returns no table -> see docs/dataset.md"):format(path), 0) end
+  if type(rules) ~= "table" then
+    error(("rules '%s': the file returns no table -> see docs/dataset.md"):format(path), 0)
+  end
   for axis, list in pairs(rules) do
     if not M.tags[axis] or type(list) ~= "table" then
       error(("rules '%s': '%s' is no axis -> answer_type or question_type"):format(path, tostring(axis)), 0)
     end
     for i, rule in ipairs(list) do
       if type(rule) ~= "table" or type(rule.when) ~= "function" or type(rule.tag) ~= "string" then
-        error(("rules '%s': %s rule %d lacks tag or when -> {name =, tag =, when = function(f)}"):format(path, axis, i), 0)
+        error(("rules '%s': %s rule %d lacks tag or when -> {name =, tag =, when = function(f)}"):format(path, axis,
+          i), 0)
       end
       if not known(axis, rule.tag) then
         error(("rules '%s': %s rule %d: tag '%s' -> one of: %s"):format(path, axis, i, rule.tag,

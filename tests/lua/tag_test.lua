@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The taggers: text that no generator of ours wrote, the generators' own labels on a seed that the rules were not written
--- on, the arithmetic of the score, rules of the user's own.
+-- The taggers: text that no generator of ours wrote, the generators' own labels on a seed that the rules were not
+-- written on, the arithmetic of the score, rules of the user's own.
 local t = require "kvbench.testing"
 local dataset = require "kvbench.dataset"
 local score = require "kvbench.tag.score"

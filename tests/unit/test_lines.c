@@ -48,9 +48,9 @@ static void every_kind_of_end(void **state) {
     static const struct {
         const char *text;
         int bytes, lines, last_bytes;
-    } cases[] = {{"", 0, 0, 0},        {"\n", 1, 1, 0},      {"a", 1, 1, 1},        {"a\n", 2, 1, 1},
-                 {"a\n\n", 3, 2, 0},   {"a\nbc", 4, 2, 2},   {"a\r\nb\r\n", 6, 2, 2}, {"\x28\xb5\x2f", 3, 1, 3},
-                 {"a\0b\nc", 5, 2, 1}};
+    } cases[] = {{"", 0, 0, 0},           {"\n", 1, 1, 0},           {"a", 1, 1, 1},
+                 {"a\n", 2, 1, 1},        {"a\n\n", 3, 2, 0},        {"a\nbc", 4, 2, 2},
+                 {"a\r\nb\r\n", 6, 2, 2}, {"\x28\xb5\x2f", 3, 1, 3}, {"a\0b\nc", 5, 2, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         put("x", cases[i].text, (size_t)cases[i].bytes);
         kvb_lines *l;
@@ -229,9 +229,12 @@ static void failing_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind_of_end),  cmocka_unit_test(a_line_over_the_limit_is_skipped),
-        cmocka_unit_test(plain_and_compressed), cmocka_unit_test(damaged_compression),
-        cmocka_unit_test(refusals),           cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(every_kind_of_end),
+        cmocka_unit_test(a_line_over_the_limit_is_skipped),
+        cmocka_unit_test(plain_and_compressed),
+        cmocka_unit_test(damaged_compression),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests_name("lines", tests, set_up, tear_down);
 }

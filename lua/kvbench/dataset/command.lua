@@ -15,6 +15,7 @@ kvbench dataset show TASK|FILE [N]        record N: passage with the answers' ev
 kvbench dataset check TASK|FILE           every record through the validator; one line for each that is rejected
 kvbench dataset tags TASK|FILE            answer and question types by rules, scored against the labels there
 kvbench dataset make TASK [--out FILE]    writes a dataset as JSON lines (FILE.zst: compressed)
+kvbench dataset make TASK --with MODEL|URL   has a model write the records, validates, asks again
 
 FILE: JSON lines, plain or zstd: our own records, SQuAD or LongBench. VERB --help: its options.]==]
 

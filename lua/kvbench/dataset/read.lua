@@ -39,7 +39,8 @@ local function decode(line, bytes)
   return value
 end
 
--- Rules of a record (or nothing, for an imported one): of the task that was asked for, or of the one it names, or none (an imported record).
+-- Rules of a record (or nothing, for an imported one): of the task that was asked for, or of the one it names, or none
+-- (an imported record).
 local function rules_for(record, opt)
   if opt.rules ~= nil then return opt.rules or nil end
   local name = opt.task or record.task

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Long-context tasks of any length in the manner of RULER (arXiv:2404.06654), from a seed: kv.dataset("ruler/niah_multi_key",
--- {length = 4000, keys = 4}). Wording and names are our own; what is asked and how it is scored follow the paper. Each
--- fact's place is written down while the text is written, so that evictions can be followed as in our own tasks.
+-- Long-context tasks of any length in the manner of RULER (arXiv:2404.06654), from a seed:
+-- kv.dataset("ruler/niah_multi_key", {length = 4000, keys = 4}). Wording and names are our own; what is asked and how
+-- it is scored follow the paper. Each fact's place is written down while the text is written, so that evictions can be
+-- followed as in our own tasks.
 local rng = require "kvbench.rng"
 local set = require "kvbench.dataset.set"
 local text = require "kvbench.text"

@@ -111,8 +111,8 @@ for name in ("narrativeqa qasper multifieldqa_en hotpotqa 2wikimqa musique"):gma
 end
 for name in ("gov_report qmsum multi_news"):gmatch("%S+") do longbench[name] = { "rouge_l" } end
 
---- The rule of a suite's name: "ruler/vt" -> "all_of", "hotpotqa" -> "qa_f1"; an unknown one -> nil. LongBench-E's "_e" is
--- taken off. LongBench's Chinese sets need a word segmenter that is not here: nil.
+--- The rule of a suite's name: "ruler/vt" -> "all_of", "hotpotqa" -> "qa_f1"; an unknown one -> nil. LongBench-E's "_e"
+-- is taken off. LongBench's Chinese sets need a word segmenter that is not here: nil.
 function M.rule(suite)
   if type(suite) ~= "string" then return nil end
   if suite:find("^ruler/") then return "all_of" end
@@ -120,7 +120,8 @@ function M.rule(suite)
   if spec then return spec[1], spec[2] end
 end
 
---- Scores an answer to a suite's question. Returns the score and the rule's name, or nil when the suite has no rule here.
+--- Scores an answer to a suite's question. Returns the score and the rule's name, or nil when the suite has no rule
+-- here.
 function M.score(record, question, answer)
   local rule, first = M.rule(record.suite)
   if not rule then return nil end

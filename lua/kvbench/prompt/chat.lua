@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Chat templates as Lua: each renders a conversation exactly as the model's own Jinja template does. Written out instead
--- of a Jinja interpreter: the templates that matter are a dozen, and each can be read. tests/lua/chat_golden.json holds
--- what the originals render (scripts/make_chat_golden.py); a template without a golden says that it is unchecked.
+-- Chat templates as Lua: each renders a conversation exactly as the model's own Jinja template does. Written out
+-- instead of a Jinja interpreter: the templates that matter are a dozen, and each can be read.
+-- tests/lua/chat_golden.json holds what the originals render (scripts/make_chat_golden.py); a template without a golden
+-- says that it is unchecked.
 local text = require "kvbench.text"
 
 local M = { templates = {} }

@@ -5,10 +5,12 @@
 local features = require "kvbench.tag.features"
 
 -- Words of the question's first clause as one text with blanks around, for plain finding.
-local function has(f, phrase) return (" " .. table.concat(f.words, " ") .. " "):find(" " .. phrase .. " ", 1, true) ~= nil end
+local function has(f, phrase)
+  return (" " .. table.concat(f.words, " ") .. " "):find(" " .. phrase .. " ", 1, true) ~= nil
+end
 
-local measures = { many = true, much = true, long = true, tall = true, old = true, large = true, high = true, deep = true,
-  far = true, big = true, wide = true, heavy = true, fast = true, often = true }
+local measures = { many = true, much = true, long = true, tall = true, old = true, large = true, high = true,
+  deep = true, far = true, big = true, wide = true, heavy = true, fast = true, often = true }
 
 local function how(f)
   for i, word in ipairs(f.words) do if word == "how" then return f.words[i + 1] end end
@@ -40,7 +42,8 @@ return {
     { name = "who, an organization by its name", tag = "Organization", when = function(f)
         return (f.wh == "who" or f.wh == "whom") and f.suffix_tag == "Organization"
       end },
-    { name = "for whom one works", tag = "Organization", when = function(f) return f.wh == "whom" and has(f, "work") end },
+    { name = "for whom one works", tag = "Organization",
+      when = function(f) return f.wh == "whom" and has(f, "work") end },
     { name = "who", tag = "Person", when = function(f) return f.wh == "who" or f.wh == "whom" or f.wh == "whose" end },
     { name = "where one studies", tag = "Organization", when = function(f)
         return f.wh == "where" and f.suffix_tag == "Organization"

@@ -32,7 +32,8 @@ end
 local being = { is = true, are = true, was = true, were = true }
 local after_head = { of = true, called = true, that = true, which = true, who = true, ["in"] = true, at = true }
 
--- "What is the title of the series that ..." -> "title" and its tag; a noun that a verb follows is not what is asked for.
+-- "What is the title of the series that ..." -> "title" and its tag; a noun that a verb follows is not what is asked
+-- for.
 local function what_is(words, at)
   local i = at + 1
   if not being[words[i] or ""] then return nil end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Question types (the paper's Table 5), first rule that applies: part = put together from two places, manipulated = a part
--- or transformation of what the text says, standard = as the text says it.
+-- Question types (the paper's Table 5), first rule that applies: part = put together from two places, manipulated = a
+-- part or transformation of what the text says, standard = as the text says it.
 local scan = require "kvbench.dataset.scan"
 
 -- An answer "A, B" or "A and B" whose parts stand in the passage, but not beside each other.

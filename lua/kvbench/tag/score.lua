@@ -48,12 +48,13 @@ function Score:show()
   local rows = { { self.axis, "precision", "recall", "F1", "n", "|", unpack(names) } }
   for _, class in ipairs(names) do
     local c = result.classes[class]
-    local row = { class, ("%.3f"):format(c.precision), ("%.3f"):format(c.recall), ("%.3f"):format(c.f1), c.support, "|" }
+    local row = { class, ("%.3f"):format(c.precision), ("%.3f"):format(c.recall), ("%.3f"):format(c.f1), c.support,
+      "|" }
     for _, other in ipairs(names) do row[#row + 1] = count(self, class, other) end
     rows[#rows + 1] = row
   end
-  return ("%s\nmacro F1 %.3f, accuracy %.3f over %d questions"):format(text.columns(rows), result.macro, result.accuracy,
-    self.total)
+  return ("%s\nmacro F1 %.3f, accuracy %.3f over %d questions"):format(text.columns(rows), result.macro,
+    result.accuracy, self.total)
 end
 
 return M

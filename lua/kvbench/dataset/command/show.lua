@@ -73,7 +73,8 @@ return function(rest)
   local wanted
   if chosen then
     wanted = {}
-    for _, list in ipairs { q.fact_ids or {}, q.cue_ids or {} } do for _, id in ipairs(list) do wanted[id] = true end end
+    for _, id in ipairs(q.fact_ids or {}) do wanted[id] = true end
+    for _, id in ipairs(q.cue_ids or {}) do wanted[id] = true end
   end
   local colour = mark.coloured()
   local width = require("kvbench.ffi").C.kvb_terminal_width(1)

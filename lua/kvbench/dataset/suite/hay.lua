@@ -12,7 +12,8 @@ local function sentences_of_prose()
   prose = {}
   local task = require("kvbench.dataset").task("base")
   for i = 1, 60 do
-    for sentence in (task.generate("haystack", i).passage .. " "):gmatch("(.-[.!?])%s") do prose[#prose + 1] = sentence end
+    local passage = task.generate("haystack", i).passage .. " "
+    for sentence in passage:gmatch("(.-[.!?])%s") do prose[#prose + 1] = sentence end
   end
   return prose
 end

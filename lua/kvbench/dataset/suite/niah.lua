@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Needles in a haystack: "The locker number of Kelmora is 4829153." keys: how many needles have keys of their own; values:
--- how many values the first key has; queries: how many keys are asked for in the one question.
+-- Needles in a haystack: "The locker number of Kelmora is 4829153." keys: how many needles have keys of their own;
+-- values: how many values the first key has; queries: how many keys are asked for in the one question.
 local hay = require "kvbench.dataset.suite.hay"
 local names = require "kvbench.dataset.names"
 

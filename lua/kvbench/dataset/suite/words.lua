@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Word extraction. cwe: a numbered list in which `common` words stand `often` times each and all others `seldom` times; name
--- the common ones. fwe: coded words whose counts fall as 1 / rank ^ alpha; name the three most frequent.
+-- Word extraction. cwe: a numbered list in which `common` words stand `often` times each and all others `seldom` times;
+-- name the common ones. fwe: coded words whose counts fall as 1 / rank ^ alpha; name the three most frequent.
 local hay = require "kvbench.dataset.suite.hay"
 
 local M = {}
