@@ -22,6 +22,7 @@ enum {
 struct kvb_model;
 struct kvb_step;
 struct kvb_row;
+struct kvb_lane_copy;
 typedef struct kvb_backend kvb_backend;
 typedef struct kvb_packed kvb_packed; /* a weight matrix [out, in] in the backend's own format */
 
@@ -139,6 +140,9 @@ struct kvb_backend {
      * and the second largest, -inf where there is none. NaN never wins. */
     kvb_status (*best)(kvb_packed *const *head, int32_t chunks, const void *x, int32_t rows, float *best,
                        float *second, int32_t *index);
+
+    /* Optional: the first n keys and values of all `lanes` lanes of each of `count` sequences. */
+    kvb_status (*lanes_copy)(const kvb_lane_kind *kind, const struct kvb_lane_copy *copy, int32_t count, int32_t lanes);
 
 #define KVB_OP(name, parameters, arguments) kvb_status(*name) parameters;
 #include "ops.def"

@@ -8,7 +8,7 @@
  * for all of them. Rejected: a fixed batch that waits for its slowest member (half the rows idle once answers differ in
  * length).
  */
-#include "model.h"
+#include "trunk.h"
 
 enum { MAX_FLIGHTS = 2 };
 static const int64_t default_bytes = (int64_t)640 << 20;
@@ -35,6 +35,8 @@ typedef struct sequence {
     int32_t token_slot, flights; /* while live: see kvb_row.slot; steps under way with rows of this sequence */
     bool done;                   /* nothing more to feed */
     slot *slot;                  /* while live */
+    kvb_trunk *trunk;            /* what it continues (until admitted), or what it runs for others */
+    bool runs_trunk;
     kvb_ctx *watch;              /* while live, with pauses: the slot as a context, for whoever evicts */
     kvb_keep *own_keep;          /* what is left of its own keys, or NULL */
     int32_t pause_left;          /* steps until it stands still; 0: it does not */
@@ -59,6 +61,10 @@ struct kvb_batch {
     int32_t *stop_ids, n_stop;
     int64_t max_bytes, used_bytes;
     list queue, finished;
+    list trunk_queue; /* runners of trunks: admitted before anything else, so that nobody waits long */
+    kvb_trunks trunks;
+    kvb_lane_copy *copies; /* [step_rows]: trunks to hand on before the step that is being packed */
+    int32_t n_copies;
     slot *free_slots;
     sequence **live, *returned; /* live [step_rows] */
     int32_t n_live;
@@ -116,13 +122,33 @@ static void drop_free_slots(kvb_batch *b) {
     b->free_slots = NULL;
 }
 
+static void free_slot(kvb_batch *b, slot *used) {
+    used->next = b->free_slots;
+    b->free_slots = used;
+}
+
+/* Trunks that nobody waits for any more, or all of them. */
+static void drop_trunks(kvb_batch *b, bool all) {
+    for (int32_t i = 0; i < KVB_TRUNK_BUCKETS; i++)
+        for (kvb_trunk *t = b->trunks.bucket[i], *next; t; t = next) {
+            next = t->next;
+            if (!all && (t->waiting > 0 || !t->ready)) continue;
+            if (t->slot) {
+                b->used_bytes -= t->slot->bytes;
+                free_slot(b, t->slot);
+            }
+            kvb_trunk_drop(&b->trunks, t);
+        }
+}
+
 static kvb_status make_arrays(kvb_batch *b, const int32_t *stop_ids) {
     size_t rows = (size_t)b->m->step_rows;
     b->stop_ids = kvb_alloc_array((size_t)b->n_stop, sizeof *b->stop_ids, KVB_MEM_OTHER);
     b->live = kvb_alloc_array(rows, sizeof *b->live, KVB_MEM_OTHER);
     b->free_token_slots = kvb_alloc_array(rows, sizeof *b->free_token_slots, KVB_MEM_OTHER);
     b->rows = kvb_alloc_array(rows, sizeof *b->rows, KVB_MEM_OTHER);
-    bool ok = b->stop_ids && b->live && b->free_token_slots && b->rows;
+    b->copies = kvb_alloc_array(rows, sizeof *b->copies, KVB_MEM_OTHER);
+    bool ok = b->stop_ids && b->live && b->free_token_slots && b->rows && b->copies;
     for (int32_t i = 0; ok && i < MAX_FLIGHTS; i++) {
         b->flights[i].of = kvb_alloc_array(rows, sizeof *b->flights[i].of, KVB_MEM_OTHER);
         b->flights[i].asked = kvb_alloc_array(rows, sizeof *b->flights[i].asked, KVB_MEM_OTHER);
@@ -161,11 +187,14 @@ void kvb_batch_free(kvb_batch *b) {
     if (!b) return;
     for (int32_t i = 0; i < b->n_flights && kvb_step_collect(b->step) == KVB_OK; i++) {}
     for (sequence *s; (s = pop(&b->queue));) destroy(s);
+    for (sequence *s; (s = pop(&b->trunk_queue));) destroy(s);
     for (sequence *s; (s = pop(&b->finished));) destroy(s);
     for (int32_t i = 0; i < b->n_live; i++) destroy(b->live[i]);
+    drop_trunks(b, true);
     drop_free_slots(b);
     destroy(b->returned);
     kvb_step_free(b->step);
+    kvb_free(b->copies);
     for (int32_t i = 0; i < MAX_FLIGHTS; i++) {
         kvb_free(b->flights[i].of);
         kvb_free(b->flights[i].asked);
@@ -216,6 +245,34 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
     return kvb_model_check_ids(b->m, r->ids, r->n);
 }
 
+/* Lets s continue the trunk of its first tokens; a new trunk gets a sequence of its own that only feeds them. */
+static kvb_status join_trunk(kvb_batch *b, sequence *s) {
+    const kvb_request *r = &s->request;
+    bool made;
+    kvb_trunk *t;
+    KVB_TRY(kvb_trunk_get(&b->trunks, r->ctx, r->keep, s->first_position, s->ids, r->trunk, &made, &t));
+    if (made) {
+        sequence *runner = kvb_alloc(sizeof *runner, KVB_MEM_OTHER);
+        if (runner) runner->ids = kvb_alloc_array((size_t)t->n, sizeof *runner->ids, KVB_MEM_OTHER);
+        if (!runner || !runner->ids) {
+            kvb_free(runner);
+            kvb_trunk_drop(&b->trunks, t);
+            return KVB_E_MEMORY;
+        }
+        memcpy(runner->ids, t->ids, (size_t)t->n * sizeof *t->ids);
+        runner->request = (kvb_request){.ctx = r->ctx, .keep = r->keep, .n = t->n};
+        kvb_ctx_retain(r->ctx);
+        kvb_keep_retain(r->keep);
+        runner->first_position = s->first_position;
+        runner->trunk = t;
+        runner->runs_trunk = true;
+        push(&b->trunk_queue, runner);
+    }
+    s->trunk = t;
+    t->waiting++;
+    return KVB_OK;
+}
+
 kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
     KVB_TRY(check_request(b, r));
     sequence *s = kvb_alloc(sizeof *s, KVB_MEM_OTHER);
@@ -235,8 +292,12 @@ kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
         return KVB_E_MEMORY;
     }
     memcpy(s->ids, r->ids, (size_t)r->n * sizeof *r->ids);
-    push(&b->queue, s);
-    return KVB_OK;
+    kvb_status status = r->trunk > 0 && !wants && !r->pause_after ? join_trunk(b, s) : KVB_OK;
+    if (status != KVB_OK)
+        destroy(s);
+    else
+        push(&b->queue, s);
+    return status;
 }
 
 int32_t kvb_batch_queued(const kvb_batch *b) { return b->queue.n; }
@@ -303,8 +364,7 @@ static kvb_status equip(kvb_batch *b, sequence *s) {
     if (!s->request.pause_after) return KVB_OK;
     kvb_status status = kvb_ctx_watch(b->m, s->slot->lane, s->slot->capacity, &s->watch);
     if (status == KVB_OK) return KVB_OK;
-    s->slot->next = b->free_slots;
-    b->free_slots = s->slot;
+    free_slot(b, s->slot);
     s->slot = NULL;
     return status;
 }
@@ -312,8 +372,9 @@ static kvb_status equip(kvb_batch *b, sequence *s) {
 /* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
 static kvb_status admit(kvb_batch *b, sequence **admitted) {
     *admitted = NULL;
-    if (!b->queue.first || !has_room(b, b->queue.first)) return KVB_OK;
-    sequence *s = b->queue.first;
+    list *from = b->trunk_queue.first ? &b->trunk_queue : &b->queue;
+    sequence *s = from->first;
+    if (!s || !has_room(b, s) || (s->trunk && !s->runs_trunk && !s->trunk->ready)) return KVB_OK;
     KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
     kvb_status status = equip(b, s);
     if (status == KVB_E_MEMORY && b->free_slots) {
@@ -325,7 +386,13 @@ static kvb_status admit(kvb_batch *b, sequence **admitted) {
         return KVB_OK;
     }
     if (status != KVB_OK) return status;
-    insert_live(b, pop(&b->queue));
+    insert_live(b, pop(from));
+    if (s->trunk && !s->runs_trunk) {
+        b->copies[b->n_copies++] = (kvb_lane_copy){s->trunk->slot->lane, s->slot->lane, s->trunk->n};
+        s->fed = s->trunk->n;
+        s->trunk->waiting--;
+        s->trunk = NULL;
+    }
     s->token_slot = b->free_token_slots[--b->n_free_token_slots];
     b->used_bytes += bytes_of(b, s);
     *admitted = s;
@@ -393,6 +460,15 @@ static kvb_status pack(kvb_batch *b, int32_t *rows) {
     return KVB_OK;
 }
 
+/* Gives admitted sequences their trunks' keys; a failure leaves everything to be tried again. */
+static kvb_status hand_on(kvb_batch *b) {
+    if (b->n_copies == 0) return KVB_OK;
+    KVB_TRY(kvb_lanes_copy(b->m, b->copies, b->n_copies));
+    b->n_copies = 0;
+    drop_trunks(b, false);
+    return KVB_OK;
+}
+
 static bool is_stop(const kvb_batch *b, int32_t id) {
     for (int32_t i = 0; i < b->n_stop; i++)
         if (b->stop_ids[i] == id) return true;
@@ -432,13 +508,19 @@ static void settle(const kvb_batch *b, sequence *s, bool asked) {
 }
 
 static void finish(kvb_batch *b, sequence *s) {
+    b->free_token_slots[b->n_free_token_slots++] = s->token_slot;
+    if (s->runs_trunk) { /* its slot, and the bytes, are the trunk's now */
+        s->trunk->slot = s->slot;
+        s->trunk->ready = true;
+        s->slot = NULL;
+        destroy(s);
+        return;
+    }
     b->used_bytes -= bytes_of(b, s);
     kvb_ctx_free(s->watch);
     s->watch = NULL;
-    s->slot->next = b->free_slots;
-    b->free_slots = s->slot;
+    free_slot(b, s->slot);
     s->slot = NULL;
-    b->free_token_slots[b->n_free_token_slots++] = s->token_slot;
     push(&b->finished, s);
 }
 
@@ -472,12 +554,13 @@ kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
     drop_returned(b);
     KVB_TRY(kvb_model_enter(b->m));
     KVB_TRY(pack(b, &n));
+    KVB_TRY(hand_on(b));
     if (n > 0) {
         KVB_TRY(kvb_step_submit(b->step, b->rows, n));
         take_off(b, n);
     }
     if (b->n_flights > (n > 0 ? kvb_step_lag(b->step) : 0)) KVB_TRY(land(b));
-    *pending = b->queue.n + b->n_live;
+    *pending = b->queue.n + b->trunk_queue.n + b->n_live;
     return KVB_OK;
 }
 

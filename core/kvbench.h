@@ -425,7 +425,8 @@ typedef struct kvb_request {
     int32_t max_new;      /* tokens to generate; 0 with KVB_WANT_LOGITS scores the given tokens only (teacher forcing) */
     int32_t flags;
     int32_t pause_after;  /* > 0: stand still after that many steps (the question is the first): kvb_batch_paused */
-    int32_t reserved;
+    int32_t trunk;        /* > 0: the first `trunk` < n tokens are shared with requests of the same ctx, keep, position and
+                           * tokens, and computed once for all of them: the same results, fewer rows */
     int64_t tag;          /* yours */
 } kvb_request;
 

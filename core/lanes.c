@@ -61,3 +61,24 @@ kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *t
     kvb_free(pairs);
     return KVB_OK;
 }
+
+static void copy_one(const kvb_model *m, const kvb_lane_copy *copy, float *key, float *value) {
+    kvb_lane_kind kind = kvb_model_lane_kind(m);
+    for (int32_t i = 0; i < m->desc.layers * m->desc.kv_heads; i++)
+        for (int32_t j = 0; j < copy->n; j++) {
+            m->backend->lane_get(&kind, copy->from + i, j, key, value);
+            m->backend->lane_put(&kind, copy->to + i, j, key, value);
+        }
+}
+
+kvb_status kvb_lanes_copy(const kvb_model *m, const kvb_lane_copy *copy, int32_t count) {
+    kvb_lane_kind kind = kvb_model_lane_kind(m);
+    if (count == 0) return KVB_OK;
+    if (m->backend->lanes_copy)
+        return m->backend->lanes_copy(&kind, copy, count, m->desc.layers * m->desc.kv_heads);
+    float *key = kvb_alloc_array(2 * (size_t)kind.head_dim, sizeof *key, KVB_MEM_SCRATCH);
+    if (!key) return KVB_E_MEMORY;
+    for (int32_t i = 0; i < count; i++) copy_one(m, copy + i, key, key + kind.head_dim);
+    kvb_free(key);
+    return KVB_OK;
+}

@@ -118,6 +118,13 @@ kvb_status kvb_lanes_gather(const kvb_model *m, const kvb_lane *from, const kvb_
 /* The first `tokens` keys and values of to[i] become keys and values (f32 [count, tokens, head_dim]; NULL: from[i]'s). */
 kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *to, int32_t count, int32_t tokens,
                            const kvb_tensor *keys, const kvb_tensor *values);
+/* One stretch of keys and values to copy: the first n of every lane of a sequence [layers * kv_heads]. */
+typedef struct kvb_lane_copy {
+    const kvb_lane *from;
+    kvb_lane *to;
+    int32_t n;
+} kvb_lane_copy;
+kvb_status kvb_lanes_copy(const kvb_model *m, const kvb_lane_copy *copy, int32_t count);
 /* Bytes of keys and values of one sequence of `capacity` tokens over all layers and heads. */
 int64_t kvb_model_kv_bytes(const kvb_model *m, int32_t capacity);
 /* Points lanes [layers * kv_heads] into memory of kvb_model_kv_bytes; n = 0. */

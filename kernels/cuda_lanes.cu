@@ -7,6 +7,7 @@
  */
 #include "cuda_convert.cuh"
 #include "cuda_lanes.h"
+#include "model.h"
 
 int64_t kvb_cuda_lane_bytes(const kvb_lane_kind *kind, int32_t capacity) {
     return kvb_round_up(capacity, 16) * kind->head_dim * kvb_dtype_bytes(kind->dtype);
@@ -92,5 +93,42 @@ kvb_status kvb_cuda_lanes_gather(const kvb_lane_kind *kind, const kvb_lane *from
     kvb_cuda_free(target);
     kvb_cuda_free(where);
     kvb_cuda_free(first);
+    return status;
+}
+
+/* A sequence's lanes lie evenly in its slot: where the first begins, and how far keys and values are apart. */
+struct stretch {
+    const char *from;
+    char *to;
+    int64_t from_room, to_room;
+    int32_t pieces; /* of 16 bytes, in the keys of one lane */
+};
+
+__global__ void copy_kernel(const stretch *stretches, int32_t lanes) {
+    const stretch s = stretches[blockIdx.x];
+    for (int32_t i = threadIdx.x; i < lanes * 2 * s.pieces; i += blockDim.x) {
+        int64_t half = i / s.pieces; /* keys of lane 0, values of lane 0, keys of lane 1, ... */
+        ((int4 *)(s.to + half * s.to_room))[i % s.pieces] = ((const int4 *)(s.from + half * s.from_room))[i % s.pieces];
+    }
+}
+
+kvb_status kvb_cuda_lanes_copy(const kvb_lane_kind *kind, const kvb_lane_copy *copy, int32_t count, int32_t lanes) {
+    size_t bytes = (size_t)count * sizeof(stretch);
+    stretch *host = (stretch *)kvb_alloc(bytes, KVB_MEM_SCRATCH);
+    stretch *device = host ? (stretch *)kvb_cuda_alloc_raw(bytes, KVB_MEM_SCRATCH) : NULL;
+    kvb_status status = device ? KVB_OK : KVB_E_MEMORY;
+    for (int32_t i = 0; status == KVB_OK && i < count; i++) {
+        const kvb_lane *from = copy[i].from, *to = copy[i].to;
+        host[i] = {(const char *)from->keys, (char *)to->keys, (char *)from->values - (char *)from->keys,
+                   (char *)to->values - (char *)to->keys,
+                   (int32_t)(copy[i].n * kind->head_dim * kvb_dtype_bytes(kind->dtype) / 16)};
+    }
+    if (status == KVB_OK) status = kvb_cuda_upload(device, host, bytes);
+    if (status == KVB_OK) {
+        copy_kernel<<<(unsigned)count, 256, 0, kvb_cuda_stream()>>>(device, lanes);
+        status = kvb_cuda_launched("copying trunks");
+    }
+    kvb_cuda_free(device);
+    kvb_free(host);
     return status;
 }

@@ -13,7 +13,7 @@ local M = {}
 local Batch = {}
 Batch.__index = Batch
 
---- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =,
+--- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, trunk =,
 --- tag = any value}.
 function Batch:add(request)
   local n, keep = #request.ids, request.keep
@@ -30,6 +30,7 @@ function Batch:add(request)
     and decoding.start(request, keep, source, position or source.tokens) or nil
   r.pause_after = state and state.pause or 0
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
+  r.trunk = request.trunk or 0
   self.last_tag = self.last_tag + 1
   r.tag = self.last_tag
   check(C.kvb_batch_add(self:pointer(), r))

@@ -151,7 +151,7 @@ function M.main(words)
   end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
     new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
-    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, tokenizer = "", json = false }, words)
+    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", json = false }, words)
   if not opt then return 0 end
   opt.what = what
   local devices = fleet.devices()

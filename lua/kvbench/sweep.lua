@@ -100,22 +100,35 @@ local function conditions_of(o, unit)
   return list
 end
 
+-- How many tokens all questions begin with; each keeps one of its own.
+local function common_prefix(questions)
+  local first, n = questions[1], #questions[1] - 1
+  for i = 2, #questions do
+    local k = 0
+    while k < n and k < #questions[i] - 1 and questions[i][k + 1] == first[k + 1] do k = k + 1 end
+    n = k
+  end
+  return #questions > 1 and n or 0
+end
+
 -- Queues every continuation of one prefilled context.
 local function enqueue(o, state, unit)
   unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
   local conditions = conditions_of(o, unit)
   unit.ctx:forget()
-  for _, q in ipairs(unit.questions) do
-    local question, twins = unit.record.questions[q], {}
-    local ids = question_ids(o, unit, question)
+  local asked = {}
+  for i, q in ipairs(unit.questions) do asked[i] = question_ids(o, unit, unit.record.questions[q]) end
+  local trunk = o.trunk and common_prefix(asked) or 0
+  for i, q in ipairs(unit.questions) do
+    local question, twins, ids = unit.record.questions[q], {}, asked[i]
     for _, condition in ipairs(conditions) do
-      local hash = condition.keep and condition.keep:hash() or "full"
+      local hash = not condition.keep and "full" or o.dedupe and condition.keep:hash() or condition
       local twin = twins[hash]
       if twin then
         twin[#twin + 1] = condition
       else
         twins[hash] = { condition }
-        state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, max_new_tokens = new_tokens(o, question),
+        state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, trunk = trunk, max_new_tokens = new_tokens(o, question),
           ignore_stop = o.ignore_stop, tag = { unit = unit, question = q, conditions = twins[hash] } }
       end
       state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
@@ -202,6 +215,7 @@ end
 ---   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
 ---   out                 folder for rows.jsonl, rows.csv and run.json; without it results stay in memory
 ---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
+---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)

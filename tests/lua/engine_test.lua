@@ -324,6 +324,33 @@ t.case("600 continuations in flight", function()
   ctx:close()
 end)
 
+t.case("questions that share their first tokens share the work and keep their answers, bit for bit", function()
+  local r, before = rng.new(21), tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE))
+  local contexts = model:prefill_many { draw(r, 130, model.vocab), some }
+  local plain, shared = {}, {}
+  for c, ctx in ipairs(contexts) do
+    for k = 0, 2 do
+      local keep = k > 0 and random_keep(rng.new(c * 7 + k), ctx, .3 * k) or nil
+      local stem = draw(rng.new(c), 9, model.vocab)
+      for q = 1, 8 do
+        local ids = {}
+        for i = 1, 9 do ids[i] = stem[i] end
+        for _, id in ipairs(draw(rng.new(100 * c + q), q, model.vocab)) do ids[#ids + 1] = id end
+        local request = { ctx = ctx, keep = keep, ids = ids, max_new_tokens = 1 + q % 4, ignore_stop = true, tag = #plain + 1 }
+        plain[#plain + 1] = request
+        shared[#shared + 1] = setmetatable({ trunk = q == 8 and 4 or 9 }, { __index = request })
+      end
+    end
+  end
+  local a, counted = run(model, plain)
+  local b, fewer = run(model, shared)
+  for i = 1, #plain do same_answer(a[i], b[i], "request " .. i) end
+  -- of 2 x 3 x 7 questions, 9 tokens each are run 6 times only; the eighth's trunk of 4 serves nobody else
+  t.eq(counted.rows - fewer.rows, 2 * 3 * 6 * 9)
+  for _, ctx in ipairs(contexts) do ctx:close() end
+  t.eq(tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)), before)
+end)
+
 t.case("row buckets are few and ascending, and padding is counted", function()
   t.eq(model.buckets[#model.buckets], model.device:find "cuda" and 8192 or 512)
   for i = 2, #model.buckets do t.ok(model.buckets[i] > model.buckets[i - 1]) end

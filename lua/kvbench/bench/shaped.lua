@@ -51,8 +51,9 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
     ctx:forget()
     for q = 1, shape.questions do
       local ids = ids_of(shape.question_tokens, (first + i) * 1000 + q, model.vocab)
+      for t = 1, shape.trunk or 0 do ids[t] = t end
       for _, keep in ipairs(keeps) do
-        batch:add { ctx = ctx, keep = keep or nil, ids = ids, max_new_tokens = shape.new_tokens, ignore_stop = true }
+        batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk, max_new_tokens = shape.new_tokens, ignore_stop = true }
       end
     end
     work.continuations = work.continuations + #keeps * shape.questions
@@ -61,7 +62,8 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
   work.score_seconds = work.score_seconds + (C.kvb_time() - started)
 end
 
---- shape: passages, tokens, questions, question_tokens, new_tokens, presses (names), ratios. Returns seconds,
+--- shape: passages, tokens, questions, question_tokens, new_tokens, presses (names), ratios, trunk (tokens that all
+--- questions begin with). Returns seconds,
 --- continuations, rows, padded_rows, steps, prefilled tokens, flops, and where host time went.
 function M.run(model, shape)
   local list = {}

@@ -59,7 +59,8 @@ end
 --- A sweep of the shape given by --tokens, --questions, --question-tokens, --new and --passages.
 function M.shaped(model, opt, base)
   local shape = { tokens = opt.tokens, questions = opt.questions, question_tokens = opt.question_tokens,
-    new_tokens = opt.new, presses = { "ea", "adakv", "chunk" }, ratios = shaped.ratios, passages = opt.passages }
+    new_tokens = opt.new, presses = { "ea", "adakv", "chunk" }, ratios = shaped.ratios, passages = opt.passages,
+    trunk = opt.trunk }
   if shape.passages > 0 then
     local warm = setmetatable({ passages = 1 }, { __index = shape })
     shaped.run(model, warm)

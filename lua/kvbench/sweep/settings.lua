@@ -9,10 +9,11 @@ local M = {}
 local defaults = {
   presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage",
   style = "fewshot",
-  idk_example = true, seed = 1, group = 4, label = "sweep",
+  idk_example = true, seed = 1, label = "sweep", trunk = true,
+  dedupe = true,
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
-  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens" }
+  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe" }
 
 --- The options of kv.sweep with defaults filled in, presses made and ratios checked; a wrong one is an error.
 function M.of(opt)
@@ -36,6 +37,8 @@ function M.of(opt)
   if o.evictable ~= "passage" and o.evictable ~= "context" then
     error(("sweep: evictable is '%s' -> \"passage\" or \"context\""):format(tostring(o.evictable)), 0)
   end
+  -- enough passages at once to fill a step of this device
+  o.group = o.group or math.max(4, math.floor(o.model.buckets[#o.model.buckets] / 128))
   o.ratios = ratios.list(o.ratios)
   local list, seen = {}, {}
   for i, p in ipairs(o.presses) do
