@@ -106,6 +106,14 @@ function M.each(name, opt)
   end
 end
 
+--- Path of the file (JSON lines, zstd) that holds a task at full size, and its manifest; opt: seed. Made in the user's
+-- cache on first use, its checksum looked at each time. See kvbench.dataset.store.
+function M.file(name, opt)
+  local task, seed = wanted(name, { seed = opt and opt.seed })
+  return require("kvbench.dataset.store").file(task.name, seed, function(_, o) return M.each(name, o) end,
+    generator_hash(task))
+end
+
 --- Makes a dataset.
 --   task  name of a file in datasets/, or a path to one
 --   opt   size = passages (default: the paper's; at most that), seed = any string (default "A")

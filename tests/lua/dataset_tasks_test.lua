@@ -3,6 +3,7 @@
 -- hops that cannot be skipped, places that give nothing away.
 local t = require "kvbench.testing"
 local dataset = require "kvbench.dataset"
+local measure = require "kvbench.dataset.measure"
 
 local function words(s)
   local n = 0
@@ -165,6 +166,14 @@ t.case("answers are spread over the passage", function()
       local share = count / n
       t.ok(share > 0.10 and share < 0.32, ("%s: fifth %d holds %.2f of the answers"):format(name, bin, share))
     end
+  end
+end)
+
+t.case("no sentence skeleton comes twice in a passage, no passage or question twice", function()
+  for _, name in ipairs(grown) do
+    local m = measure.of(all(name, "A"):records())
+    t.eq({ m.twice, m.same_passages, m.same_questions }, { 0, 0, 0 }, name)
+    t.ok(m.templates > 1000 and m.distinct4 > 0.6, name .. ": " .. m.templates .. " skeletons, " .. m.distinct4)
   end
 end)
 

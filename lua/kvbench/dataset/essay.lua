@@ -147,7 +147,7 @@ end
 --- Record number i (1-based) of a seed.
 --   task   its name
 --   shape  words = {min, max}, aim = {min, max} (the length is drawn between these), branches, places, main = facts of
---          the subject, side = {min, max} facts of the others, gap = least distance between the halves of a part answer,
+--          the subject, side = {min, max} facts of the others, gap = distance of the halves of a part answer,
 --          questions = {total, manipulated, part, bridge, reverse, about}
 function M.generate(task, seed, i, shape)
   local id = ("%s-%s-%04d"):format(task, seed, i)
