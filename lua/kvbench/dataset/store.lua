@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Datasets at full size as files: made on first use into the user's cache, compressed, with a checksum that is looked
 -- at each time. The name holds the generator's hash, so that another version of the sentences is another file. Meant
--- for other programs: kv.dataset makes the same records faster than it could parse them.
+-- for other programs: kv.dataset makes the same records itself (docs/decisions.md has the times).
 local folder = require "kvbench.dataset.folder"
 local json_encode = require "kvbench.json_encode"
 local paths = require "kvbench.paths"
