@@ -4,10 +4,12 @@
 #include "cuda_lanes.h"
 #include "cuda_profile.h"
 #include "cuda_resident.h"
+#include "tensor_table.h"
 
 const kvb_backend kvb_backend_cuda = {
     .name = "cuda",
     .alloc = kvb_cuda_alloc,
+    .alloc_raw = kvb_cuda_alloc_raw,
     .free = kvb_cuda_free,
     .upload = kvb_cuda_upload,
     .download = kvb_cuda_download,
@@ -33,4 +35,5 @@ const kvb_backend kvb_backend_cuda = {
     .step_free = kvb_cuda_step_free,
     .step_submit = kvb_cuda_step_submit,
     .step_collect = kvb_cuda_step_collect,
+    KVB_CUDA_OPS,
 };

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lowest index of the largest element, and how far the second largest lies below it (0 on a tie, +inf when n = 1). */
-#include "ref.h"
+#include "operands.h"
 #include <math.h>
 
-kvb_status ref_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor *margin) {
+kvb_status ref_check_argmax_margin(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *margin) {
     KVB_TRY(kvb_tensor_expect("argmax_margin", "x", x, KVB_F32, 2, (int64_t[]){-1, -1}));
+    KVB_TRY(kvb_tensor_expect("argmax_margin", "index", index, KVB_I32, 1, x->shape));
+    KVB_TRY(kvb_tensor_expect("argmax_margin", "margin", margin, KVB_F32, 1, x->shape));
+    if (x->shape[0] > 0 && x->shape[1] == 0)
+        return kvb_fail(KVB_E_SHAPE, "argmax_margin: rows of no elements have no largest");
+    return KVB_OK;
+}
+
+kvb_status ref_argmax_margin(const kvb_tensor *x, kvb_tensor *index, kvb_tensor *margin) {
+    KVB_TRY(ref_check_argmax_margin(x, index, margin));
     int64_t rows = x->shape[0], n = x->shape[1];
-    KVB_TRY(kvb_tensor_expect("argmax_margin", "index", index, KVB_I32, 1, (int64_t[]){rows}));
-    KVB_TRY(kvb_tensor_expect("argmax_margin", "margin", margin, KVB_F32, 1, (int64_t[]){rows}));
-    if (rows > 0 && n == 0) return kvb_fail(KVB_E_SHAPE, "argmax_margin: rows of no elements have no largest");
     for (int64_t r = 0; r < rows; r++) {
         const float *row = (const float *)x->data + r * x->stride[0];
         int64_t best = 0;

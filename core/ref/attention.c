@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* y = softmax(scale q k^T over the kept keys) v, per query head; kv head = head / (heads / kv_heads). No kept key:
  * zeros. */
-#include "ref.h"
+#include "operands.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -10,8 +10,8 @@ static double at(const kvb_tensor *t, int64_t a, int64_t b, int64_t c, bool bf16
     return bf16 ? kvb_bf16_to_f32(kvb_f32_to_bf16(x)) : x;
 }
 
-kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
-                         kvb_tensor *y, double scale, int32_t bf16) {
+kvb_status ref_check_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
+                               const kvb_tensor *y) {
     KVB_TRY(kvb_tensor_expect("attention", "q", q, KVB_F32, 3, (int64_t[]){-1, -1, -1}));
     int64_t rows = q->shape[0], heads = q->shape[1], dim = q->shape[2];
     KVB_TRY(kvb_tensor_expect("attention", "k", k, KVB_F32, 3, (int64_t[]){-1, -1, dim}));
@@ -21,7 +21,13 @@ kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
                         (long long)kv_heads);
     KVB_TRY(kvb_tensor_expect("attention", "v", v, KVB_F32, 3, (int64_t[]){kv_heads, keys, dim}));
     KVB_TRY(kvb_tensor_expect("attention", "mask", mask, KVB_U8, 3, (int64_t[]){rows, kv_heads, keys}));
-    KVB_TRY(kvb_tensor_expect("attention", "y", y, KVB_F32, 3, (int64_t[]){rows, heads, dim}));
+    return kvb_tensor_expect("attention", "y", y, KVB_F32, 3, q->shape);
+}
+
+kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
+                         kvb_tensor *y, double scale, int32_t bf16) {
+    KVB_TRY(ref_check_attention(q, k, v, mask, y));
+    int64_t rows = q->shape[0], heads = q->shape[1], dim = q->shape[2], kv_heads = k->shape[0], keys = k->shape[1];
     double *score = kvb_alloc_array((size_t)keys + 1, sizeof *score, KVB_MEM_SCRATCH);
     if (!score) return KVB_E_MEMORY;
     for (int64_t r = 0; r < rows; r++)

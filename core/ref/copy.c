@@ -39,13 +39,18 @@ static void put(const kvb_tensor *t, int64_t i, double v) {
     }
 }
 
-kvb_status ref_copy(const kvb_tensor *x, kvb_tensor *y) {
+kvb_status ref_check_copy(const kvb_tensor *x, const kvb_tensor *y) {
     if (!x || !y) return kvb_fail(KVB_E_ARG, "copy: %s is missing", x ? "the output" : "x");
-    size_t unit = (size_t)kvb_dtype_bytes(y->dtype);
+    int64_t unit = kvb_dtype_bytes(y->dtype);
     if (!unit || !kvb_dtype_bytes(x->dtype)) return kvb_fail(KVB_E_ARG, "copy: unknown dtype %d",
         unit ? x->dtype : y->dtype);
     KVB_TRY(ref_check_output("copy", y, y->dtype));
-    KVB_TRY(ref_check_input("copy", "x", x, x->dtype, y, -1));
+    return ref_check_input("copy", "x", x, x->dtype, y, -1);
+}
+
+kvb_status ref_copy(const kvb_tensor *x, kvb_tensor *y) {
+    KVB_TRY(ref_check_copy(x, y));
+    size_t unit = (size_t)kvb_dtype_bytes(y->dtype);
     for (ref_walk w = ref_walk_start(y); w.more; ref_walk_next(&w, y)) {
         int64_t from = ref_offset(x, &w), to = ref_offset(y, &w);
         if (x->dtype == y->dtype)

@@ -48,6 +48,16 @@ kvb_status ref_first_bad_index(const char *op, const kvb_tensor *index, int32_t 
 kvb_status ref_check_vecdot(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
 kvb_status ref_check_matmul(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
 kvb_status ref_check_rank(const char *op, const kvb_tensor *x, const kvb_tensor *y, int32_t dtype);
+kvb_status ref_check_copy(const kvb_tensor *x, const kvb_tensor *y);
+kvb_status ref_check_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *y);
+kvb_status ref_check_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, const kvb_tensor *y);
+kvb_status ref_check_silu_mul(const kvb_tensor *x, const kvb_tensor *y);
+kvb_status ref_check_rope(const kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin,
+                          const kvb_tensor *position);
+kvb_status ref_fail_position(int64_t row, int32_t position, int64_t held);
+kvb_status ref_check_argmax_margin(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *margin);
+kvb_status ref_check_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *v, const kvb_tensor *mask,
+                               const kvb_tensor *y);
 /* The failure of rank and argsort at a NaN: `row` counts the rows of the last dimension. */
 kvb_status ref_fail_nan(const char *op, int64_t row, int64_t position);
 

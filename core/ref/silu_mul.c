@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* y = g / (1 + exp(-g)) * u; x holds g in its first half and u in its second. */
-#include "ref.h"
+#include "operands.h"
 #include <math.h>
 
-kvb_status ref_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
-    bool bf16 = x->dtype == KVB_BF16;
-    KVB_TRY(kvb_tensor_expect("silu_mul", "x", x, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
-    int64_t rows = x->shape[0], dim = x->shape[1] / 2;
+kvb_status ref_check_silu_mul(const kvb_tensor *x, const kvb_tensor *y) {
+    KVB_TRY(kvb_tensor_expect("silu_mul", "x", x, x->dtype == KVB_BF16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
     if (x->shape[1] % 2)
         return kvb_fail(KVB_E_SHAPE, "silu_mul: x has %lld columns, expected an even number", (long long)x->shape[1]);
-    KVB_TRY(
-        kvb_tensor_expect("silu_mul", "y", y, y->dtype == KVB_BF16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){rows, dim}));
+    return kvb_tensor_expect("silu_mul", "y", y, y->dtype == KVB_BF16 ? KVB_BF16 : KVB_F32, 2,
+                             (int64_t[]){x->shape[0], x->shape[1] / 2});
+}
+
+kvb_status ref_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
+    KVB_TRY(ref_check_silu_mul(x, y));
+    bool bf16 = x->dtype == KVB_BF16;
+    int64_t rows = x->shape[0], dim = x->shape[1] / 2;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < dim; i++) {
             int64_t gate = r * x->stride[0] + i * x->stride[1], up = gate + dim * x->stride[1];

@@ -6,7 +6,8 @@
 --            cases = { {rows = 0, dim = 8}, {rows = 3, dim = 577}, {rows = 7, dim = 64, strided = true} } }
 --
 -- build returns the op's arguments after the device. Inputs come from the case's seed, so both sides get the same.
--- Outputs lie between canaries (strided ones have them in the gaps too); inputs must come back unchanged. NaN and
+-- Outputs lie between canaries (strided ones have them in the gaps too); inputs must come back unchanged. For a GPU
+-- the buffers, canaries and gaps included, go up before the call and come back after it. NaN and
 -- infinities are compared before any tolerance. A case may set: strided, transposed (layouts), fill (see fills), tol
 -- and why, relative (tolerance of each element instead of the largest), special (NaN may occur), error (a pattern that
 -- both sides must fail with).
@@ -185,9 +186,41 @@ local function compare(mine, reference, case, tol, i)
   end
 end
 
+-- The arguments as views of copies of their buffers on a GPU, and what brings the copies back.
+local function mirrored(h, device)
+  local pairs_of, arguments = {}, {}
+  local function mirror(buffer)
+    pairs_of[#pairs_of + 1] = { host = buffer, there = buffer:to(core.device_name(device)) }
+  end
+  for _, buffer in ipairs(h.inputs) do mirror(buffer) end
+  for _, out in ipairs(h.outputs) do mirror(out.buffer) end
+  for i = 1, h.arguments.n do
+    local argument = h.arguments[i]
+    arguments[i] = argument
+    for _, pair in ipairs(core.is(argument) and pairs_of or {}) do
+      if argument.storage == pair.host.storage then
+        local view = core.view(pair.there)
+        ffi.copy(view.shape, argument.shape, ffi.sizeof(view.shape))
+        ffi.copy(view.stride, argument.stride, ffi.sizeof(view.stride))
+        view.ndim = argument.ndim
+        view.data = ffi.cast("char *", pair.there.data) + (ffi.cast("char *", argument.data)
+          - ffi.cast("char *", pair.host.data))
+        arguments[i] = view
+      end
+    end
+  end
+  return arguments, function()
+    for _, pair in ipairs(pairs_of) do pair.host:copy_(pair.there) end
+  end
+end
+
 local function call(op, device, h)
-  local status = C["kvb_op_" .. op](device, unpack(h.arguments, 1, h.arguments.n))
-  return status == C.KVB_OK, library.diagnostic()
+  local arguments, bring_back = h.arguments, function() end
+  if device >= C.KVB_DEVICE_CUDA then arguments, bring_back = mirrored(h, device) end
+  local status = C["kvb_op_" .. op](device, unpack(arguments, 1, h.arguments.n))
+  local text = library.diagnostic()
+  bring_back()
+  return status == C.KVB_OK, text
 end
 
 -- Returns "passed", "skipped" or "failed", and why.
@@ -232,19 +265,19 @@ end
 function M.backends()
   local out = { { name = "cpu", device = C.KVB_DEVICE_CPU } }
   if C.kvb_cuda_devices() > 0 then
-    local ok, device = pcall(function() return C.KVB_DEVICE_CUDA end)
-    if ok then out[#out + 1] = { name = "cuda", device = device } end
+    out[#out + 1] = { name = "cuda", device = C.KVB_DEVICE_CUDA }
   end
   return out
 end
 
---- Runs the cases of one table on every backend and prints what failed. options.case: that number only; options.script
---- names the script in the command line that repeats a case. Returns passed, failed, skipped.
+--- Runs the cases of one table on every backend (options.device: "cpu" or "cuda" only) and prints what failed.
+--- options.case: that number only; options.script names the script in the command line that repeats a case. Returns
+--- passed, failed, skipped.
 function M.run(table_, options)
   local passed, failed, skipped = 0, 0, 0
   for number, case in ipairs(table_.cases) do
     for _, backend in ipairs(M.backends()) do
-      if not options.case or options.case == number then
+      if (options.case or number) == number and (options.device or backend.name) == backend.name then
         local seed = table_.op .. "/" .. number
         if case.tol and not case.why then
           error(("tests/ops/%s.lua case %d: a tolerance of its own needs a why"):format(table_.op, number), 0) end

@@ -1,21 +1,23 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench tests/ops/run.lua [--op NAME] [--case N]: every operation of core/ops.def on every backend against the
--- reference. KVB_CPU_TIER=avx512|avx2|scalar runs it on a lower instruction set than this CPU's.
+-- kvbench tests/ops/run.lua [--op NAME] [--case N] [--device cpu|cuda]: every operation of core/ops.def on every backend
+-- (a GPU where there is one) against the reference. KVB_CPU_TIER=avx512|avx2|scalar runs it on a lower instruction set than this CPU's.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local harness = require "kvbench.ops_harness"
 local text = require "kvbench.text"
 
 local folder = arg[0]:match "^(.*)/[^/]*$" or "."
-local wanted, case
+local wanted, case, device
 local i = 1
 while arg[i] do
   if arg[i] == "--op" then
     wanted = arg[i + 1]
   elseif arg[i] == "--case" then
     case = tonumber(arg[i + 1])
+  elseif arg[i] == "--device" and (arg[i + 1] == "cpu" or arg[i + 1] == "cuda") then
+    device = arg[i + 1]
   else
-    error("usage: kvbench tests/ops/run.lua [--op NAME] [--case N]", 0)
+    error("usage: kvbench tests/ops/run.lua [--op NAME] [--case N] [--device cpu|cuda]", 0)
   end
   i = i + 2
 end
@@ -30,7 +32,7 @@ for _, op in ipairs(library.ops) do
       failed = failed + 1
       print(("FAIL %s: no case table -> write %s"):format(op, path))
     else
-      local p, f, s = harness.run(dofile(path), { case = case, script = arg[0] })
+      local p, f, s = harness.run(dofile(path), { case = case, device = device, script = arg[0] })
       passed, failed, skipped = passed + p, failed + f, skipped + s
     end
   end
