@@ -41,8 +41,9 @@ function M.tensors(press, path, expected)
     local fits = #info.shape == #shape
     for i = 1, #shape do fits = fits and (shape[i] == -1 or shape[i] == info.shape[i]) end
     if not fits then wrong_shape(press, path, name, info.shape, shape) end
-    out[name] = core.new(info.shape)
-    ffi.copy(out[name].data, values, 4 * info.elements)
+    local read = core.new(info.shape, "f32", "cpu", true)
+    ffi.copy(read.data, values, 4 * info.elements)
+    out[name] = read:to(core.current())
   end
   file:close()
   return out

@@ -92,7 +92,7 @@ function Batch:next()
   self.tags[tag], self.states[tag] = nil, nil
   for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end
   if r.n_logits > 0 then
-    out.logits = core.new { r.n_logits, self.model.vocab }
+    out.logits = core.new({ r.n_logits, self.model.vocab }, "f32", "cpu")
     ffi.copy(out.logits.data, r.logits, r.n_logits * self.model.vocab * 4)
   end
   return out

@@ -48,7 +48,7 @@ local function handle(ctx)
 end
 
 local function read(ctx, what, shape, first, given)
-  local t = core.new(shape)
+  local t = core.new(shape, "f32", ctx.device, true)
   check(C.kvb_ctx_read(handle(ctx), what, first, given, t))
   return core.persist(t)
 end
@@ -99,6 +99,7 @@ local function new_context(model, pointer, extra)
   ctx.model, ctx.tokens = model, C.kvb_ctx_tokens(pointer)
   ctx.layers, ctx.layer_first, ctx.heads, ctx.kv_heads = model.layers, 0, model.heads, model.kv_heads
   ctx.head_dim, ctx.group_size = model.head_dim, model.heads / model.kv_heads
+  ctx.device = core.device_id(model.device) and model.device or "cpu" -- whose memory its tensors are in
   ctx.ragged = C.kvb_ctx_is_ragged(pointer) == 1
   return ctx
 end
@@ -126,13 +127,14 @@ end
 
 --- A weight of the model as an f32 tensor (rows = outputs), for rules that look through a projection: ctx:weight("o",
 --- layer), layers counted from 0 in the model.
-function Context:weight(slot, layer) return self.model:weight(slot, layer) end
+function Context:weight(slot, layer) return self.model:weight(slot, layer):to(self.device) end
 
 --- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout.
 function Context:rope(first, n)
-  local cos, sin = core.new { n, self.head_dim }, core.new { n, self.head_dim }
+  local shape = { n, self.head_dim }
+  local cos, sin = core.new(shape, "f32", "cpu"), core.new(shape, "f32", "cpu")
   check(C.kvb_model_rope(self.model:pointer(), first, n, cos, sin))
-  return cos, sin
+  return cos:to(self.device), sin:to(self.device)
 end
 
 --- Keys [n, head_dim], values [n, head_dim] and positions (Lua array) of one head (0-based layer and head); works for
@@ -143,7 +145,8 @@ function Context:head(layer, head)
     error(("no layer %s, KV head %s in a model of %d and %d (counted from 0)"):format(tostring(layer), tostring(head),
       self.layers, self.kv_heads), 0)
   end
-  local keys, values = core.new { n, self.head_dim }, core.new { n, self.head_dim }
+  local shape = { n, self.head_dim }
+  local keys, values = core.new(shape, "f32", self.device), core.new(shape, "f32", self.device)
   local positions = ffi.new("int32_t[?]", math.max(n, 1))
   check(C.kvb_ctx_head(handle(self), layer, head, keys, values, positions))
   local list = {}
@@ -160,7 +163,7 @@ function Context:select(from, to)
     model = self.model, layers = self.layers, layer_first = self.layer_first, heads = self.heads,
     kv_heads = self.kv_heads, head_dim = self.head_dim, group_size = self.group_size, tokens = to - from,
     parent_tokens = self.parent_tokens or self.tokens, seed = self.seed, rope = self.rope, select = self.select,
-    weight = self.weight,
+    device = self.device, weight = self.weight,
   }
   local source = self
   return setmetatable(part, { __index = function(t, name)

@@ -139,11 +139,12 @@ function Keep:jaccard(other, layer, head)
   return either == 0 and 1 or both / either
 end
 
---- u8 tensor [layers, kv_heads, tokens], 1 = kept.
+--- u8 tensor [layers, kv_heads, tokens] on the current device, 1 = kept.
 function Keep:bits()
-  local out = require("kvbench.tensor").zeros({ self.layers, self.kv_heads, self.tokens }, "u8")
+  local tensor = require "kvbench.tensor"
+  local out = tensor.zeros({ self.layers, self.kv_heads, self.tokens }, "u8", { device = "cpu" })
   library.check(C.kvb_keep_to_bits(self.handle, out))
-  return out
+  return out:to(tensor.current())
 end
 
 --- 16 hexadecimal digits; equal sets have equal hashes, sets with a cache of their own or with eviction while decoding

@@ -29,11 +29,11 @@ function M.read(path)
   local bytes = tonumber(kind:sub(2))
   if #text - start ~= count * bytes then fail(("%d bytes of numbers, its shape needs %d"):format(#text - start,
     count * bytes)) end
-  local out = core.new(shape)
+  local out = core.new(shape, "f32", "cpu", true)
   local from, to = ffi.new(bytes == 4 and "float[?]" or "double[?]", math.max(1, count)), out:pointer()
   ffi.copy(from, text:sub(start + 1), count * bytes)
   for i = 0, count - 1 do to[i] = from[i] end
-  return out
+  return out:to(core.current())
 end
 
 return M

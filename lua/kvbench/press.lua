@@ -12,6 +12,7 @@ local keepset = require "kvbench.keep"
 local order = require "kvbench.press_order"
 local params = require "kvbench.press_params"
 local ratios = require "kvbench.ratios"
+local tensor = require "kvbench.tensor"
 
 local M = {}
 local Press = {}
@@ -179,7 +180,7 @@ end
 
 --- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept. `ratio` only matters for
 --- rules that depend on it.
-function Press:score(ctx, ratio) return order.scores(self, ctx, ratio) end
+function Press:score(ctx, ratio) return tensor.on(ctx.device or "cpu", order.scores, self, ctx, ratio) end
 
 local function evictable_range(press, ctx, options)
   local range = options and options.evictable or { 0, ctx.tokens }
@@ -205,7 +206,7 @@ end
 
 --- For wrappers: the order of a context, from which order:cut(ratio) makes keep-sets.
 function Press:order(ctx, options, ratio)
-  return order.new(self, ctx, evictable_range(self, ctx, options), ratio)
+  return tensor.on(ctx.device or "cpu", order.new, self, ctx, evictable_range(self, ctx, options), ratio)
 end
 
 --- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it. options.evictable
@@ -216,7 +217,7 @@ function Press:keeps(ctx, list, options)
   evictable_range(self, ctx, options)
   for i, given in ipairs(list) do
     local ratio = ratios.round(given)
-    local keep = noting(collected, function()
+    local keep = noting(collected, tensor.on, ctx.device or "cpu", function()
       if ratio == 0 then return keepset.all(ctx.layers, ctx.kv_heads, ctx.tokens) end
       if self.ratio_dependent then return self:order(ctx, options, ratio):cut(ratio) end
       shared = shared or self:order(ctx, options)

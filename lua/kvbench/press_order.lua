@@ -69,7 +69,8 @@ function M.checked_score(press, ctx, ratio)
     wrong_shape(press, score, ctx)
   end
   score = score:type() == "f32" and score:contiguous() or score:to("f32")
-  if score:max() ~= score:max() then -- NaN is the largest of anything that holds one
+  local largest = score:max()
+  if largest ~= largest then -- NaN is the largest of anything that holds one
     local at = tensor.locate_nan(score)
     error(("%s: score is NaN at layer %d, head %d, token %d\n"
       .. "-> 0/0, inf - inf or the log of a negative number; print(ctx.keys) shows NaN and inf in the inputs")

@@ -46,7 +46,8 @@ function M.shared_budgets(order, ratio, safeguard)
   local layers, heads, n = order.layers, order.kv_heads, order.tokens
   local total, open = order:budget(ratio)
   local safe = total - open + math.floor(open * safeguard)
-  local rank = order:rank("layer"):pointer()
+  local ranks = order:rank("layer"):cpu()
+  local rank = ranks:pointer()
   local head_at = {} -- head of the element that comes k-th in its layer
   local kept = order:thresholds(function() return safe end)
   for l = 0, layers - 1 do
@@ -61,7 +62,7 @@ function M.shared_budgets(order, ratio, safeguard)
       end
     end
   end
-  return kept, safe
+  return kept, safe, ranks
 end
 
 --- The keep-set in which every head keeps its own best fn(layer, head) tokens.
@@ -69,12 +70,12 @@ function M.keep_counts(order, fn) return keepset.from_ranks(order:rank("head"), 
 
 --- A number per head, fn(layer, head) from 0, as a tensor [layers, kv_heads, 1] that broadcasts against scores.
 function M.per_head(order, fn)
-  local out = tensor.zeros(order.layers, order.kv_heads, 1)
+  local out = tensor.zeros(order.layers, order.kv_heads, 1, { device = "cpu" })
   local p = out:pointer()
   for i = 0, order.layers * order.kv_heads - 1 do
     p[i] = fn(math.floor(i / order.kv_heads), i % order.kv_heads)
   end
-  return out
+  return out:to(tensor.current())
 end
 
 --- Keys [layers, kv_heads, tokens, head_dim] in which the j-th survivor of every head is rotated from its own position to

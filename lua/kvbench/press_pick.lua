@@ -60,7 +60,7 @@ end
 --- ask the source's last ones), seed, token_first.
 function M.new(source, index, options)
   local part = {
-    source = source, index = index, model = source.model, layers = source.layers, layer_first = source.layer_first,
+    source = source, index = index, model = source.model, device = source.device, layers = source.layers, layer_first = source.layer_first,
     heads = source.heads, kv_heads = source.kv_heads, head_dim = source.head_dim,
     group_size = source.heads / source.kv_heads, tokens = index:size(3),
     parent_tokens = source.parent_tokens or source.tokens, ids = source.ids, select = narrowed, variant = variant,

@@ -12,7 +12,7 @@ local text = require "kvbench.text"
 local M = {
   is = core.is, new = core.new, from = core.from, where = function(...) return (core.where(...)) end, cat = core.cat,
   stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside, use = core.use, on = core.on,
-  locate_nan = core.locate_nan, show = core.show, bytes = core.bytes,
+  current = core.current, locate_nan = core.locate_nan, show = core.show, bytes = core.bytes,
   zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange, linspace = core.linspace,
   eye = core.eye, causal_mask = core.causal_mask,
   seed = core.seed, rand = core.rand, randn = core.randn, randint = core.randint, randperm = core.randperm,

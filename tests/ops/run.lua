@@ -22,6 +22,7 @@ while arg[i] do
   i = i + 2
 end
 
+if device == "cuda" and library.C.kvb_cuda_devices() == 0 then error("there is no GPU -> --device cpu", 0) end
 local found = false
 local passed, failed, skipped = 0, 0, 0
 for _, op in ipairs(library.ops) do

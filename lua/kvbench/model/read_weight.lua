@@ -35,7 +35,7 @@ function M.read(model, slot, layer)
   local index = file.at[tostring(slot) .. "/" .. tostring(layer or 0)]
   if not index then missing(model, slot, layer) end
   local info = file.weights:info(index)
-  local out = core.new(info.shape)
+  local out = core.new(info.shape, "f32", "cpu", true)
   check(C.kvb_weights_read(file.weights.handle, index, ffi.cast("float *", out.data), info.elements))
   return out
 end

@@ -97,7 +97,7 @@ return {
     local n = to - from
     -- one set for all heads: their scores are added
     local summed = orders.finite(self.of, order.scores:narrow(3, from + 1, n)):sum(2):tolua()
-    local bits = tensor.ones({ order.layers, 1, order.tokens }, "u8")
+    local bits = tensor.on("cpu", tensor.ones, { order.layers, 1, order.tokens }, "u8")
     for l = 1, order.layers do
       local scores, left = summed[l], budget
       local kept = ffi.cast("uint8_t *", bits.data) + (l - 1) * order.tokens + from

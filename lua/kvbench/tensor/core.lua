@@ -18,9 +18,9 @@ local M = { methods = {}, device = C.KVB_DEVICE_CPU, host = C.KVB_DEVICE_CPU, ki
 
 local kvb_tensor = ffi.typeof "kvb_tensor"
 local shape_type = ffi.typeof "int64_t[5]"
-local FLOOR = 192 * 2 ^ 20 -- bytes that tensors may hold before the collector is run for them
+local floor = 192 * 2 ^ 20 -- bytes that tensors may hold before the collector is run for them
 local GPU = C.KVB_DEVICE_CUDA
-local limit = FLOOR
+local limit = floor
 local arena -- tensors made inside the innermost scope(), or nil
 
 --- Is x a tensor?
@@ -36,7 +36,7 @@ end
 
 local function relieve()
   collectgarbage()
-  limit = math.max(FLOOR, 2 * tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)))
+  limit = math.max(floor, 2 * tonumber(C.kvb_memory_bytes(C.KVB_MEM_TENSOR)))
 end
 
 -- ---- devices ----
@@ -58,12 +58,15 @@ local function known_device(op, name)
   error(("%s: device '%s' is unknown -> cpu, cuda, cuda:N"):format(op, tostring(name)), 0)
 end
 
--- On a GPU there is more to fill before the collector has to look.
-local function floor_of(device)
-  if device < GPU then return FLOOR end
+local seen = {}
+
+-- A GPU has more to fill before the collector has to look.
+local function raise_floor(device)
+  seen[device] = true
   local total, free = ffi.new "int64_t[1]", ffi.new "int64_t[1]"
-  if C.kvb_cuda_device_info(device - GPU, ffi.new "char[8]", 8, total, free) ~= C.KVB_OK then return FLOOR end
-  return tonumber(total[0]) / 4
+  if C.kvb_cuda_device_info(device - GPU, ffi.new "char[8]", 8, total, free) ~= C.KVB_OK then return end
+  floor = math.max(floor, tonumber(total[0]) / 4)
+  limit = math.max(limit, floor)
 end
 
 --- Where new tensors are made from now on: "cpu", "cuda", "cuda:N", or "ref": on the host, where the scalar
@@ -78,9 +81,10 @@ function M.use(device)
     error(("tensor.use: device '%s' is unknown -> cpu, ref, cuda, cuda:N"):format(tostring(device)), 0)
   end
   M.device, M.host = id, C.KVB_DEVICE_CPU
-  FLOOR = math.max(FLOOR, floor_of(id))
-  limit = math.max(limit, FLOOR)
 end
+
+--- The name of the device where new tensors are made.
+function M.current() return M.device_name(M.device) end
 
 --- Calls fn(...) with new tensors made on a device ("cpu", "cuda:N", or that of a tensor).
 function M.on(device, fn, ...)
@@ -117,6 +121,7 @@ function M.new(shape, dtype, device, raw)
     sizes[i - 1] = size
   end
   local where = device == nil and M.device or type(device) == "number" and device or known_device("tensor", device)
+  if where >= GPU and not seen[where] then raise_floor(where) end
   local t, cleared = kvb_tensor(), raw and 0 or 1
   local status = C.kvb_tensor_new_on(where, code, n, sizes, cleared, t)
   if status == C.KVB_E_MEMORY then

@@ -17,7 +17,7 @@ local function filled(n, fn)
   local out = core.new({ n }, "f32", "cpu")
   local p = out:pointer()
   for i = 0, n - 1 do p[i] = fn(i) end
-  return out:to(core.device_name(core.device))
+  return out:to(core.current())
 end
 
 --- tensor.zeros(2, 3), tensor.zeros({2, 3}, "u8"), tensor.zeros(2, 3, {device = "cuda"}). Without a device: on the

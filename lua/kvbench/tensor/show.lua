@@ -96,7 +96,7 @@ function core.from(values, dtype)
     for i = 1, shape[d] do fill(v[i], d + 1) end
   end
   fill(values, 1)
-  return (out:type() == (dtype or "f32") and out or out:to(dtype)):to(core.device_name(core.device))
+  return (out:type() == (dtype or "f32") and out or out:to(dtype)):to(core.current())
 end
 
 local function number(v)
