@@ -374,14 +374,16 @@ kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tens
     KVB_TRY(kvb_tensor_expect("rope tables", "cos", cos_out, KVB_F32, 2, shape));
     KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
     int32_t half = m->desc.head_dim / 2;
-    for (int32_t i = 0; i < half; i++) { /* not from the cached tables: presses ask for positions beyond the model's */
+    /* Not from the cached tables: presses ask for positions beyond the model's. */
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if ((int64_t)n * half > 4096)
+    for (int32_t i = 0; i < half; i++) {
         float f = frequency(&m->desc, i);
         for (int32_t r = 0; r < n; r++) {
             double angle = angle_of(first + r, f);
-            for (int32_t side = 0; side < 2; side++) {
-                int32_t at = i + side * half;
-                ((float *)cos_out->data)[r * cos_out->stride[0] + at * cos_out->stride[1]] = (float)cos(angle);
-                ((float *)sin_out->data)[r * sin_out->stride[0] + at * sin_out->stride[1]] = (float)sin(angle);
+            float c = (float)cos(angle), s = (float)sin(angle);
+            for (int32_t at = i; at < m->desc.head_dim; at += half) {
+                ((float *)cos_out->data)[r * cos_out->stride[0] + at * cos_out->stride[1]] = c;
+                ((float *)sin_out->data)[r * sin_out->stride[0] + at * sin_out->stride[1]] = s;
             }
         }
     }

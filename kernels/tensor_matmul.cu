@@ -103,7 +103,10 @@ __global__ void __launch_bounds__(ROWS *COLUMNS / PER / PER, ROWS *COLUMNS / PER
     int64_t at[3];
     s.at.locate(blockIdx.z, at);
     int first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS;
-    int ty = threadIdx.x / (COLUMNS / PER), tx = threadIdx.x % (COLUMNS / PER);
+    /* A warp is 4 x 8 threads: what its lanes read of a and of b fits one wavefront of shared memory each. */
+    constexpr int WARPS_ACROSS = COLUMNS / PER / 8;
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int ty = warp / WARPS_ACROSS * 4 + lane / 8, tx = warp % WARPS_ACROSS * 8 + lane % 8;
     tile<ROWS, DEPTH, THREADS, HOW_A> next_a(s.a + at[0], s.row_a, s.step_a, first_row, s.m, s.k);
     tile<COLUMNS, DEPTH, THREADS, HOW_B> next_b(s.b + at[1], s.column_b, s.step_b, first_column, s.n, s.k);
     float sum[PER][PER];
@@ -181,10 +184,15 @@ template <int ROWS, int COLUMNS, int DEPTH, int PER, int HOW_A, int HOW_B> void 
 }
 
 template <int HOW_A, int HOW_B> void choose(const product &s) {
-    int64_t large = (int64_t)blocks_of(s.m, 128) * blocks_of(s.n, 128) * s.at.count;
-    if (s.m > 64 && s.n > 64 && large >= kvb_cuda_current()->multiprocessors) launch<128, 128, 8, 8, HOW_A, HOW_B>(s);
-    else if (s.m > 32 && s.n > 64) launch<64, 128, 8, 8, HOW_A, HOW_B>(s);
-    else launch<64, 64, 16, 4, HOW_A, HOW_B>(s);
+    if constexpr (HOW_A == SCATTERED || HOW_B == SCATTERED) { /* nothing dense to gain by a larger tile */
+        launch<64, 64, 16, 4, HOW_A, HOW_B>(s);
+    } else {
+        int64_t large = (int64_t)blocks_of(s.m, 128) * blocks_of(s.n, 128) * s.at.count;
+        bool fills = large >= kvb_cuda_current()->multiprocessors;
+        if (s.m > 64 && s.n > 64 && fills) launch<128, 128, 8, 8, HOW_A, HOW_B>(s);
+        else if (s.m > 32 && s.n > 64) launch<64, 128, 8, 8, HOW_A, HOW_B>(s);
+        else launch<64, 64, 16, 4, HOW_A, HOW_B>(s);
+    }
 }
 
 } // namespace

@@ -231,7 +231,51 @@ template <int KIND> __global__ void __launch_bounds__(1024) by_column(slices s) 
     store<KIND>(s, at[1], mine);
 }
 
+/* The same for results that lie densely, four to a thread; blockDim.y = 8. */
+template <int KIND> __global__ void __launch_bounds__(256) by_four_columns(slices s) {
+    __shared__ state part[8][4][32];
+    uint32_t r = blockIdx.x * 32 + threadIdx.x;
+    int64_t at[2];
+    state mine[4];
+#pragma unroll
+    for (int k = 0; k < 4; k++) mine[k] = fold<KIND>::start();
+    if (r < s.at.count) {
+        s.at.locate(r, at);
+        const float *x = s.x + at[0];
+        float4 shift = KIND == VARIANCE && s.n ? *(const float4 *)x : make_float4(0, 0, 0, 0);
+#pragma unroll 4
+        for (int64_t i = threadIdx.y; i < s.n; i += 8) {
+            float4 v = *(const float4 *)(x + i * s.step);
+            fold<KIND>::add(&mine[0], v.x, i, shift.x, s.p);
+            fold<KIND>::add(&mine[1], v.y, i, shift.y, s.p);
+            fold<KIND>::add(&mine[2], v.z, i, shift.z, s.p);
+            fold<KIND>::add(&mine[3], v.w, i, shift.w, s.p);
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++) part[threadIdx.y][k][threadIdx.x] = mine[k];
+    __syncthreads();
+    if (threadIdx.y >= 4 || r >= s.at.count) return;
+    int k = threadIdx.y;
+    state total = part[0][k][threadIdx.x];
+    for (int lane = 1; lane < 8; lane++) fold<KIND>::merge(&total, part[lane][k][threadIdx.x]);
+    store<KIND>(s, at[1] + k, total);
+}
+
 enum { LONG = 1024, CHUNK = 8192 };
+
+/* Makes four neighbouring results one index point, where they and their slices lie densely. */
+bool four_results(slices *s) {
+    int last = s->at.ndim - 1;
+    bool fits = s->at.size[last].d % 4 == 0 && s->at.stride[0][last] == 1 && s->at.stride[1][last] == 1 &&
+                (uintptr_t)s->x % 16 == 0;
+    for (int d = 0; d < last && fits; d++) fits = s->at.stride[0][d] % 4 == 0;
+    if (!fits) return false;
+    s->at.size[last] = divisor(s->at.size[last].d / 4);
+    s->at.stride[0][last] = s->at.stride[1][last] = 4;
+    s->at.count /= 4;
+    return true;
+}
 
 template <int KIND> kvb_status run(const slices &s) {
     cudaStream_t stream = kvb_cuda_stream();
@@ -253,6 +297,11 @@ template <int KIND> kvb_status run(const slices &s) {
         return kvb_cuda_launched("reduce");
     }
     if (s.n > 1 && across < s.step && across > 0 && results >= 16) {
+        slices four = s;
+        if (results >= 1 << 16 && s.n >= 32 && s.step % 4 == 0 && four_results(&four)) {
+            by_four_columns<KIND><<<blocks_of(four.at.count, 32), dim3(32, 8), 0, stream>>>(four);
+            return kvb_cuda_launched("reduce");
+        }
         unsigned lanes = s.n < 8 ? 1 : (int64_t)results * 8 < 1 << 17 && s.n >= 64 ? 32 : 8;
         by_column<KIND><<<blocks_of(results, 32), dim3(32, lanes), lanes * 32 * sizeof(state), stream>>>(s);
     } else if (s.n <= LONG) {

@@ -62,37 +62,66 @@ struct sum_of {
     __device__ double operator()(double a, double b) const { return a + b; }
 };
 
-/* A slice per WARPS warps, PER elements per lane. With one warp, a block holds four slices. */
-template <int WARPS, int PER> __global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32) softmax_row(slices s) {
+/* A slice per WARPS warps, PER elements per lane, four neighbours at a time if WIDE. With one warp, a block holds four
+ * slices. */
+template <int WARPS, int PER, bool WIDE>
+__global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32) softmax_row(slices s) {
     constexpr int LANES = WARPS * 32;
     uint32_t r = WARPS == 1 ? blockIdx.x * 4 + threadIdx.x / 32 : blockIdx.x;
     if (r >= s.at.count) return;
     int64_t at[2];
     s.at.locate(r, at);
     const float *x = s.x + at[0];
-    float *y = s.y + at[1], v[PER], largest = -CUDART_INF_F;
+    float *y = s.y + at[1], largest = -CUDART_INF_F;
+    __align__(16) float v[PER];
     int lane = WARPS == 1 ? threadIdx.x % 32 : threadIdx.x;
+    /* Element k of a lane: (lane + k * LANES), or within groups of four. */
+    auto index = [&](int k) { return WIDE ? (lane + k / 4 * LANES) * 4 + k % 4 : lane + k * LANES; };
 #pragma unroll
-    for (int k = 0; k < PER; k++) {
-        int64_t i = lane + k * LANES;
-        v[k] = i < s.n ? x[i * s.step_x] : -CUDART_INF_F;
-        if (i < s.n) largest = larger(largest, v[k]);
+    for (int k = 0; k < PER; k += WIDE ? 4 : 1) {
+        int64_t i = index(k);
+        if (WIDE) *(float4 *)(v + k) = i < s.n ? *(const float4 *)(x + i) : make_float4(0, 0, 0, 0);
+        else v[k] = i < s.n ? x[i * s.step_x] : 0;
     }
+#pragma unroll
+    for (int k = 0; k < PER; k++)
+        if (index(k) < s.n) largest = larger(largest, v[k]);
     largest = block_all<WARPS>(largest, larger_of());
     double total = 0;
 #pragma unroll
     for (int k = 0; k < PER; k++) {
-        if (lane + k * LANES >= s.n) break;
+        if (index(k) >= s.n) continue;
         v[k] = expf(v[k] - largest);
         total += (double)v[k];
     }
     total = block_all<WARPS>(total, sum_of());
     float scale = (float)(1 / total);
 #pragma unroll
-    for (int k = 0; k < PER; k++) {
-        int64_t i = lane + k * LANES;
-        if (i < s.n) y[i * s.step_y] = v[k] * scale;
+    for (int k = 0; k < PER; k++) v[k] *= scale;
+#pragma unroll
+    for (int k = 0; k < PER; k += WIDE ? 4 : 1) {
+        int64_t i = index(k);
+        if (i >= s.n) continue;
+        if (WIDE) *(float4 *)(y + i) = *(const float4 *)(v + k);
+        else y[i * s.step_y] = v[k];
     }
+}
+
+template <bool WIDE> void softmax_rows(const slices &s) {
+    cudaStream_t stream = kvb_cuda_stream();
+    uint32_t rows = s.at.count;
+    if (s.n <= 128) softmax_row<1, 4, WIDE><<<blocks_of(rows, 4), 128, 0, stream>>>(s);
+    else if (s.n <= 512) softmax_row<1, 16, WIDE><<<blocks_of(rows, 4), 128, 0, stream>>>(s);
+    else if (s.n <= 1024) softmax_row<4, 8, WIDE><<<rows, 128, 0, stream>>>(s);
+    else if (s.n <= 2048) softmax_row<4, 16, WIDE><<<rows, 128, 0, stream>>>(s);
+    else softmax_row<8, 32, WIDE><<<rows, 256, 0, stream>>>(s);
+}
+
+/* Rows of a multiple of four dense elements, each aligned. */
+bool four_wide(const slices &s) {
+    bool fits = s.step_x == 1 && s.step_y == 1 && s.n % 4 == 0 && (uintptr_t)s.x % 16 == 0 && (uintptr_t)s.y % 16 == 0;
+    for (int d = 0; d < s.at.ndim && fits; d++) fits = s.at.stride[0][d] % 4 == 0 && s.at.stride[1][d] % 4 == 0;
+    return fits;
 }
 
 __global__ void __launch_bounds__(256) softmax_long(slices s) {
@@ -197,11 +226,8 @@ kvb_status cuda_softmax(const kvb_tensor *x, kvb_tensor *y, int32_t dim) {
     cudaStream_t stream = kvb_cuda_stream();
     uint32_t rows = s.at.count;
     if (by_column(s)) softmax_column<<<blocks_of(rows, 128), 128, 0, stream>>>(s);
-    else if (s.n <= 128) softmax_row<1, 4><<<blocks_of(rows, 4), 128, 0, stream>>>(s);
-    else if (s.n <= 512) softmax_row<1, 16><<<blocks_of(rows, 4), 128, 0, stream>>>(s);
-    else if (s.n <= 1024) softmax_row<4, 8><<<rows, 128, 0, stream>>>(s);
-    else if (s.n <= 2048) softmax_row<4, 16><<<rows, 128, 0, stream>>>(s);
-    else if (s.n <= 8192) softmax_row<8, 32><<<rows, 256, 0, stream>>>(s);
+    else if (s.n <= 8192 && four_wide(s)) softmax_rows<true>(s);
+    else if (s.n <= 8192) softmax_rows<false>(s);
     else softmax_long<<<rows, 256, 0, stream>>>(s);
     return kvb_cuda_launched("softmax");
 }

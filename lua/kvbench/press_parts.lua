@@ -40,13 +40,25 @@ function M.projected_norm(ctx)
   return out
 end
 
+-- shared_budgets on a GPU: of the tokens beyond the safe ones, the best of the layer, counted by head.
+local function budgets_there(order, safe, left)
+  local layers, heads, n = order.layers, order.kv_heads, order.tokens
+  local open = order:rank("head"):ge(safe)
+  local place = tensor.where(open, -order:rank("layer"):to("f32"), -math.huge)
+  local chosen = place:view(layers, heads * n):rank(-1):lt(left):view(layers, heads, n) * open
+  local extra = chosen:sum(-1):cpu()
+  local p = extra:pointer()
+  return order:thresholds(function(l, h) return safe + p[l * heads + h] end), safe, extra
+end
+
 --- How many tokens each head keeps when the heads of a layer share one budget and the best `safeguard` of each head's
 --- even share is safe: uint32_t[layers * kv_heads], and the safe number. AdaKV, arXiv:2407.11550.
 function M.shared_budgets(order, ratio, safeguard)
   local layers, heads, n = order.layers, order.kv_heads, order.tokens
   local total, open = order:budget(ratio)
   local safe = total - open + math.floor(open * safeguard)
-  local ranks = order:rank("layer"):cpu()
+  local ranks = order:rank("layer")
+  if ranks.device ~= "cpu" then return budgets_there(order, safe, heads * (total - safe)) end
   local rank = ranks:pointer()
   local head_at = {} -- head of the element that comes k-th in its layer
   local kept = order:thresholds(function() return safe end)
