@@ -5,7 +5,7 @@
 -- help("tensor.softmax") at the prompt.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
-for _, part in ipairs { "make", "random", "views", "shape", "math", "reduce", "order", "index", "join", "product",
+for _, part in ipairs { "check", "make", "random", "views", "shape", "math", "reduce", "order", "index", "join", "product",
   "rope", "linalg", "show" } do require("kvbench.tensor." .. part) end
 local text = require "kvbench.text"
 

@@ -104,6 +104,7 @@ end
 --- A zeroed contiguous tensor. shape: Lua array; dtype: a name, default "f32"; device: an id or a name, default the
 --- current one. Owned by Lua. raw: not zeroed.
 function M.new(shape, dtype, device, raw)
+  if type(shape) ~= "table" then error(("tensor: a shape is a list of sizes, got a %s"):format(type(shape)), 0) end
   local n = #shape
   local code = kinds.dtype[dtype or "f32"]
   if not code then
@@ -235,6 +236,7 @@ end
 
 --- "[2, 3]" of a tensor or of a Lua array of sizes.
 function M.show(shape)
+  if type(shape) ~= "table" and not M.is(shape) then return tostring(shape) end
   local parts = {}
   if M.is(shape) then
     for i = 1, shape.ndim do parts[i] = tostring(tonumber(shape.shape[i - 1])) end

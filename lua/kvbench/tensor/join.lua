@@ -5,6 +5,8 @@
 local core = require "kvbench.tensor.core"
 local T = core.methods
 
+local MANY = 2 ^ 31 -- elements that no copy here shall have
+
 local function array(op, list)
   if type(list) ~= "table" or #list == 0 then error(op .. ": expected a non-empty list of tensors", 0) end
   for i = 1, #list do core.expect(op, list[i]) end
@@ -53,15 +55,16 @@ function T:pad(front, back, value)
   if type(front) == "table" then value = back else sides = { front, back or 0 } end
   local shape, inner = core.sizes(core.expect("pad", self)), {}
   for i = 1, #sides / 2 do
-    local d, before, after = #shape + 1 - i, sides[2 * i - 1], sides[2 * i]
-    if d < 1 or before < 0 or after < 0 then
+    local d = #shape + 1 - i
+    local before, after = core.whole("pad", "front", sides[2 * i - 1], 0), core.whole("pad", "back", sides[2 * i], 0)
+    if d < 1 then
       error(("pad: %s and %s elements around shape %s"):format(before, after, core.show(self)), 0)
     end
     inner[d] = { before + 1, shape[d] }
     shape[d] = before + shape[d] + after
   end
   local out = core.new(shape, self:type(), self.device_id, (value or 0) ~= 0)
-  if (value or 0) ~= 0 then out:fill_(value) end
+  if core.number("pad", "value", value or 0) ~= 0 then out:fill_(value) end
   local middle = out
   for d, range in pairs(inner) do middle = middle:narrow(d, range[1], range[2]) end
   middle:copy_(self)
@@ -75,7 +78,7 @@ end
 function T:split(size, dim)
   dim = dim or 1
   local n, parts, at = self:size(dim), {}, 1
-  if type(size) == "number" and (size < 1 or size % 1 ~= 0) then error("split: parts of " .. size .. " elements", 0) end
+  if type(size) == "table" then core.wholes("split", "size", 0, size) else core.whole("split", "size", size, 1) end
   local i = 0
   while type(size) == "table" and i < #size or type(size) == "number" and at <= n do
     i = i + 1
@@ -90,7 +93,10 @@ function T:split(size, dim)
 end
 
 --- At most n parts of equal size along a dimension (the first unless told); the last one may be smaller.
-function T:chunk(n, dim) return self:split(math.max(1, math.ceil(self:size(dim or 1) / n)), dim) end
+function T:chunk(n, dim)
+  core.whole("chunk", "n", n, 1)
+  return self:split(math.max(1, math.ceil(self:size(dim or 1) / n)), dim)
+end
 
 --- Every index of a dimension (the first unless told) as a view of its own: a Lua list.
 function T:unbind(dim)
@@ -103,8 +109,10 @@ end
 --- Lua).
 ---     tensor.from({ 1, 2 }):tile(2, 2) --> { { 1, 2, 1, 2 }, { 1, 2, 1, 2 } }
 function T:tile(...)
-  local times = type((...)) == "table" and (...) or { ... }
-  local t = core.expect("tile", self)
+  local times, t = core.wholes("tile", "number", 0, ...), core.expect("tile", self)
+  local total = math.max(1, t:numel())
+  for i = 1, #times do total = total * times[i] end
+  if total > MANY then error(("tile: the result would have %.3g elements"):format(total), 0) end
   while t.ndim < #times do t = t:unsqueeze(1) end
   for i = 1, #times do
     local d = t.ndim - #times + i
@@ -124,8 +132,15 @@ end
 function T:repeat_interleave(n, dim)
   if not dim then return self:reshape(-1):repeat_interleave(n, 1) end
   local d, index = core.dim("repeat_interleave", core.expect("repeat_interleave", self), dim) + 1, {}
+  local each = type(n) == "table" and core.wholes("repeat_interleave", "number", 0, n)
+  if each and #each ~= self:size(d) then
+    error(("repeat_interleave: %d numbers for dimension %d of shape %s"):format(#each, d, core.show(self)), 0)
+  end
+  if not each and core.whole("repeat_interleave", "n", n, 0) * math.max(1, self:numel()) > MANY then
+    error(("repeat_interleave: the result would have %.3g elements"):format(n * self:numel()), 0)
+  end
   for i = 1, self:size(d) do
-    for _ = 1, type(n) == "table" and n[i] or n do index[#index + 1] = i end
+    for _ = 1, each and each[i] or n do index[#index + 1] = i end
   end
   return self:index_select(d, index)
 end
@@ -146,6 +161,7 @@ end
 ---     tensor.from({ 1, 2, 3, 4 }):roll(1) --> { 4, 1, 2, 3 }
 function T:roll(shift, dim)
   dim = dim or 1
+  core.whole("roll", "shift", shift)
   local n = self:size(dim)
   local cut = n > 0 and -shift % n or 0
   if cut == 0 then return self:clone() end
@@ -161,9 +177,16 @@ end
 
 --- The upper triangle of the last two dimensions, 0 elsewhere: elements with column - row >= offset (0).
 ---     tensor.ones(2, 2):triu(1) --> { { 0, 1 }, { 0, 0 } }
-function T:triu(offset) return (core.where(distance("triu", self):ge(offset or 0), self, 0)) end
+function T:triu(offset)
+  core.whole("triu", "offset", offset or 0)
+  return (core.where(distance("triu", self):ge(offset or 0), self, 0))
+end
+
 --- The lower triangle: elements with column - row <= offset (0).
-function T:tril(offset) return (core.where(distance("tril", self):le(offset or 0), self, 0)) end
+function T:tril(offset)
+  core.whole("tril", "offset", offset or 0)
+  return (core.where(distance("tril", self):le(offset or 0), self, 0))
+end
 
 --- A vector as the diagonal of a matrix; of a matrix, a copy of its diagonal (as a view: diagonal).
 ---     tensor.from({ 1, 2 }):diag() --> { { 1, 0 }, { 0, 2 } }
@@ -176,7 +199,7 @@ end
 function T:diag_embed(offset)
   local shape = core.sizes(core.expect("diag_embed", self))
   if #shape == 0 then error("diag_embed: a tensor without dimensions has no diagonal", 0) end
-  local n = table.remove(shape) + math.abs(offset or 0)
+  local n = table.remove(shape) + math.abs(core.whole("diag_embed", "offset", offset or 0))
   shape[#shape + 1], shape[#shape + 2] = n, n
   local out = core.new(shape, self:type(), self.device_id)
   out:diagonal(offset):copy_(self)

@@ -86,6 +86,7 @@ end
 
 --- x with (L L^T) x = self, given L of cholesky().
 function T:cholesky_solve(lower)
+  core.expect("cholesky_solve", lower)
   return lower:solve_triangular(lower:solve_triangular(self), { transpose = true })
 end
 

@@ -39,7 +39,10 @@ function core.full(shape, value, dtype) return core.new(shape, dtype):fill_(valu
 ---     tensor.arange(1, 2, 0.25) --> { 1, 1.25, 1.5, 1.75 }
 function core.arange(first, last, step)
   if last == nil then first, last = 0, first end
-  step = step or 1
+  step = core.number("arange", "step", step or 1)
+  core.number("arange", "first", first)
+  core.number("arange", "last", last)
+  if step == 0 then error("arange: step is 0", 0) end
   local n = math.max(0, math.ceil((last - first) / step))
   return filled(n, function(i) return first + i * step end)
 end
@@ -47,6 +50,9 @@ end
 --- n numbers from first to last, both included, evenly spaced.
 ---     tensor.linspace(0, 1, 5) --> { 0, 0.25, 0.5, 0.75, 1 }
 function core.linspace(first, last, n)
+  core.number("linspace", "first", first)
+  core.number("linspace", "last", last)
+  core.whole("linspace", "n", n, 0)
   return filled(n, function(i)
     return i == n - 1 and i > 0 and last or first + (last - first) * i / math.max(1, n - 1)
   end)
@@ -65,6 +71,8 @@ end
 --- last of the keys' positions.
 ---     tensor.causal_mask(2, 3) --> { { 0, 0, -math.huge }, { 0, 0, 0 } }
 function core.causal_mask(queries, keys)
+  core.whole("causal_mask", "queries", queries, 0)
+  core.whole("causal_mask", "keys", keys, 0)
   local key = core.arange(keys):view(1, keys)
   local query = core.arange(keys - queries, keys):view(queries, 1)
   return (core.where(key:le(query), 0, -math.huge))

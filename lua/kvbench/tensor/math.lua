@@ -98,7 +98,10 @@ function T:round() return unary("round", self) end
 function T:erf() return unary("erf", self) end
 --- At least low and at most high; either may be nil. NaN stays.
 ---     tensor.from({ -3, 0.5, 9 }):clamp(nil, 2) --> { -3, 0.5, 2 }
-function T:clamp(low, high) return unary("clamp", self, low or -math.huge, high or math.huge) end
+function T:clamp(low, high)
+  return unary("clamp", self, core.number("clamp", "low", low or -math.huge),
+    core.number("clamp", "high", high or math.huge))
+end
 --- max(self, 0).
 function T:relu() return unary("clamp", self, 0, math.huge) end
 --- self * sigmoid(self).

@@ -63,7 +63,7 @@ function T:vecdot(other)
 end
 
 --- Every product of an element of self [n] and one of other [m]: [n, m].
-function T:outer(other) return self:view(-1, 1) * other:view(1, -1) end
+function T:outer(other) return self:reshape(-1, 1) * core.expect("outer", other):reshape(1, -1) end
 
 --- The trace: the sum of the diagonal of the last two dimensions (a number for one matrix).
 function T:trace()
@@ -73,8 +73,9 @@ end
 
 local function pool(op, kind, t, kernel, padding, options)
   local x = core.f32(op, t)
-  local o, step = options or {}, options and options.stride or 1
-  padding = padding or 0
+  local o = options or {}
+  local step = core.whole(op, "stride", o.stride or 1, 1)
+  kernel, padding = core.whole(op, "kernel", kernel, 1), core.whole(op, "padding", padding or 0, 0)
   local shape = core.sizes(x)
   if #shape == 0 then error(op .. ": a tensor without dimensions has nothing to pool", 0) end
   shape[#shape] = math.max(0, math.floor((shape[#shape] + 2 * padding - kernel) / step) + 1)
@@ -105,7 +106,8 @@ end
 function T:conv1d(weight, options)
   local o = options or {}
   local x, w = core.f32("conv1d", self), core.f32("conv1d", weight)
-  local groups, padding = o.groups or 1, o.padding or 0
+  local groups = core.whole("conv1d", "groups", o.groups or 1, 1)
+  local padding = core.whole("conv1d", "padding", o.padding or 0, 0)
   if padding > 0 then x = x:pad(padding, padding) end
   local windows = x:unfold(-1, w:size(-1), o.stride, o.dilation) -- [.., n', k]
   if w.ndim == 1 then

@@ -32,6 +32,8 @@ end
 --- Whole numbers from low to high - 1 (torch's rule), i32.
 ---     tensor.randint(0, 10, { 1000 }, "seed"):max() --> 9
 function core.randint(low, high, shape, seed)
+  core.whole("randint", "low", low)
+  core.whole("randint", "high", high)
   if high <= low or high - low > 2 ^ 24 then
     error(("randint: from %s to below %s -> 1 to 2^24 numbers"):format(tostring(low), tostring(high)), 0)
   end

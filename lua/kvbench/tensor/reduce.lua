@@ -66,7 +66,9 @@ function T:max(dim, keepdim) return reduce("max", self, dim, nil, keepdim) end
 function T:logsumexp(dim, keepdim) return reduce("logsumexp", self, dim, nil, keepdim) end
 --- Variance: squared deviations over n - correction; correction is 1 unless told, as in torch.
 ---     tensor.from({ 1, 2, 6 }):var() --> 7
-function T:var(dim, correction, keepdim) return reduce("var", self, dim, correction or 1, keepdim) end
+function T:var(dim, correction, keepdim)
+  return reduce("var", self, dim, core.number("var", "correction", correction or 1), keepdim)
+end
 
 --- Standard deviation: the square root of var.
 function T:std(dim, correction, keepdim)
@@ -77,7 +79,9 @@ end
 --- (sum |x|^p)^(1/p); p is 2 unless told; math.huge is the largest |x|. The dimension comes first here.
 ---     tensor.from({ { 3, 4 }, { 6, 8 } }):norm(-1) --> { 5, 10 }
 ---     tensor.from({ { 3, 4 }, { 6, 8 } }):norm(1, 1) --> { 9, 12 }
-function T:norm(dim, p, keepdim) return reduce("norm", self, dim, p or 2, keepdim) end
+function T:norm(dim, p, keepdim)
+  return reduce("norm", self, dim, core.number("norm", "p", p or 2), keepdim)
+end
 
 --- Index (from 1) of the first largest element along a dimension, i32; a number over everything.
 ---     tensor.from({ { 1, 9, 9 }, { 5, 4, 3 } }):argmax(2) --> { 2, 1 }

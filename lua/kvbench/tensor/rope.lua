@@ -20,13 +20,16 @@ end
 
 --- self [.., n, d] turned to the positions of cos and sin [n, d]: queries or keys as they are after RoPE.
 function T:rope(cos, sin)
-  local out = self:rotate_half():mul_(sin)
+  core.expect("rope", cos)
+  local out = self:rotate_half():mul_(core.expect("rope", sin))
   return out:add_(self * cos)
 end
 
 --- The reverse: keys as they were before RoPE. Exact to rounding, also where cos and sin carry a factor (YaRN).
 ---     (tensor.ones(1, 2):rope_inverse(tensor.zeros(1, 2), tensor.ones(1, 2))) --> { { 1, -1 } }
 function T:rope_inverse(cos, sin)
+  core.expect("rope_inverse", cos)
+  core.expect("rope_inverse", sin)
   local length = cos * cos + sin * sin
   return self:rope(cos / length, -sin / length)
 end

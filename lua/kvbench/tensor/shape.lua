@@ -7,11 +7,6 @@ local function fail(op, t, ...)
   error(op .. ": " .. string.format(...) .. " (tensor of shape " .. core.show(t) .. ")", 0)
 end
 
-local function numbers(...)
-  local first = ...
-  return type(first) == "table" and first or { ... }
-end
-
 -- Strides for a view of t as `shape`, or nil. From the last dimension on, old dimensions that are evenly spaced form a
 -- group; the new sizes must fill each group exactly.
 local function strides_for(t, shape)
@@ -34,7 +29,7 @@ local function strides_for(t, shape)
 end
 
 local function wanted_shape(op, t, ...)
-  local shape, unknown, known = { unpack(numbers(...)) }, nil, 1
+  local shape, unknown, known = core.wholes(op, "size", -1, ...), nil, 1
   for i = 1, #shape do
     if shape[i] == -1 and not unknown then unknown = i else known = known * shape[i] end
   end
@@ -42,7 +37,7 @@ local function wanted_shape(op, t, ...)
   local count = 1
   for i = 1, #shape do count = count * shape[i] end
   if #shape > 5 or count ~= core.count(t) or (unknown and shape[unknown] % 1 ~= 0) then
-    fail(op, t, "%d elements cannot become shape %s", core.count(t), core.show(numbers(...)))
+    fail(op, t, "%d elements cannot become shape %s", core.count(t), core.show(core.wholes(op, "size", -1, ...)))
   end
   return shape
 end
@@ -90,6 +85,8 @@ end
 --- Dimension dim split into these sizes (one may be -1).
 ---     tensor.zeros(6, 4):unflatten(1, { 2, -1 }):size() --> { 2, 3, 4 }
 function T:unflatten(dim, sizes)
+  if type(sizes) ~= "table" then fail("unflatten", self, "the sizes are a %s, expected a list", type(sizes)) end
+  sizes = core.wholes("unflatten", "size", -1, sizes)
   local d, shape, known, open = core.dim("unflatten", core.expect("unflatten", self), dim), {}, 1, nil
   for i = 0, self.ndim - 1 do
     for _, size in ipairs(i == d and sizes or { tonumber(self.shape[i]) }) do
@@ -122,7 +119,7 @@ end
 function T:cpu() return self:to "cpu" end
 
 --- On a GPU (its number; 0 unless told): self, or a copy.
-function T:cuda(number) return self:to(("cuda:%d"):format(number or 0)) end
+function T:cuda(number) return self:to(("cuda:%d"):format(core.whole("cuda", "number", number or 0, 0))) end
 
 --- Overwrites the elements with those of x (broadcast, converted, from any device). Returns itself.
 function T:copy_(x)
@@ -138,7 +135,7 @@ end
 
 --- Overwrites every element with a number. Returns itself.
 function T:fill_(value)
-  local v = core.constant(value)
+  local v = core.constant(core.number("fill_", "value", value))
   core.stretch(v, core.sizes(core.expect("fill_", self)))
   core.run("copy", v, self)
   return self

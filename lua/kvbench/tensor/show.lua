@@ -53,7 +53,7 @@ function T:at(...)
   if select("#", ...) ~= self.ndim then error(("at: %d indices for shape %s"):format(select("#", ...),
     core.show(self)), 0) end
   for d = 1, self.ndim do
-    local i, size = select(d, ...), tonumber(self.shape[d - 1])
+    local i, size = core.whole("at", "index " .. d, (select(d, ...))), tonumber(self.shape[d - 1])
     if i < 0 then i = size + 1 + i end
     if i % 1 ~= 0 or i < 1 or i > size then error(("at: index %s in dimension %d of shape %s"):format(i, d,
       core.show(self)), 0) end

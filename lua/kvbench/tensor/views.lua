@@ -66,11 +66,11 @@ end
 ---     tensor.arange(6):slice(1, 2, -2) --> { 1, 2, 3, 4 }
 ---     tensor.arange(6):slice(1, nil, nil, 2) --> { 0, 2, 4 }
 function T:slice(dim, first, last, step)
-  local size = self:size(dim)
-  first, last, step = first or 1, last or -1, step or 1
+  local size = tonumber(self.shape[core.dim("slice", core.expect("slice", self), dim)])
+  first, last = core.whole("slice", "first", first or 1), core.whole("slice", "last", last or -1)
+  step = core.whole("slice", "step", step or 1, 1) -- backwards: flip
   if first < 0 then first = size + 1 + first end
   if last < 0 then last = size + 1 + last end
-  if step < 1 or step % 1 ~= 0 then fail("slice", self, "step %s (a whole number from 1; backwards: flip)", step) end
   local v = self:narrow(dim, first, math.max(0, last - first + 1))
   if step == 1 then return v end
   local d = core.dim("slice", self, dim)
@@ -102,8 +102,8 @@ function T:permute(...)
   local v = core.view(core.expect("permute", self))
   for i = 1, self.ndim do
     local d = core.dim("permute", self, order[i])
-    if seen[d] or #order ~= self.ndim then fail("permute", self, "(%s) is not an order of its dimensions",
-      table.concat(order, ", ")) end
+    if seen[d] or #order ~= self.ndim then fail("permute", self, "%s is not an order of its dimensions",
+      core.show(order)) end
     seen[d] = true
     v.shape[i - 1], v.stride[i - 1] = self.shape[d], self.stride[d]
   end
@@ -125,6 +125,7 @@ end
 function T:unsqueeze(dim)
   local n = self.ndim + 1
   if n > 5 then fail("unsqueeze", self, "at most 5 dimensions are possible") end
+  core.whole("unsqueeze", "dim", dim)
   local d = dim < 0 and n + dim or dim - 1
   if d < 0 or d >= n then fail("unsqueeze", self, "position %s for a new dimension", tostring(dim)) end
   local v = core.view(core.expect("unsqueeze", self))
@@ -148,14 +149,16 @@ end
 
 --- Dimensions of size 1 repeated without copying (stride 0); -1 keeps a size; new leading dimensions may be added.
 function T:expand(...)
-  local shape = { unpack(numbers(...)) }
+  local shape = core.wholes("expand", "size", -1, ...)
   local lead = #shape - self.ndim
   for i = 1, #shape do
     if shape[i] == -1 then shape[i] = i > lead and tonumber(self.shape[i - lead - 1]) or -1 end
   end
-  local v = core.view(core.expect("expand", self))
-  if lead < 0 or #shape > 5 or not core.stretch(v, shape) then fail("expand", self, "cannot be repeated to %s",
-    core.show(shape)) end
+  local v, whole = core.view(core.expect("expand", self)), true
+  for i = 1, #shape do whole = whole and shape[i] >= 0 end
+  if not whole or lead < 0 or #shape > 5 or not core.stretch(v, shape) then
+    fail("expand", self, "cannot be repeated to %s", core.show(shape))
+  end
   return v
 end
 
@@ -163,7 +166,7 @@ end
 ---     tensor.arange(4):view(2, 2):diagonal() --> { 0, 3 }
 function T:diagonal(offset)
   local v = core.view(core.expect("diagonal", self))
-  local rows, columns, o = v.ndim - 2, v.ndim - 1, offset or 0
+  local rows, columns, o = v.ndim - 2, v.ndim - 1, core.whole("diagonal", "offset", offset or 0)
   if rows < 0 then fail("diagonal", self, "a matrix has 2 dimensions") end
   local step = v.stride[rows] + v.stride[columns]
   local m, n = tonumber(v.shape[rows]), tonumber(v.shape[columns])
@@ -179,9 +182,10 @@ end
 ---     tensor.arange(4):unfold(1, 2) --> { { 0, 1 }, { 1, 2 }, { 2, 3 } }
 function T:unfold(dim, size, step, dilation)
   local d = core.dim("unfold", core.expect("unfold", self), dim)
-  step, dilation = step or 1, dilation or 1
+  core.whole("unfold", "size", size, 1)
+  step, dilation = core.whole("unfold", "step", step or 1, 1), core.whole("unfold", "dilation", dilation or 1, 1)
   local n, reach = tonumber(self.shape[d]), (size - 1) * dilation + 1
-  if size < 1 or step < 1 or dilation < 1 or reach > n then
+  if reach > n then
     fail("unfold", self, "windows of %d, %d apart, dilation %d, in dimension %d of size %d", size, step, dilation,
       d + 1, n)
   end
