@@ -54,7 +54,7 @@ void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos,
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
 
-/* GEMM: gemm_dnnl.c for f32, gemm_amx.c for bf16; which one a matrix is for is decided when it is packed. */
+/* GEMM: gemm_amx.c for bf16; f32 in gemm_avx2.c on that tier, else in gemm_dnnl.c. */
 struct kvb_packed {
     int32_t out, in, dtype;
     int64_t bytes;
@@ -65,6 +65,9 @@ void kvb_cpu_pack_free(kvb_packed *packed);
 int64_t kvb_cpu_pack_bytes(const kvb_packed *packed);
 kvb_status kvb_cpu_multiply(kvb_packed *packed, const void *x, int32_t rows, const float *bias, int32_t accumulate,
                             void *y, int32_t y_dtype);
+kvb_status kvb_avx2_pack(const float *w, int32_t out, int32_t in, kvb_packed **packed);
+kvb_status kvb_avx2_multiply(const kvb_packed *w, const float *x, int32_t rows, const float *bias, int32_t accumulate,
+                             float *y);
 kvb_status kvb_amx_pack(const float *w, int32_t out, int32_t in, kvb_packed **packed);
 kvb_status kvb_amx_multiply(const kvb_packed *w, const void *x, int32_t rows, const float *bias, int32_t accumulate,
                             void *y, int32_t y_dtype);

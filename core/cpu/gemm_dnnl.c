@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gemm_dnnl.c - y = x w^T in f32 through oneDNN: weights packed once, one primitive per shape, 2.x and 3.x behind the
- * same calls. bf16 goes to gemm_amx.c.
+ * same calls. Packing and multiplying begin here and go on to gemm_amx.c (bf16) or gemm_avx2.c where those are better.
  *
  * Packing uses the layout that the largest row bucket prefers, and every other bucket is built on that layout, so that
  * a matrix exists once. f32 means f32 (no implicit down-conversion). Rejected: OpenBLAS (a GEMM of its own for every
@@ -206,6 +206,8 @@ static kvb_status reorder(const float *w, kvb_packed *p, const md_handle *layout
     return KVB_OK;
 }
 
+static inline bool on_avx2(void) { return strcmp(kvb_cpu_tier(), "avx2") == 0; }
+
 kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed) {
     if (dtype == KVB_BF16 && strcmp(kvb_cpu_tier(), "amx-bf16") != 0) {
         kvb_fail(KVB_E_UNSUPPORTED, "dtype bf16: this CPU (%s, tier %s) has no fast bf16 matrix units", kvb_cpu_name(),
@@ -215,6 +217,7 @@ kvb_status kvb_cpu_pack(const float *w, int32_t out, int32_t in, int32_t dtype, 
     }
 #if defined(__x86_64__)
     if (dtype == KVB_BF16) return kvb_amx_pack(w, out, in, packed);
+    if (on_avx2()) return kvb_avx2_pack(w, out, in, packed);
 #endif
     md_handle layout;
     kvb_threads();
@@ -249,6 +252,9 @@ kvb_status kvb_cpu_multiply(kvb_packed *w, const void *x, int32_t rows, const fl
     if (w->dtype == KVB_BF16) return kvb_amx_multiply(w, x, rows, bias, accumulate, y, y_dtype);
 #endif
     if (y_dtype != KVB_F32) return kvb_fail(KVB_E_INTERNAL, "a product of f32 weights asked for %d", y_dtype);
+#if defined(__x86_64__)
+    if (on_avx2()) return kvb_avx2_multiply(w, x, rows, bias, accumulate, y);
+#endif
     KVB_TRY(find(w, rows, bias != NULL, accumulate != 0, &p));
     dnnl_memory_set_data_handle(p->src, (void *)x);
     dnnl_memory_set_data_handle(p->dst, y);
