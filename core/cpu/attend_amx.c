@@ -11,7 +11,7 @@
  */
 #include "attend.h"
 #if defined(__AMX_BF16__)
-#include "avx512.h"
+#include "amx.h"
 #include <math.h>
 
 enum {
@@ -103,32 +103,6 @@ int64_t kvb_amx_scratch_bytes(int32_t head_dim) {
 }
 
 /* ---- vectors ---- */
-
-/* Rows of 16 words become columns. */
-static inline void transpose(__m512i *r) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; j++) {
-            r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
-            r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
-        }
-    for (int i = 0; i < 4; i++) { /* r[4 g + i]: word i of each quarter, of rows 4 g .. 4 g + 3 */
-        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-    }
-}
 
 /* 2^x for x <= 0, at least 2^-125: integer part by the rounding of a large constant, degree-5 minimax of 2^f (relative
  * error 1e-7), the integer added to the exponent. */
@@ -222,7 +196,7 @@ static void softmax(block *b, int32_t row, uint64_t wanted) {
                 pair[half * 8 + i] = _mm512_permutexvar_epi16(side_by_side, (__m512i)_mm512_cvtne2ps_pbh(y, x));
             }
         }
-        transpose(pair);
+        kvb_transpose(pair);
         for (int i = 0; i < GROUP; i++) _mm512_storeu_si512(p + i * KVB_TILE + step * 32, pair[i]);
     }
     _mm512_storeu_ps(b->m + row, now);
@@ -391,7 +365,7 @@ static void place_queries(block *b, const kvb_attn_call *call, const kvb_attn_wo
                 __m512 right = d + 16 < dim ? _mm512_loadu_ps(q + 16) : _mm512_setzero_ps();
                 pair[i] = (__m512i)_mm512_cvtne2ps_pbh(right, _mm512_loadu_ps(q));
             }
-            transpose(pair);
+            kvb_transpose(pair);
             for (int32_t i = 0; i < 16; i++) _mm512_storeu_si512(b->q + (int64_t)(d / 2 + i) * ROOM + row, pair[i]);
         }
 }

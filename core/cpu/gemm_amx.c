@@ -11,7 +11,7 @@
  */
 #include "cpu.h"
 #if defined(__AMX_BF16__)
-#include "avx512.h"
+#include "amx.h"
 #include "exp2.inc"
 #include <math.h>
 #include <omp.h>
@@ -63,6 +63,8 @@ typedef struct worker {
 static int32_t steps_of(int32_t in) { return (in + DEEP - 1) / DEEP; }
 static int32_t padded_rows(int32_t rows) { return (int32_t)kvb_round_up(rows, STRIP_ROWS); }
 
+static __mmask32 first_bits(int32_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
+
 /* ---- weights ---- */
 
 /* Element (k, column) of a strip: [k / 32][k % 32 / 2][column][k % 2]. Columns are padded to whole pairs of strips. */
@@ -77,11 +79,21 @@ kvb_status kvb_amx_pack(const float *w, int32_t out, int32_t in, kvb_packed **pa
         return KVB_E_MEMORY;
     }
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if ((int64_t)out * in > 65536)
-    for (int32_t c = 0; c < out; c++) {
-        uint16_t *strip = data + (c / WIDE) * steps * TILE + (c % WIDE) * 2;
-        for (int32_t k = 0; k < in; k++)
-            strip[(int64_t)(k / 2) * (2 * WIDE) + k % 2] = kvb_f32_to_bf16(w[(int64_t)c * in + k]);
-    }
+    for (int64_t s = 0; s < strips; s++)
+        for (int32_t k = 0; k < in; k += DEEP) {
+            const __mmask32 depth = first_bits(in - k);
+            __m512i pair[WIDE];
+            for (int32_t c = 0; c < WIDE; c++) {
+                const bool there = s * WIDE + c < out;
+                const float *column = w + (there ? (s * WIDE + c) * in + k : 0);
+                const __m512 low = _mm512_maskz_loadu_ps(there ? (__mmask16)depth : 0, column),
+                             high = _mm512_maskz_loadu_ps(there ? (__mmask16)(depth >> 16) : 0, column + 16);
+                pair[c] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+            }
+            kvb_transpose(pair);
+            for (int32_t i = 0; i < DEEP / 2; i++)
+                _mm512_store_si512(data + (s * steps + k / DEEP) * TILE + i * 2 * WIDE, pair[i]);
+        }
     *packed = p;
     return KVB_OK;
 }
@@ -95,8 +107,6 @@ static uint16_t *row_at(uint16_t *a, int32_t steps, int32_t row) {
 static void clear_row(uint16_t *to, int32_t steps) {
     for (int32_t s = 0; s < steps; s++) _mm512_store_si512(to + s * TILE, _mm512_setzero_si512());
 }
-
-static __mmask32 first_bits(int32_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
 static void place_row(const uint16_t *x, int32_t in, uint16_t *to) {
     for (int32_t k = 0; k < in; k += DEEP, to += TILE)
