@@ -12,15 +12,18 @@ local function first_position(ctx, rows) return (ctx.parent_tokens or ctx.tokens
 --- The last `rows` queries after RoPE, divided by sqrt(head_dim): [layers, heads, rows, head_dim].
 function M.window_queries(ctx, rows)
   local cos, sin = ctx:rope(first_position(ctx, rows), rows)
-  return rotary.apply(ctx.queries:slice(3, -rows), cos, sin) / math.sqrt(ctx.head_dim)
+  local scale = 1 / math.sqrt(ctx.head_dim) -- on the tables, which are smaller than the queries
+  return rotary.apply(ctx.queries:slice(3, -rows), cos * scale, sin * scale)
 end
 
---- What the last `window` queries attend to: [layers, kv_heads, group, window, tokens], causal, rows sum to 1.
+--- What the last `window` queries attend to: [layers, kv_heads, group * window, tokens], causal, rows sum to 1.
 function M.window(ctx, window)
-  local n = ctx.tokens
-  local keys = ctx.keys:unsqueeze(3) -- [layers, kv_heads, 1, n, d]
-  local logits = M.window_queries(ctx, window):split_heads(ctx.group_size):matmul(keys:transpose())
-    + ctx:once("mask " .. window, function() return tensor.causal_mask(window, n) end)
+  local n, layers, heads = ctx.tokens, ctx.layers, ctx.kv_heads
+  local queries = M.window_queries(ctx, window):reshape(layers, heads, ctx.group_size * window, ctx.head_dim)
+  local logits = queries:matmul(ctx.keys:transpose():contiguous())
+  -- only the window's own keys can lie ahead of one of its queries
+  logits:view(layers, heads, ctx.group_size, window, n):narrow(-1, n - window + 1, window)
+    :add_(ctx:once("mask " .. window, function() return tensor.causal_mask(window, window) end))
   return logits:softmax(-1)
 end
 

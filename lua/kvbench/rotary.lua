@@ -12,6 +12,29 @@ function M.apply(x, cos, sin) return x:rope(cos, sin) end
 --- What apply() rotated, before it: keys of a cache without their positions.
 function M.undo(x, cos, sin) return x:rope_inverse(cos, sin) end
 
+-- Position of every token: a number (of the first one), or [layers, kv_heads, tokens] where heads hold picked tokens; and
+-- the positions that there are.
+local function positions(ctx)
+  if not ctx.index then
+    local first = ctx.token_first or 0
+    return first, first + ctx.tokens
+  end
+  local base, total = positions(ctx.source)
+  if type(base) == "number" then return ctx.index:to "f32" + (base - 1), total end
+  return base:gather(3, ctx.index), total
+end
+
+--- The keys of a context without their positions, also where they were picked out of a longer one.
+function M.keys_before(ctx)
+  local at, total = positions(ctx)
+  if type(at) == "number" then return M.undo(ctx.keys, ctx:rope(at, ctx.tokens)) end
+  local l, h, n, d = at:size(1), at:size(2), at:size(3), ctx.head_dim
+  local rows = (at + 1):to "i32":view(l, h, n, 1):expand(l, h, n, d)
+  local cos, sin = ctx:rope(0, total)
+  local function picked(x) return x:view(1, 1, total, d):expand(l, h, total, d):gather(3, rows) end
+  return M.undo(ctx.keys, picked(cos), picked(sin))
+end
+
 --- The mean of the rotation matrices of several positions: R [head_dim, head_dim] with (R x) = mean of the rotated x.
 --- cos, sin [positions, head_dim].
 function M.mean_matrix(cos, sin)

@@ -213,3 +213,28 @@ t.case("every rule: the same keep-set alone and in a batch of contexts", functio
     end
   end
 end)
+
+t.case("keys without positions, whatever tokens were picked", function()
+  local rotary, pick = require "kvbench.rotary", require "kvbench.press_pick"
+  local ctx = fake.new { layers = 2, tokens = 20 }
+  local whole = rotary.keys_before(ctx)
+  t.ok((whole:rope(ctx:rope(0, 20)) - ctx.keys):abs():max() < 1e-5)
+  local index = tensor.from({ { { 3, 20, 7 }, { 1, 2, 5 } }, { { 9, 8, 7 }, { 20, 1, 10 } } }, "i32")
+  local part = pick.new(ctx, index)
+  local again = pick.new(part, tensor.from({ { { 2, 1 }, { 3, 1 } }, { { 1, 3 }, { 2, 2 } } }, "i32"))
+  local first, second = rotary.keys_before(part), rotary.keys_before(again)
+  for l, row in ipairs(index:tolua()) do
+    for h, list in ipairs(row) do
+      for i, token in ipairs(list) do t.ok((first[l][h][i] - whole[l][h][token]):abs():max() < 1e-5) end
+    end
+  end
+  t.ok((second[1][1][1] - whole[1][1][20]):abs():max() < 1e-5, "a pick of a pick")
+end)
+
+-- ---- the table ----
+
+t.case("docs/presses.md lists every rule as it is", function()
+  local made, page = dofile(here .. "../../scripts/press_table.lua").page()
+  t.ok(made == page, "the table is out of date -> build/kvbench scripts/press_table.lua")
+  for _, name in ipairs(kv.press.list()) do t.ok(page:find("`" .. name .. "`", 1, true), name .. " is in the table") end
+end)

@@ -58,10 +58,9 @@ local rule = {
 
 --- Retrieval scores [layers, kv_heads] found from a context's own queries and keys.
 function rule.on_the_fly(ctx)
-  local cos, sin = ctx:rope(ctx.token_first or 0, ctx.tokens)
-  local keys = rotary.undo(ctx.keys, cos, sin):mean(3):unsqueeze(3) -- [layers, kv_heads, 1, d]
+  local keys = rotary.keys_before(ctx):mean(3):unsqueeze(3) -- [layers, kv_heads, 1, d]
   local queries = ctx.queries:mean(3):unsqueeze(3)
-  cos, sin = ctx:rope(0, LENGTH)
+  local cos, sin = ctx:rope(0, LENGTH)
   local turned = rotary.apply(keys:expand(-1, -1, LENGTH, -1), cos, sin)
   local last = rotary.apply(queries, cos:narrow(1, LENGTH, 1), sin:narrow(1, LENGTH, 1))
   local logits = last:split_heads(ctx.group_size):matmul(turned:unsqueeze(3):transpose()) / math.sqrt(ctx.head_dim)

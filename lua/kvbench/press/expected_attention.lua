@@ -49,7 +49,7 @@ function rule.score(self, ctx)
     logits = logits + rotated:matmul(covariance:split_heads(group)):vecdot(rotated) / (2 * d)
   end
   local scores = logits:softmax(-1):mean(3)
-  if self.use_vnorm then scores = (scores + self.epsilon) * values:norm(-1) end
+  if self.use_vnorm then scores = (scores + self.epsilon) * values:vecdot(values):sqrt() end
   return scores:pad(sinks, 0, math.huge)
 end
 

@@ -25,7 +25,8 @@ return {
     local n = ctx.tokens
     local window = self:at_most("window_size", math.floor(n / 2))
     if window == 0 then return tensor.zeros(ctx.layers, ctx.kv_heads, n) end
-    local received = attention.window(ctx, window):slice(-1, 1, n - window) -- [layers, kv_heads, group, window, n - window]
+    local received = attention.window(ctx, window):view(ctx.layers, ctx.kv_heads, ctx.group_size, window, n)
+      :slice(-1, 1, n - window)
     if self.normalize_scores then received = received * tensor.arange(n - window, n):view(window, 1) end
     return received:mean(4):mean(3):pad(0, window, math.huge)
   end,

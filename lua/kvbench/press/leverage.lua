@@ -26,9 +26,8 @@ return {
     seed = { default = 0, kind = "seed", doc = "of the random directions, which differ by layer and head" },
   },
   score = function(self, ctx)
-    local n, d, k = ctx.tokens, ctx.head_dim, self.sketch_dimension
-    local cos, sin = ctx:rope(ctx.token_first, n)
-    local keys = rotary.undo(ctx.keys, cos, sin)
+    local d, k = ctx.head_dim, self.sketch_dimension
+    local keys = rotary.keys_before(ctx)
     local first = ctx.layer_first * ctx.kv_heads * d * k
     local directions = tensor.randn({ ctx.layers, ctx.kv_heads, d, k }, "leverage/" .. self.params.seed, first)
     local x = (keys - keys:mean(3):unsqueeze(3)):matmul(directions / math.sqrt(k))

@@ -6,6 +6,7 @@ local tensor = require "kvbench.tensor"
 return {
   name = "random",
   doc = "Keeps a random set: independent for every head, or one set for all.",
+  formula = "uniform in [0, 1), from the seeds and the place of the token",
   params = {
     seed = { default = 0, kind = "seed", doc = "with the context's own seed" },
     sinks = { default = 0, min = 0, integer = true,

@@ -21,7 +21,7 @@ return {
     local n = ctx.tokens
     local window = self:at_most("window_size", math.floor(n / 2))
     if window == 0 then return tensor.zeros(ctx.layers, ctx.kv_heads, n) end
-    local received = attention.window(ctx, window):slice(-1, 1, n - window):mean(4) -- [layers, kv_heads, group, n - w]
-    return received:avg_pool1d(self.kernel_size, math.floor(self.kernel_size / 2)):mean(3):pad(0, window, math.huge)
+    local received = attention.window(ctx, window):slice(-1, 1, n - window):mean(3) -- [layers, kv_heads, n - window]
+    return received:avg_pool1d(self.kernel_size, math.floor(self.kernel_size / 2)):pad(0, window, math.huge)
   end,
 }

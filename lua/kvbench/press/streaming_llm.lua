@@ -6,6 +6,8 @@ return {
   name = "streaming_llm",
   paper = "arXiv:2309.17453",
   doc = "Keeps the first n_sink tokens and the most recent ones.",
+  formula = "j",
+  one_set = "model",
   params = { n_sink = { default = 4, min = 0, integer = true, doc = "first tokens that always stay" } },
   order_only = true, -- the values mean nothing beyond their order
   score = function(self, ctx)
