@@ -609,12 +609,27 @@ static kvb_status check_keep(const kvb_batch *b, const char *what, const kvb_kee
                     k->layers, k->heads, k->tokens, d->layers, d->kv_heads, tokens);
 }
 
+static sequence *find_paused(const kvb_batch *b, int64_t tag) {
+    for (int32_t i = 0; i < b->n_live; i++)
+        if (b->live[i]->paused && b->live[i]->request.tag == tag) return b->live[i];
+    kvb_fail(KVB_E_ARG, "batch: no sequence with tag %lld stands still", (long long)tag);
+    return NULL;
+}
+
+kvb_status kvb_batch_own_values(kvb_batch *b, int64_t tag, const kvb_tensor *values) {
+    const kvb_model_desc *d = &b->m->desc;
+    sequence *s = find_paused(b, tag);
+    if (!s) return KVB_E_ARG;
+    KVB_TRY(kvb_tensor_expect("batch", "own values", values, KVB_F32, 4,
+                              (int64_t[]){d->layers, d->kv_heads, s->fed, d->head_dim}));
+    if (!kvb_tensor_contiguous(values)) return kvb_fail(KVB_E_ARG, "batch: own values must be contiguous");
+    return kvb_lanes_write(b->m, s->slot->lane, s->slot->lane, d->layers * d->kv_heads, s->fed, NULL, values);
+}
+
 kvb_status kvb_batch_resume(kvb_batch *b, int64_t tag, kvb_ctx *prefix, kvb_keep *keep, kvb_keep *own_keep,
                             int32_t pause_after) {
-    sequence *s = NULL;
-    for (int32_t i = 0; i < b->n_live; i++)
-        if (b->live[i]->paused && b->live[i]->request.tag == tag) s = b->live[i];
-    if (!s) return kvb_fail(KVB_E_ARG, "batch: no sequence with tag %lld stands still", (long long)tag);
+    sequence *s = find_paused(b, tag);
+    if (!s) return KVB_E_ARG;
     if (pause_after < 0) return kvb_fail(KVB_E_ARG, "batch: pause_after is %d, expected 0 or more", pause_after);
     if (prefix && (prefix->model != b->m || prefix->ragged || prefix->tokens != s->request.ctx->tokens))
         return kvb_fail(KVB_E_ARG, "batch: the new passage is not a variant of the old one");

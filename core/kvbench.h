@@ -470,6 +470,9 @@ int32_t kvb_batch_paused(kvb_batch *b, kvb_paused *out);
  */
 kvb_status kvb_batch_resume(kvb_batch *b, int64_t tag, kvb_ctx *prefix, kvb_keep *keep, kvb_keep *own_keep,
                             int32_t pause_after);
+/* Overwrites the values of the own tokens of a sequence that stands still: contiguous f32 [layers, kv_heads, own_tokens,
+ * head_dim]. For rules that merge what they evict. */
+kvb_status kvb_batch_own_values(kvb_batch *b, int64_t tag, const kvb_tensor *values);
 /* Pops one finished continuation in order of completion. Returns 1 and fills out (valid until the next kvb_batch call), or 0. */
 int32_t kvb_batch_next(kvb_batch *b, kvb_result *out);
 /* Rows (tokens) pushed through the model so far, padding excluded and included; steps. */

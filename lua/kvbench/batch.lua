@@ -54,10 +54,13 @@ local function resume(batch)
   local paused = batch.paused
   while C.kvb_batch_paused(batch:pointer(), paused) == 1 do
     local state = batch.states[tonumber(paused.tag)]
-    local keep, own_keep, pause = core.scope(function()
+    local keep, own_keep, pause, changed = core.scope(function()
       return decoding.compress(state, own_tensors(batch.model, paused), paused.capacity)
     end)
-    check(C.kvb_batch_resume(batch:pointer(), paused.tag, nil, keep.handle, own_keep.handle, pause))
+    if changed then check(C.kvb_batch_own_values(batch:pointer(), paused.tag, changed.values)) end
+    check(C.kvb_batch_resume(batch:pointer(), paused.tag, changed and changed.prefix:pointer() or nil, keep.handle,
+      own_keep.handle, pause))
+    if changed then changed.prefix:close() end -- the sequence keeps it
   end
 end
 

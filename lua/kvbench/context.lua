@@ -220,6 +220,12 @@ end
 --- Token ids of a text by this context's model, or the ids themselves.
 function Context:encode(text) return self.model:ids(text) end
 
+--- A second handle of the same cache, for those who need it longer than its owner.
+function Context:share()
+  C.kvb_ctx_retain(handle(self))
+  return new_context(self.model, self.handle, { ids = self.ids, seed = self.seed, original = self.original or self })
+end
+
 --- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first
 --- appended token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
 function Context:generate(text, opts)

@@ -89,6 +89,11 @@ function M.start(request, keep, source, position)
   }
   state.live = tensor.outside(function() return keep:bits():to("f32") end)
   if state.accumulates then state.mass = prefill_mass(source, state.held) end
+  if press.rule.merge then -- it counts from the last question token on, and changes values: a cache of its own
+    state.merges, state.steps, state.handle = true, 0, source:share()
+    state.mass = tensor.outside(tensor.zeros, source.layers, source.kv_heads, source.tokens)
+    state.held = { keys = state.held.keys, values = state.held.values, queries = state.held.queries }
+  end
   -- as in the reference: the question is one step, and one that is no smaller than the budget is cut at once
   state.pause = #request.ids >= state.target(position + #request.ids) and 1 or press.compression_interval
   return state
@@ -191,14 +196,43 @@ local function choose(state, whole, live, target)
   return tensor.zeros(live:size()):scatter(3, index, keep:bits():to("f32"), "max")
 end
 
+-- As compress, for presses that merge values: also returns the variant of the context and the own values.
+local function merge(state, whole, live, n, capacity)
+  local target, counts = state.target(state.position + n), live:sum(3)
+  local most, changed = counts:max(), nil
+  local since = state.seen == 0 and n - (state.question - 1) or n - state.seen
+  state.mass = tensor.outside(tensor.scope, accumulate, state, whole, live, since)
+  state.steps = state.steps + (state.seen == 0 and n - state.question + 1 or n - state.seen)
+  state.pause = state.press.compression_interval
+  local kept = live
+  if most > target then
+    local index = pick.index_of(live, most)
+    local part = part_of(state, whole, index)
+    local seed = ("%s/%d"):format(tostring(state.seed or table.concat(state.context.ids, " ")), n)
+    local bits, values = state.press.rule.merge(state.press, part, state.mass:gather(3, index), target, state.steps, seed)
+    kept = tensor.zeros(live:size()):scatter(3, index, bits)
+    local all = pick.put(whole.values, index, values)
+    state.held.values = tensor.outside(function() return all:narrow(3, 1, state.tokens):clone() end)
+    changed = { prefix = tensor.outside(function() return state.handle:variant { values = state.held.values } end),
+      values = all:narrow(3, state.tokens + 1, n):contiguous() }
+    state.steps = 0
+  else
+    state.pause = 1 -- as the reference, which cuts as soon as there is something to cut
+  end
+  state.seen, state.live = n, tensor.outside(function() return kept:clone() end)
+  local mine = kept:narrow(3, state.tokens + 1, n):pad(0, capacity - n, 1)
+  return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause, changed
+end
+
 --- Decides for a sequence that stands still. own: its keys, values and queries [layers, (kv_)heads, n, head_dim];
---- capacity: tokens it may grow to. Returns the keep-sets of the context and of its own tokens, and the steps to the next
---- pause.
+--- capacity: tokens it may grow to. Returns the keep-sets of the context and of its own tokens, the steps to the next pause,
+--- and from presses that merge values {prefix = context, values = of its own tokens}.
 function M.compress(state, own, capacity)
   local n = own.keys:size(3)
   local whole = whole_of(state, own)
   local rows = n - state.seen
   local live = tensor.cat({ state.live, tensor.ones(whole.layers, whole.kv_heads, rows) }, 3)
+  if state.merges then return merge(state, whole, live, n, capacity) end
   if state.accumulates then
     state.mass = tensor.outside(tensor.scope, accumulate, state, whole, live, rows)
   end

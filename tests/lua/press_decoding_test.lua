@@ -31,6 +31,7 @@ local presses = {
     compression_interval = 3 } }),
   kv.press("prefill_decoding", { prefilling_press = { press = "key_rerotation", of = "knorm" }, decoding_press = {
     press = "decoding", of = "heavy_hitters", compression_interval = 2, target_size = 15 } }),
+  kv.press("cam", { of = "keydiff", compression_interval = 3, merge_budget = 4 }),
 }
 
 t.case("many questions in flight, under many decoding presses, answer as each alone", function()
@@ -197,6 +198,24 @@ t.case("own masks: none and all ones give the same bits; an evicted own key chan
   t.ok(changed[2] ~= margins[2])
 end)
 
+t.case("cam: evicted values go into what follows, and only there", function()
+  local cam = kv.press("cam", { of = { name = "first", score = function(_, c)
+    return tensor.from({ 1, 9, 8, 2, 7 }):expand(c.layers, c.kv_heads, 5)
+  end }, merge_budget = 2, sampling = false, target_size = 3 })
+  local values = tensor.from { { { { 1 }, { 10 }, { 100 }, { 1000 }, { 10000 } } } }
+  local part = { layers = 1, layer_first = 0, heads = 1, kv_heads = 1, tokens = 5, head_dim = 1, values = values, keys = values,
+    ids = { 1, 2, 3, 4, 5 } }
+  local function merged(received, steps) return cam.rule.merge(cam, part, tensor.from { { received } }, 3, steps, "x") end
+  local bits, out = merged({ .5, .5, .5, .5, .5 }, 2)
+  t.eq(bits:tolua()[1][1], { 0, 1, 1, 0, 1 })
+  -- token 0 goes in halves to 1 and 2, token 3 whole to 4, the only one that follows
+  t.eq(out:reshape(5):tolua(), { 1, 10.5, 100.5, 1000, 11000 })
+  local _, one = merged({ .5, .5, .5, .5, .5 }, 1) -- one step, one merge: the better of the evicted
+  t.eq(one:reshape(5):tolua(), { 1, 10, 100, 1000, 11000 })
+  local _, none = merged({ .1, .5, .5, .2, .5 }, 2) -- received less than half of what follows did
+  t.eq(none:reshape(5):tolua(), { 1, 10, 100, 1000, 10000 })
+end)
+
 t.case("the CPU agrees with the scalar reference while it evicts", function()
   local slow = kv.model.load(paths.at "tests/golden/models/llama", { device = "ref", dtype = "f32" })
   for _, press in ipairs { presses[1], presses[4] } do
@@ -220,6 +239,8 @@ t.case("what cannot decode is refused with a reason", function()
   t.fails(function() kv.press("decoding", { of = "observed_attention" }) end, "heavy_hitters, which accumulates")
   t.fails(function() kv.press("decoding", { of = { press = "ea", n_sink = 4 }, target_size = 4 }) end,
     "a budget of 4 tokens is under the 4 sinks that 'ea' always keeps %-> at least 5")
+  t.fails(function() kv.press("cam", { of = "adakv" }) end, "press 'cam': 'adakv' decides by itself")
+  t.fails(function() kv.press("cam", { of = { press = "streaming_llm" }, target_size = 3 }) end, "under the 4 sinks")
   t.fails(function() kv.press("decoding", { compression_interval = 0 }) end, "at least 1")
   t.fails(function() kv.press("prefill_decoding", { decoding_press = "knorm" }) end, "'knorm' does not evict while decoding")
   t.fails(function() kv.press("prefill_decoding", { prefilling_press = "decoding" }) end, "is a decoding press")
