@@ -228,11 +228,6 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
                         r->keep->layers, r->keep->heads, r->keep->tokens, d->layers, d->kv_heads, r->ctx->tokens);
     if (r->pause_after < 0)
         return kvb_fail(KVB_E_ARG, "batch: pause_after is %d, expected 0 or more", r->pause_after);
-    if (r->pause_after && b->m->backend->upload) {
-        kvb_fail(KVB_E_UNSUPPORTED, "batch: backend %s cannot evict while it decodes", b->m->backend->name);
-        kvb_hint("-> use --device cpu");
-        return KVB_E_UNSUPPORTED;
-    }
     if (r->position < -1)
         return kvb_fail(KVB_E_ARG, "batch: position is %d, expected 0 or more (-1 = after the context)", r->position);
     int64_t start = r->position < 0 ? r->ctx->tokens : r->position, end = start + r->n + r->max_new;
@@ -407,6 +402,7 @@ static bool decoding(const sequence *s) { return s->fed >= s->request.n; }
  * an answer is never fed. */
 static int32_t wanted(const sequence *s) {
     if (s->done || s->paused) return 0;
+    if (s->request.pause_after && s->flights > 0) return 0; /* whether it stands still is known when the step is back */
     if (!decoding(s)) return s->request.n - s->fed;
     return s->fed < s->request.n + s->request.max_new - 1;
 }

@@ -41,11 +41,6 @@ kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *t
                            const kvb_tensor *keys, const kvb_tensor *values) {
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     if (m->backend->lanes_write) return m->backend->lanes_write(&kind, from, to, count, tokens, keys, values);
-    if (m->backend->upload) {
-        kvb_fail(KVB_E_UNSUPPORTED, "backend %s cannot change keys and values of a cache", m->backend->name);
-        kvb_hint("-> use --device cpu");
-        return KVB_E_UNSUPPORTED;
-    }
     float *pairs = kvb_alloc_array(2 * (size_t)kind.head_dim, sizeof *pairs * (size_t)count, KVB_MEM_SCRATCH);
     if (!pairs) return KVB_E_MEMORY;
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (count > 1)

@@ -18,6 +18,7 @@ const kvb_backend kvb_backend_cuda = {
     .lane_bytes = kvb_cuda_lane_bytes,
     .lanes_read = kvb_cuda_lanes_read,
     .lanes_gather = kvb_cuda_lanes_gather,
+    .lanes_write = kvb_cuda_lanes_write,
     .lanes_copy = kvb_cuda_lanes_copy,
     .pack = kvb_cuda_pack,
     .pack_noise = kvb_cuda_pack_noise,

@@ -96,6 +96,56 @@ kvb_status kvb_cuda_lanes_gather(const kvb_lane_kind *kind, const kvb_lane *from
     return status;
 }
 
+/* One half (keys or values) of every lane: from f32 rows where given, else from another lane. */
+template <typename T>
+__global__ void write_kernel(const kvb_lane *from, const kvb_lane *to, const float *rows, int32_t tokens, int32_t dim,
+                             bool keys) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, n = (int64_t)tokens * dim;
+    if (i >= n) return;
+    T *target = (T *)(keys ? to[blockIdx.y].keys : to[blockIdx.y].values) + i;
+    if (rows)
+        from_float(target, rows[blockIdx.y * n + i]);
+    else
+        *target = ((const T *)(keys ? from[blockIdx.y].keys : from[blockIdx.y].values))[i];
+}
+
+static kvb_status write_half(const kvb_lane_kind *kind, const kvb_lane *from, const kvb_lane *to, int32_t count,
+                             int32_t tokens, const kvb_tensor *rows, bool keys) {
+    int64_t n = (int64_t)tokens * kind->head_dim;
+    size_t bytes = (size_t)count * (size_t)n * sizeof(float);
+    bool host = rows && rows->device_id == 0;
+    float *device = NULL;
+    if (host) {
+        device = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_SCRATCH);
+        if (!device) return KVB_E_MEMORY;
+        kvb_status status = kvb_cuda_upload(device, rows->data, bytes);
+        if (status != KVB_OK) {
+            kvb_cuda_free(device);
+            return status;
+        }
+    }
+    const float *source = host ? device : rows ? (const float *)rows->data : NULL;
+    dim3 grid((unsigned)((n + 255) / 256), (unsigned)count);
+    KVB_CUDA_TYPED(kind->dtype, (write_kernel<T><<<grid, 256, 0, kvb_cuda_stream()>>>(from, to, source, tokens,
+                                                                                      kind->head_dim, keys)));
+    kvb_status status = kvb_cuda_launched("writing lanes");
+    kvb_cuda_free(device);
+    return status;
+}
+
+kvb_status kvb_cuda_lanes_write(const kvb_lane_kind *kind, const kvb_lane *from, kvb_lane *to, int32_t count,
+                                int32_t tokens, const kvb_tensor *keys, const kvb_tensor *values) {
+    kvb_lane *source = NULL, *target = NULL;
+    if (count == 0 || tokens == 0) return KVB_OK;
+    kvb_status status = upload_lanes(from, count, &source);
+    if (status == KVB_OK) status = upload_lanes(to, count, &target);
+    if (status == KVB_OK) status = write_half(kind, source, target, count, tokens, keys, true);
+    if (status == KVB_OK) status = write_half(kind, source, target, count, tokens, values, false);
+    kvb_cuda_free(source);
+    kvb_cuda_free(target);
+    return status;
+}
+
 /* A sequence's lanes lie evenly in its slot: where the first begins, and how far keys and values are apart. */
 struct stretch {
     const char *from;

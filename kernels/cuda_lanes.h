@@ -14,6 +14,8 @@ kvb_status kvb_cuda_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, 
 kvb_status kvb_cuda_lanes_gather(const kvb_lane_kind *kind, const kvb_lane *from, const kvb_lane *to, int32_t count,
                                  const int32_t *position, const int64_t *at, int64_t positions);
 
+kvb_status kvb_cuda_lanes_write(const kvb_lane_kind *kind, const kvb_lane *from, kvb_lane *to, int32_t count,
+                                int32_t tokens, const kvb_tensor *keys, const kvb_tensor *values);
 kvb_status kvb_cuda_lanes_copy(const kvb_lane_kind *kind, const struct kvb_lane_copy *copy, int32_t count, int32_t lanes);
 
 #ifdef __cplusplus

@@ -127,16 +127,20 @@ static kvb_cuda_lanes lanes_of(const kvb_lane *lane) {
     return {(char *)lane->keys, (char *)lane->values - (char *)lane->keys, NULL};
 }
 
-static kvb_status sequence_of(const kvb_row *row, kvb_cuda_seq *seq) {
+static kvb_status sequence_of(const kvb_row *row, int32_t device, kvb_cuda_seq *seq) {
     *seq = {};
     seq->own = lanes_of(row->own);
+    if (row->own_keep) {
+        seq->suffix_words = row->own_keep->words;
+        KVB_TRY(kvb_keep_device_bits(row->own_keep, device, &seq->suffix_mask));
+    }
     if (!row->prefix) return KVB_OK;
     seq->prefix = lanes_of(row->prefix->lane);
     seq->prefix.table = row->prefix->lane_table;
     seq->prefix_n = row->prefix->tokens;
     if (!row->keep) return KVB_OK;
     seq->prefix_words = row->keep->words;
-    return kvb_keep_device_bits(row->keep, row->prefix->model->desc.device, &seq->prefix_mask);
+    return kvb_keep_device_bits(row->keep, device, &seq->prefix_mask);
 }
 
 static kvb_cuda_observer observer_of(const kvb_row *row) {
@@ -162,7 +166,7 @@ static kvb_status load(kvb_step *s, cargo *f, const kvb_row *row, int32_t n) {
     f->n_seqs = f->n_chosen = 0;
     f->observed = false;
     for (int32_t r = 0; r < n; r++) {
-        if (r == 0 || row[r].own != row[r - 1].own) KVB_TRY(sequence_of(row + r, f->seqs + f->n_seqs++));
+        if (r == 0 || row[r].own != row[r - 1].own) KVB_TRY(sequence_of(row + r, d->device, f->seqs + f->n_seqs++));
         int32_t id = row[r].id == KVB_ID_FROM_SLOT ? -row[r].slot - 1 : row[r].id;
         f->rows[r] = {f->n_seqs - 1, row[r].index, row[r].position, id};
         f->observers[r] = observer_of(row + r);

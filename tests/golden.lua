@@ -69,7 +69,7 @@ local function last_attention(ctx, rows)
   for i = 1, rows do
     for t = ctx.tokens - rows + i + 1, ctx.tokens do mask[i][t] = -math.huge end
   end
-  return (scores + mask):softmax(-1)
+  return (scores + mask:to(scores.device)):softmax(-1)
 end
 
 local function forward(model, dir)

@@ -24,7 +24,10 @@ end
 
 -- ---- comparing bits ----
 
-local function bits(x) return ffi.string(x:contiguous().data, x:size(1) * x:size(2) * 4) end
+local function bits(x)
+  local host = x:cpu():contiguous()
+  return ffi.string(host.data, x:size(1) * x:size(2) * 4)
+end
 
 local function same_bits(a, b, what)
   t.ok(bits(a) == bits(b), (what or "logits") .. " differ in their bits")
@@ -39,7 +42,8 @@ end
 
 -- The largest difference relative to the largest value.
 local function distance(a, b)
-  local x, y = ffi.cast("float *", a:contiguous().data), ffi.cast("float *", b:contiguous().data)
+  a, b = a:cpu():contiguous(), b:cpu():contiguous()
+  local x, y = ffi.cast("float *", a.data), ffi.cast("float *", b.data)
   local worst, largest = 0, 1e-30
   for i = 0, a:size(1) * a:size(2) - 1 do
     local d = math.abs(x[i] - y[i])
@@ -116,7 +120,7 @@ local function properties(label, model)
       local alone = model:prefill(ids, { logits = true, hidden = true, queries = true })
       same_bits(alone.prefill_logits, contexts[i].prefill_logits, "logits of passage " .. i)
       for _, name in ipairs { "keys", "values", "hidden", "queries" } do
-        local a, b = alone[name]:contiguous(), contexts[i][name]:contiguous()
+        local a, b = alone[name]:cpu():contiguous(), contexts[i][name]:cpu():contiguous()
         local n = 4
         for d = 1, a.ndim do n = n * a:size(d) end
         t.ok(ffi.string(a.data, n) == ffi.string(b.data, n), name .. " of passage " .. i .. " differ")
@@ -181,7 +185,7 @@ local function properties(label, model)
     for i = 1, 7 do all[#all + 1] = answer.ids[i] end
     local forced = ctx:logits(all, { keep = keep })
     for i = 1, 8 do
-      local row = forced:select(1, #ids - 1 + i):contiguous()
+      local row = forced:select(1, #ids - 1 + i):cpu():contiguous()
       local best, second, at = -math.huge, -math.huge, nil
       local x = ffi.cast("float *", row.data)
       for id = 0, model.vocab - 1 do

@@ -13,7 +13,10 @@ local ids, question = {}, { 7, 100, 31 }
 for i = 1, 60 do ids[i] = 3 + i * 37 % 120 end
 local all = { queries = true }
 
-local function bits(x) return ffi.string(x:contiguous().data, x:numel() * 4) end
+local function bits(x)
+  local host = x:cpu():contiguous()
+  return ffi.string(host.data, x:numel() * 4)
+end
 
 t.case("a variant with the same keys and values has the same bits, and shares nothing", function()
   local ctx = model:prefill(ids, all)
