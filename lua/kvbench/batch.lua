@@ -38,10 +38,13 @@ function Batch:add(request)
   self.states[self.last_tag] = state
 end
 
+-- Where a model's tensors are: the scalar reference shares the host's memory.
+local function tensors_of(model) return model.device == "ref" and "cpu" or model.device end
+
 -- What was appended to a sequence that stands still: its keys, values and queries so far.
 local function own_tensors(model, paused)
   local function read(what, heads)
-    local t = core.new { model.layers, heads, paused.capacity, model.head_dim }
+    local t = core.new({ model.layers, heads, paused.capacity, model.head_dim }, "f32", tensors_of(model), true)
     check(C.kvb_ctx_read(paused.own, what, 0, model.layers, t))
     return t:narrow(3, 1, paused.own_tokens)
   end
@@ -55,7 +58,9 @@ local function resume(batch)
   while C.kvb_batch_paused(batch:pointer(), paused) == 1 do
     local state = batch.states[tonumber(paused.tag)]
     local keep, own_keep, pause, changed = core.scope(function()
-      return decoding.compress(state, own_tensors(batch.model, paused), paused.capacity)
+      return core.on(tensors_of(batch.model), decoding.compress, state, own_tensors(batch.model, paused),
+        paused.capacity)
+    end)
     end)
     if changed then check(C.kvb_batch_own_values(batch:pointer(), paused.tag, changed.values)) end
     check(C.kvb_batch_resume(batch:pointer(), paused.tag, changed and changed.prefix:pointer() or nil, keep.handle,
