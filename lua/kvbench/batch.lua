@@ -61,7 +61,6 @@ local function resume(batch)
       return core.on(tensors_of(batch.model), decoding.compress, state, own_tensors(batch.model, paused),
         paused.capacity)
     end)
-    end)
     if changed then check(C.kvb_batch_own_values(batch:pointer(), paused.tag, changed.values)) end
     check(C.kvb_batch_resume(batch:pointer(), paused.tag, changed and changed.prefix:pointer() or nil, keep.handle,
       own_keep.handle, pause))
