@@ -13,6 +13,9 @@ local M = {}
 local Batch = {}
 Batch.__index = Batch
 
+-- Where a model's tensors are: the scalar reference shares the host's memory.
+local function tensors_of(model) return model.device == "ref" and "cpu" or model.device end
+
 --- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, trunk =,
 --- tag = any value}.
 function Batch:add(request)
@@ -27,7 +30,7 @@ function Batch:add(request)
   r.ctx, r.keep = source:pointer(), keep and keep.handle or nil
   r.ids, r.n, r.position, r.max_new = ids, n, position or -1, request.max_new_tokens or 24
   local state = keep and keep.decoding and r.max_new > 0
-    and decoding.start(request, keep, source, position or source.tokens) or nil
+    and core.on(tensors_of(self.model), decoding.start, request, keep, source, position or source.tokens) or nil
   r.pause_after = state and state.pause or 0
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
   r.trunk = request.trunk or 0
@@ -37,9 +40,6 @@ function Batch:add(request)
   self.tags[self.last_tag] = request.tag == nil and self.last_tag or request.tag
   self.states[self.last_tag] = state
 end
-
--- Where a model's tensors are: the scalar reference shares the host's memory.
-local function tensors_of(model) return model.device == "ref" and "cpu" or model.device end
 
 -- What was appended to a sequence that stands still: its keys, values and queries so far.
 local function own_tensors(model, paused)
