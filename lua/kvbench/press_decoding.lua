@@ -105,7 +105,7 @@ local function whole_of(state, own)
   local function joined(name) return held[name] and tensor.cat({ held[name], own[name] }, 3) or own[name] end
   return {
     model = ctx.model, layers = ctx.layers, layer_first = 0, heads = ctx.heads, kv_heads = ctx.kv_heads,
-    head_dim = ctx.head_dim, group_size = ctx.group_size, tokens = state.tokens + n,
+    head_dim = ctx.head_dim, group_size = ctx.group_size, device = ctx.device, tokens = state.tokens + n,
     parent_tokens = state.position + n, seed = state.seed, keys = joined "keys", values = joined "values",
     queries = joined "queries", rope = function(_, first, count) return ctx:rope(first, count) end,
     weight = function(_, slot, layer) return ctx:weight(slot, layer) end,
