@@ -39,7 +39,8 @@ typedef struct kvb_lane {
 
 /*
  * One query token in an attention call. Its keys are `prefix` (all of a finished passage, thinned by `mask`), then the
- * first own_n keys of `own`, thinned by `own_mask` (its own last key is never evicted). A prefilling passage has no prefix and is its own lane. Lanes are arrays over KV heads.
+ * first own_n keys of `own`, thinned by `own_mask` (its own last key is never evicted). A prefilling passage has no
+ * prefix and is its own lane. Lanes are arrays over KV heads.
  */
 typedef struct kvb_attn_row {
     const kvb_lane *prefix; /* [kv_heads] or NULL */
