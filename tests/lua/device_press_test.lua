@@ -22,7 +22,9 @@ local function close(press, a, b)
   t.eq(y:abs():lt(1e30):tolua(), finite:tolua(), press .. ": what is always kept")
   local difference = tensor.where(finite, x - y, 0):abs():max()
   local largest = tensor.where(finite, x, 0):abs():max()
-  t.ok(difference <= 2e-5 * largest, ("%s: scores differ by %g of %g"):format(press, difference, largest))
+  -- lagkv's scores are ranks within 128 tokens: two that tie in f32 may change places
+  local allowed = press == "lagkv" and 1 / 64 or 2e-5 * largest
+  t.ok(difference <= allowed, ("%s: scores differ by %g of %g"):format(press, difference, largest))
 end
 
 for _, name in ipairs(kv.press.list()) do
