@@ -136,7 +136,7 @@ static inline masks gather_words(const uint64_t *word) {
 }
 
 static inline __mmask16 sees(const masks *w, int key) {
-    return _mm512_test_epi32_mask(w->half[key / 32], _mm512_set1_epi32(1 << key % 32));
+    return _mm512_test_epi32_mask(w->half[key / 32], _mm512_set1_epi32((int)(1u << key % 32)));
 }
 
 static uint32_t bits16(uint64_t word, int i) { return word >> (16 * i) & 0xffff; }
