@@ -95,7 +95,8 @@ end)
 
 -- A file that is many times bigger than what may be held at once.
 t.case("memory does not grow with the file", function()
-  local r = process.shell("$K dataset make base --n 200 --out one.jsonl >/dev/null; "
+  -- freed memory that the sanitizer keeps back is not what is asked about
+  local r = process.shell("export ASAN_OPTIONS=$ASAN_OPTIONS:quarantine_size_mb=1; $K dataset make base --n 200 --out one.jsonl >/dev/null; "
     .. "for i in 1 2 3 4 5 6 7 8; do sed 's/\"id\":\"base-A-/\"id\":\"x'$i'-/' one.jsonl; done > many.jsonl; "
     .. "for f in one many; do $K -e 'local d = require \"kvbench\".dataset for r in d.stream(\"'$f'.jsonl\") do "
     .. "assert(r) end print(require(\"kvbench.ffi\").C.kvb_process_peak_bytes())'; done; wc -c < one.jsonl")
