@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A sweep on several GPUs: workers fill shard-<i>-of-<n>/ below the sweep's folder, a passage at a time; the parent takes
--- whole passages into the sweep's own rows, and goes on with what is left, on the devices that did not fail.
+-- A sweep on several GPUs: workers fill shard-<i>-of-<n>/ below the sweep's folder, a passage at a time; the parent
+-- takes whole passages into the sweep's own rows, and goes on with what is left, on the devices that did not fail.
 local fleet = require "kvbench.fleet"
 local library = require "kvbench.ffi"
 local ffi = require "ffi"

@@ -1,0 +1,144 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- From a record to continuations: the contexts of a record (units), their conditions, and the requests of a batch.
+--
+-- A unit is one prefilled context and the questions asked of it: {regime, record, questions, prompt, ctx, index}. A
+-- condition is {press, ratio, keep, notes}; ratio 0 is one condition whatever the press.
+local evidence = require "kvbench.metric.evidence"
+local prompt = require "kvbench.prompt"
+
+local M = {}
+
+--- Decoding ends at the model's stop tokens and, where the prompt style ends answers at a character, at every token that
+-- contains it: the text is cut there anyway.
+function M.stop_ids(model, stops)
+  local ids, known_ids = {}, {}
+  for _, id in ipairs(model.stop_ids) do
+    ids[#ids + 1] = id
+    known_ids[id] = true
+  end
+  for _, stop in ipairs(stops) do
+    for id = 0, #stop == 1 and model.tokenizer.size - 1 or -1 do
+      if not known_ids[id] and model.tokenizer:decode({ id }):find(stop, 1, true) then ids[#ids + 1] = id end
+    end
+  end
+  return ids
+end
+
+--- Strings that end an answer, the same for every record; renders each regime once.
+function M.stops(o)
+  local record, stops = o.dataset.records[1], nil
+  for _, regime in ipairs(o.regimes) do
+    local options = { regime = regime, idk_example = o.idk_example, model = o.model, question = record.questions[1] }
+    stops = prompt.render(o.style, record, options).stop
+  end
+  if not stops then error("sweep: regimes is empty -> regimes = {\"agnostic\"}", 0) end
+  return stops
+end
+
+-- The contexts of one record: one a regime, or one a question where the question stands inside the context.
+local function contexts_of(o, record)
+  local list = {}
+  for _, regime in ipairs(o.regimes) do
+    local options = { regime = regime, idk_example = o.idk_example, model = o.model }
+    if regime == "aware_one" then
+      for i, question in ipairs(record.questions) do
+        options.question = question
+        list[#list + 1] = { regime = regime, record = record, questions = { i },
+          prompt = prompt.render(o.style, record, options) }
+      end
+    else
+      local questions = {}
+      for i = 1, #record.questions do questions[i] = i end
+      list[#list + 1] = { regime = regime, record = record, questions = questions,
+        prompt = prompt.render(o.style, record, options) }
+    end
+  end
+  return list
+end
+
+local function new_tokens(o, question)
+  if o.max_new_tokens then return o.max_new_tokens end
+  return math.max(24, 2 * #o.model:ids(question.a) + 8)
+end
+
+-- What is appended for a question; with question_tokens (benchmarks) cut or repeated to that length.
+local function question_ids(o, unit, question)
+  local ids = o.model:ids(unit.prompt.suffix(question))
+  local n, out = o.question_tokens, {}
+  for i = 1, n or 0 do out[i] = ids[(i - 1) % #ids + 1] end
+  return n and out or ids
+end
+
+-- All conditions of one prefilled context: {press label, ratio, keep} with ratio 0 once.
+local function conditions_of(o, unit)
+  local range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
+  local list, wanted, full = {}, {}, false
+  for _, ratio in ipairs(o.ratios) do
+    if ratio == 0 then full = true else wanted[#wanted + 1] = ratio end
+  end
+  unit.ctx.seed = ("%s/%s"):format(o.seed, unit.record.id)
+  if full then list[1] = { press = "full", ratio = 0 } end
+  for _, press in ipairs(o.presses) do
+    for _, keep in ipairs(#wanted > 0 and press:keeps(unit.ctx, wanted, { evictable = range }) or {}) do
+      list[#list + 1] = { press = press:label(), ratio = keep.ratio, keep = keep, notes = keep.notes }
+    end
+  end
+  return list
+end
+
+-- How many tokens all questions begin with; each keeps one of its own.
+local function common_prefix(questions)
+  local first, n = questions[1], #questions[1] - 1
+  for i = 2, #questions do
+    local k = 0
+    while k < n and k < #questions[i] - 1 and questions[i][k + 1] == first[k + 1] do k = k + 1 end
+    n = k
+  end
+  return #questions > 1 and n or 0
+end
+
+-- Queues every continuation of one prefilled context.
+local function enqueue(o, state, unit)
+  unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
+  local conditions = conditions_of(o, unit)
+  unit.ctx:forget()
+  local asked = {}
+  for i, q in ipairs(unit.questions) do asked[i] = question_ids(o, unit, unit.record.questions[q]) end
+  local trunk = o.trunk and common_prefix(asked) or 0
+  for i, q in ipairs(unit.questions) do
+    local question, twins, ids = unit.record.questions[q], {}, asked[i]
+    for _, condition in ipairs(conditions) do
+      local hash = not condition.keep and "full" or o.dedupe and condition.keep:hash() or condition
+      local twin = twins[hash]
+      if twin then
+        twin[#twin + 1] = condition
+      else
+        twins[hash] = { condition }
+        state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, trunk = trunk,
+          max_new_tokens = new_tokens(o, question), ignore_stop = o.ignore_stop,
+          tag = { unit = unit, question = q, conditions = twins[hash] } }
+      end
+      state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
+    end
+  end
+  unit.ctx:close() -- the continuations keep it
+end
+
+--- Prefills the contexts of a group of records, `group` at a time, since observations are larger than caches.
+function M.begin(o, state, records)
+  local units = {}
+  for _, record in ipairs(records) do
+    for _, unit in ipairs(contexts_of(o, record)) do units[#units + 1] = unit end
+  end
+  for first = 1, #units, o.group do
+    local texts = {}
+    for i = first, math.min(first + o.group - 1, #units) do texts[#texts + 1] = units[i].prompt.context end
+    for i, ctx in ipairs(o.model:prefill_many(texts, state.needs)) do
+      local unit = units[first + i - 1]
+      unit.ctx = ctx
+      enqueue(o, state, unit)
+    end
+  end
+end
+
+return M
