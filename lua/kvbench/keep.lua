@@ -5,7 +5,8 @@
 --   .ratio
 -- and, from a press that changes what survives: .cache, the context to use instead (Context:variant), and .position, where
 -- a question starts. generate, logits, batches and evict follow both by themselves. From a press that evicts while the
--- answer is written: .decoding = {press =, ratio =}, which generate and batches follow.
+-- answer is written: .decoding = {press =, ratio =}, which generate and batches follow. Asked for with {ranks = true}:
+-- .ranks, the press's order of the tokens in every head (u32, 0 = best), and .evictable, for force and drop.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local C = library.C
@@ -64,6 +65,7 @@ function Keep:copy()
   local k = made(C.kvb_keep_copy(self.handle, out), out)
   k.press, k.ratio, k.notes = self.press, self.ratio, { unpack(self.notes) }
   k.cache, k.position, k.decoding = self.cache, self.position, self.decoding
+  k.ranks, k.evictable = self.ranks, self.evictable
   return k
 end
 
@@ -147,16 +149,18 @@ function Keep:bits()
   return out:to(tensor.current())
 end
 
---- 16 hexadecimal digits; equal sets have equal hashes, sets with a cache of their own or with eviction while decoding
---- only at the same press and ratio.
+--- 16 hexadecimal digits; equal sets have equal hashes, sets with a cache or a position of their own or with eviction
+--- while decoding only at the same press, ratio and position.
 function Keep:hash()
   local h = C.kvb_keep_hash(self.handle)
-  if self.cache or self.decoding then
+  if self.cache or self.decoding or self.position then
     local own = ("%s %.6f %d"):format(tostring(self.press), self.ratio or 0, self.position or -1)
     h = C.kvb_hash64(own, #own, h)
   end
   return ("%08x%08x"):format(tonumber(h / 4294967296ULL), tonumber(h % 4294967296ULL))
 end
+
+require("kvbench.keep_edit").extend(Keep)
 
 function Keep:__tostring()
   return ("keep-set of %d layers x %d KV heads x %d tokens, %.1f %% evicted%s"):format(self.layers, self.kv_heads,

@@ -211,17 +211,23 @@ end
 
 --- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it. options.evictable
 --- = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them. Each set
---- carries .press (label), .ratio and .notes.
+--- carries .press (label), .ratio and .notes; with options.ranks also .ranks and .evictable, which keep:force and
+--- keep:drop go by (nil for rules that rank nothing).
 function Press:keeps(ctx, list, options)
   local collected, out, shared = {}, {}, nil
-  evictable_range(self, ctx, options)
+  local range = evictable_range(self, ctx, options)
+  local function cut(made, ratio)
+    local keep = made:cut(ratio)
+    if options and options.ranks then keep.ranks, keep.evictable = made:head_ranks(), range end
+    return keep
+  end
   for i, given in ipairs(list) do
     local ratio = ratios.round(given)
     local keep = noting(collected, tensor.on, ctx.device or "cpu", function()
       if ratio == 0 then return keepset.all(ctx.layers, ctx.kv_heads, ctx.tokens) end
-      if self.ratio_dependent then return self:order(ctx, options, ratio):cut(ratio) end
+      if self.ratio_dependent then return cut(self:order(ctx, options, ratio), ratio) end
       shared = shared or self:order(ctx, options)
-      return shared:cut(ratio)
+      return cut(shared, ratio)
     end)
     keep.press, keep.ratio = self:label(), ratio
     out[i] = keep

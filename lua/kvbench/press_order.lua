@@ -149,6 +149,13 @@ function Order:rank(scope)
   return self.by_scope[scope]
 end
 
+--- Ranks within each head on the host: the order in which tokens go when budgets of heads are given. nil for a rule
+--- that ranks nothing (one that gives bits only).
+function Order:head_ranks()
+  if self.scores then return self:rank("head"):cpu() end
+  return self.inner and self.inner.head_ranks and self.inner:head_ranks()
+end
+
 --- What a ratio keeps of a stretch of tokens [from, to): those that may not be evicted, plus n_kept of the rest.
 function Order:budget(ratio, from, to)
   local first, last = math.max(from or 0, self.evictable[1]), math.min(to or self.tokens, self.evictable[2])

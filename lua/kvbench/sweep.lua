@@ -14,6 +14,7 @@ local rows_of = require "kvbench.sweep.rows"
 local settings = require "kvbench.sweep.settings"
 local shards = require "kvbench.sweep.shards"
 local units = require "kvbench.sweep.units"
+local variants = require "kvbench.sweep.variants"
 local C = library.C
 
 local M = {}
@@ -83,6 +84,8 @@ end
 ---   out                 folder for rows.jsonl, rows.csv and run.json; without it results stay in memory
 ---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
 ---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
+---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
+---     sweep/variants.lua
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)
@@ -104,7 +107,7 @@ function M.run(opt)
     run = open_folder(o.out)
     left = records_left({ dataset = { records = left } }, run)
   end
-  local state = { needs = presses.needs(o.presses), rows = {}, expected = {}, done_rows = 0,
+  local state = { needs = variants.needs(o, presses.needs(o.presses)), rows = {}, expected = {}, done_rows = 0,
     done_records = total - #left }
   state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops) }
   local bar = not o.quiet
@@ -118,6 +121,12 @@ function M.run(opt)
         for i = next_record, math.min(next_record + o.group - 1, #left) do group[#group + 1] = left[i] end
         next_record = next_record + #group
         units.begin(o, state, group)
+        for _, record in ipairs(group) do -- variants may have left nothing to ask of a passage
+          if not state.expected[record] then
+            run:store(record, {})
+            state.done_records = state.done_records + 1
+          end
+        end
       end
       pending = state.batch:step()
       collect(o, state, run)

@@ -8,13 +8,13 @@ local keepset = require "kvbench.keep"
 local M = {}
 
 --- Columns in the order of the CSV; rows may have more, which come after these in alphabetical order.
-M.columns = { "key", "passage_id", "question", "press", "ratio", "regime", "answerable", "class", "answer", "gold",
-  "f1", "word_f1", "contains", "exact", "hallucination", "abstention", "degenerate", "effective_ratio", "eviction_rate",
-  "ger_model", "ger_layer", "ger_frac" }
+M.columns = { "key", "passage_id", "question", "press", "ratio", "regime", "variant", "answerable", "class", "answer",
+  "gold", "f1", "word_f1", "contains", "exact", "hallucination", "abstention", "degenerate", "effective_ratio",
+  "eviction_rate", "ger_model", "ger_layer", "ger_frac" }
 
--- What a keep-set does to a context, computed once per (context, condition).
+-- What a keep-set does to a context, computed once per (context, condition) and forgotten with the condition.
 local function view_of(unit, condition)
-  unit.views = unit.views or {}
+  unit.views = unit.views or setmetatable({}, { __mode = "k" })
   local view = unit.views[condition]
   if not view then
     local keep = condition.keep or keepset.all(unit.ctx.layers, unit.ctx.kv_heads, unit.ctx.tokens)
@@ -45,18 +45,20 @@ function M.make(o, unit, q, condition, result)
   local question, tokenizer = unit.record.questions[q], o.model.tokenizer
   local text, stopped = cut_at(tokenizer:decode(result.ids, { skip_special = true }), unit.prompt.stop)
   local row = {
-    key = table.concat({ unit.record.id, q, condition.press, condition.ratio, unit.regime }, "|"),
+    key = table.concat({ unit.record.id, q, condition.press, condition.ratio, unit.regime, condition.variant }, "|"),
     passage_id = unit.record.id, question = q, press = condition.press, ratio = condition.ratio, regime = unit.regime,
+    variant = condition.variant or "",
     gold = question.a, direction = question.direction, answer_type = question.answer_type,
     question_type = question.question_type,
     tokens = #result.ids, truncated = result.stop == "length" and not stopped, margin = smallest(result.margins),
     context_tokens = unit.ctx.tokens,
     notes = condition.notes and #condition.notes > 0 and table.concat(condition.notes, "; ") or nil,
   }
-  if o.score == false then return row end
   local function merge(columns)
     for name, value in pairs(columns) do row[name] = value end
   end
+  merge(condition.columns or {})
+  if o.score == false then return row end
   merge(metric.score {
     answer = text, question = question, record = unit.record, ids = result.ids, stop = unit.prompt.stop,
     examples = unit.prompt.examples, special = function(id) return tokenizer:is_special(id) end,

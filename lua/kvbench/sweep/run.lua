@@ -31,7 +31,8 @@ local function manifest_of(o)
     generator_hash = o.dataset.generator_hash, passages = #o.dataset.records, presses = press_list(o),
     ratios = o.ratios, regimes = o.regimes, evictable = o.evictable, style = o.style, idk_example = o.idk_example,
     max_new_tokens = o.max_new_tokens, ignore_stop = o.ignore_stop, seed = o.seed, sinks = o.sinks,
-    buckets = o.model.buckets, version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()),
+    variants = o.variants and o.variants.id, buckets = o.model.buckets,
+    version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()),
   }
 end
 
@@ -160,23 +161,26 @@ function Run:finish()
   return self
 end
 
---- Rows of one press with the shared full-cache rows at ratio 0.
-function Run:press_rows(label)
+--- Rows of one press with the shared full-cache rows at ratio 0: the plain ones, or those of one variant.
+function Run:press_rows(label, variant)
   local list = {}
   for _, row in ipairs(self.rows) do
-    if row.press == label or row.press == "full" then list[#list + 1] = row end
+    if (row.press == label or row.press == "full") and (row.variant or "") == (variant or "") then
+      list[#list + 1] = row
+    end
   end
   return list
 end
 
 --- Series for plot.lines, one a press: mean of column y (or of y(row)) over the ratio, with a passage-bootstrap band.
---- opt: presses (default all), filter(row), band "sup-t"|"pointwise", replicates, seed, name = {label -> shown name}.
+--- opt: presses (default all), variant (default "": the plain rows), filter(row), band "sup-t"|"pointwise",
+--- replicates, seed, name = {label -> shown name}.
 function Run:curves(y, opt)
   opt = opt or {}
   local series = {}
   for _, label in ipairs(opt.presses or self.presses) do
     local rows = {}
-    for _, row in ipairs(self:press_rows(label)) do
+    for _, row in ipairs(self:press_rows(label, opt.variant)) do
       if not opt.filter or opt.filter(row) then rows[#rows + 1] = row end
     end
     local points = stats.curve(rows, { x = "ratio", y = y, cluster = "passage_id", band = opt.band or "sup-t",

@@ -3,6 +3,7 @@
 local presses = require "kvbench.press"
 local ratios = require "kvbench.ratios"
 local text = require "kvbench.text"
+local variants = require "kvbench.sweep.variants"
 
 local M = {}
 
@@ -13,7 +14,8 @@ local defaults = {
   dedupe = true,
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
-  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe" }
+  "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe",
+  "variants" }
 
 --- The options of kv.sweep with defaults filled in, presses made and ratios checked; a wrong one is an error.
 function M.of(opt)
@@ -47,6 +49,7 @@ function M.of(opt)
     seen[list[i]:label()] = true
   end
   o.presses, o.sinks = list, o.sinks or 4
+  o.variants = variants.of(o.variants)
   return o
 end
 

@@ -2,9 +2,11 @@
 -- From a record to continuations: the contexts of a record (units), their conditions, and the requests of a batch.
 --
 -- A unit is one prefilled context and the questions asked of it: {regime, record, questions, prompt, ctx, index}. A
--- condition is {press, ratio, keep, notes}; ratio 0 is one condition whatever the press.
+-- condition is {press, ratio, keep, notes}; ratio 0 is one condition whatever the press. A variant is a condition made
+-- for one question from a plain one (variants.lua): {variant =, columns =, temperature =, patch =} beside that.
 local evidence = require "kvbench.metric.evidence"
 local prompt = require "kvbench.prompt"
+local variants = require "kvbench.sweep.variants"
 
 local M = {}
 
@@ -72,6 +74,7 @@ end
 -- All conditions of one prefilled context: {press label, ratio, keep} with ratio 0 once.
 local function conditions_of(o, unit)
   local range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
+  local options = { evictable = range, ranks = o.variants ~= nil }
   local list, wanted, full = {}, {}, false
   for _, ratio in ipairs(o.ratios) do
     if ratio == 0 then full = true else wanted[#wanted + 1] = ratio end
@@ -79,7 +82,7 @@ local function conditions_of(o, unit)
   unit.ctx.seed = ("%s/%s"):format(o.seed, unit.record.id)
   if full then list[1] = { press = "full", ratio = 0 } end
   for _, press in ipairs(o.presses) do
-    for _, keep in ipairs(#wanted > 0 and press:keeps(unit.ctx, wanted, { evictable = range }) or {}) do
+    for _, keep in ipairs(#wanted > 0 and press:keeps(unit.ctx, wanted, options) or {}) do
       list[#list + 1] = { press = press:label(), ratio = keep.ratio, keep = keep, notes = keep.notes }
     end
   end
@@ -97,18 +100,26 @@ local function common_prefix(questions)
   return #questions > 1 and n or 0
 end
 
+-- Equal conditions of a question run once; what differs in more than its keep-set is never equal to anything.
+local function identity(o, condition)
+  if condition.temperature or condition.patch or condition.keep and condition.keep.cache and condition.variant then
+    return condition
+  end
+  return not condition.keep and "full" or o.dedupe and condition.keep:hash() or condition
+end
+
 -- Queues every continuation of one prefilled context.
 local function enqueue(o, state, unit)
   unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
   local conditions = conditions_of(o, unit)
-  unit.ctx:forget()
+  if not o.variants then unit.ctx:forget() end
   local asked = {}
   for i, q in ipairs(unit.questions) do asked[i] = question_ids(o, unit, unit.record.questions[q]) end
   local trunk = o.trunk and common_prefix(asked) or 0
   for i, q in ipairs(unit.questions) do
     local question, twins, ids = unit.record.questions[q], {}, asked[i]
-    for _, condition in ipairs(conditions) do
-      local hash = not condition.keep and "full" or o.dedupe and condition.keep:hash() or condition
+    for _, condition in ipairs(o.variants and variants.expand(o, unit, q, conditions) or conditions) do
+      local hash = identity(o, condition)
       local twin = twins[hash]
       if twin then
         twin[#twin + 1] = condition
@@ -116,11 +127,14 @@ local function enqueue(o, state, unit)
         twins[hash] = { condition }
         state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, trunk = trunk,
           max_new_tokens = new_tokens(o, question), ignore_stop = o.ignore_stop,
+          temperature = condition.temperature, patch = condition.patch,
           tag = { unit = unit, question = q, conditions = twins[hash] } }
       end
+      for _, owned in ipairs(condition.close or {}) do owned:close() end -- the continuation keeps it
       state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
     end
   end
+  if o.variants then unit.ctx:forget() end
   unit.ctx:close() -- the continuations keep it
 end
 
