@@ -8,74 +8,11 @@
  * for all of them. Rejected: a fixed batch that waits for its slowest member (half the rows idle once answers differ in
  * length).
  */
-#include "trunk.h"
+#include "batch.h"
 
-enum { MAX_FLIGHTS = 2 };
 static const int64_t default_bytes = (int64_t)640 << 20;
 
-/* Memory for one sequence's own keys and values; handed on from those that end to those that start. */
-typedef struct slot {
-    struct slot *next;
-    kvb_lane *lane; /* [layers][kv_heads] */
-    char *memory;
-    int64_t bytes;
-    int32_t capacity;
-} slot;
-
-typedef struct sequence {
-    struct sequence *next; /* in the queue or among the finished */
-    kvb_request request;   /* ctx and keep retained */
-    int32_t *ids;          /* the question, then what was generated */
-    float *margins;        /* of what was generated */
-    float *logits;         /* [n, vocab] or NULL */
-    int32_t fed, made, first_position, stop; /* fed: rows handed to steps; made: tokens that came back */
-    int32_t taken;                           /* rows in the step being packed */
-    int32_t best;                            /* greedy token of the last row that came back */
-    float margin;
-    int32_t token_slot, flights; /* while live: see kvb_row.slot; steps under way with rows of this sequence */
-    bool done;                   /* nothing more to feed */
-    slot *slot;                  /* while live */
-    kvb_trunk *trunk;            /* what it continues (until admitted), or what it runs for others */
-    bool runs_trunk;
-    kvb_ctx *watch;              /* while live, with pauses: the slot as a context, for whoever evicts */
-    kvb_keep *own_keep;          /* what is left of its own keys, or NULL */
-    int32_t pause_left;          /* steps until it stands still; 0: it does not */
-    bool paused;
-} sequence;
-
-/* A step under way: whose last row asked for a token, or only for logits. */
-typedef struct flight {
-    sequence **of;
-    bool *asked;
-    int32_t n;
-} flight;
-
-typedef struct list {
-    sequence *first, *last;
-    int32_t n;
-} list;
-
-struct kvb_batch {
-    kvb_model *m;
-    kvb_step *step;
-    int32_t *stop_ids, n_stop;
-    int64_t max_bytes, used_bytes;
-    list queue, finished;
-    list trunk_queue; /* runners of trunks: admitted before anything else, so that nobody waits long */
-    kvb_trunks trunks;
-    kvb_lane_copy *copies; /* [step_rows]: trunks to hand on before the step that is being packed */
-    int32_t n_copies;
-    slot *free_slots;
-    sequence **live, *returned; /* live [step_rows] */
-    int32_t n_live;
-    int32_t *free_token_slots, n_free_token_slots;
-    kvb_row *rows; /* [step_rows] */
-    flight flights[MAX_FLIGHTS]; /* the oldest first */
-    int32_t n_flights;
-    int64_t row_count, padded_count, steps;
-};
-
-static void push(list *l, sequence *s) {
+void kvb_sequence_push(kvb_sequences *l, kvb_sequence *s) {
     s->next = NULL;
     if (l->last)
         l->last->next = s;
@@ -85,8 +22,8 @@ static void push(list *l, sequence *s) {
     l->n++;
 }
 
-static sequence *pop(list *l) {
-    sequence *s = l->first;
+kvb_sequence *kvb_sequence_pop(kvb_sequences *l) {
+    kvb_sequence *s = l->first;
     if (!s) return NULL;
     l->first = s->next;
     if (!l->first) l->last = NULL;
@@ -94,14 +31,14 @@ static sequence *pop(list *l) {
     return s;
 }
 
-static void destroy_slot(const kvb_backend *b, slot *s) {
+static void destroy_slot(const kvb_backend *b, kvb_slot *s) {
     if (!s) return;
     kvb_free(s->lane);
     kvb_backend_free(b, s->memory);
     kvb_free(s);
 }
 
-static void destroy(sequence *s) {
+void kvb_sequence_free(kvb_sequence *s) {
     if (!s) return;
     if (s->slot) destroy_slot(s->request.ctx->model->backend, s->slot);
     kvb_ctx_free(s->watch);
@@ -115,14 +52,14 @@ static void destroy(sequence *s) {
 }
 
 static void drop_free_slots(kvb_batch *b) {
-    for (slot *s = b->free_slots, *next; s; s = next) {
+    for (kvb_slot *s = b->free_slots, *next; s; s = next) {
         next = s->next;
         destroy_slot(b->m->backend, s);
     }
     b->free_slots = NULL;
 }
 
-static void free_slot(kvb_batch *b, slot *used) {
+static void free_slot(kvb_batch *b, kvb_slot *used) {
     used->next = b->free_slots;
     b->free_slots = used;
 }
@@ -149,7 +86,7 @@ static kvb_status make_arrays(kvb_batch *b, const int32_t *stop_ids) {
     b->rows = kvb_alloc_array(rows, sizeof *b->rows, KVB_MEM_OTHER);
     b->copies = kvb_alloc_array(rows, sizeof *b->copies, KVB_MEM_OTHER);
     bool ok = b->stop_ids && b->live && b->free_token_slots && b->rows && b->copies;
-    for (int32_t i = 0; ok && i < MAX_FLIGHTS; i++) {
+    for (int32_t i = 0; ok && i < KVB_MAX_FLIGHTS; i++) {
         b->flights[i].of = kvb_alloc_array(rows, sizeof *b->flights[i].of, KVB_MEM_OTHER);
         b->flights[i].asked = kvb_alloc_array(rows, sizeof *b->flights[i].asked, KVB_MEM_OTHER);
         ok = b->flights[i].of && b->flights[i].asked;
@@ -186,16 +123,16 @@ kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, 
 void kvb_batch_free(kvb_batch *b) {
     if (!b) return;
     for (int32_t i = 0; i < b->n_flights && kvb_step_collect(b->step) == KVB_OK; i++) {}
-    for (sequence *s; (s = pop(&b->queue));) destroy(s);
-    for (sequence *s; (s = pop(&b->trunk_queue));) destroy(s);
-    for (sequence *s; (s = pop(&b->finished));) destroy(s);
-    for (int32_t i = 0; i < b->n_live; i++) destroy(b->live[i]);
+    for (kvb_sequence *s; (s = kvb_sequence_pop(&b->queue));) kvb_sequence_free(s);
+    for (kvb_sequence *s; (s = kvb_sequence_pop(&b->trunk_queue));) kvb_sequence_free(s);
+    for (kvb_sequence *s; (s = kvb_sequence_pop(&b->finished));) kvb_sequence_free(s);
+    for (int32_t i = 0; i < b->n_live; i++) kvb_sequence_free(b->live[i]);
     drop_trunks(b, true);
     drop_free_slots(b);
-    destroy(b->returned);
+    kvb_sequence_free(b->returned);
     kvb_step_free(b->step);
     kvb_free(b->copies);
-    for (int32_t i = 0; i < MAX_FLIGHTS; i++) {
+    for (int32_t i = 0; i < KVB_MAX_FLIGHTS; i++) {
         kvb_free(b->flights[i].of);
         kvb_free(b->flights[i].asked);
     }
@@ -207,94 +144,6 @@ void kvb_batch_free(kvb_batch *b) {
     kvb_free(b);
 }
 
-/* ---- requests ---- */
-
-static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
-    const kvb_model_desc *d = &b->m->desc;
-    if (!r->ctx) return kvb_fail(KVB_E_ARG, "batch: the context is missing or closed");
-    if (r->ctx->model != b->m) return kvb_fail(KVB_E_ARG, "batch: the context belongs to another model");
-    if (r->n < 1) {
-        kvb_fail(KVB_E_ARG, "batch: the question has no tokens");
-        kvb_hint("-> give at least one token to append");
-        return KVB_E_ARG;
-    }
-    if (r->max_new < 0 || (r->max_new == 0 && !(r->flags & KVB_WANT_LOGITS)))
-        return kvb_fail(KVB_E_ARG, "batch: max_new_tokens is %d, expected at least 1", r->max_new);
-    if (r->keep && !b->m->backend->alloc) KVB_TRY(kvb_keep_host_bits(r->keep, NULL)); /* the host's steps read them there */
-    if (r->keep && r->ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
-    if (r->keep && (r->keep->layers != d->layers || r->keep->heads != d->kv_heads || r->keep->tokens != r->ctx->tokens))
-        return kvb_fail(KVB_E_SHAPE,
-                        "batch: the keep-set is for [%d layers, %d KV heads, %d tokens], the context is [%d, %d, %d]",
-                        r->keep->layers, r->keep->heads, r->keep->tokens, d->layers, d->kv_heads, r->ctx->tokens);
-    if (r->pause_after < 0)
-        return kvb_fail(KVB_E_ARG, "batch: pause_after is %d, expected 0 or more", r->pause_after);
-    if (r->position < -1)
-        return kvb_fail(KVB_E_ARG, "batch: position is %d, expected 0 or more (-1 = after the context)", r->position);
-    int64_t start = r->position < 0 ? r->ctx->tokens : r->position, end = start + r->n + r->max_new;
-    if (end > d->max_positions) {
-        kvb_fail(KVB_E_ARG, "batch: context %lld + question %d + %d new tokens exceed the model's %d positions",
-                 (long long)start, r->n, r->max_new, d->max_positions);
-        kvb_hint("-> shorten the passage, or ask for fewer new tokens");
-        return KVB_E_ARG;
-    }
-    return kvb_model_check_ids(b->m, r->ids, r->n);
-}
-
-/* Lets s continue the trunk of its first tokens; a new trunk gets a sequence of its own that only feeds them. */
-static kvb_status join_trunk(kvb_batch *b, sequence *s) {
-    const kvb_request *r = &s->request;
-    bool made;
-    kvb_trunk *t;
-    KVB_TRY(kvb_trunk_get(&b->trunks, r->ctx, r->keep, s->first_position, s->ids, r->trunk, &made, &t));
-    if (made) {
-        sequence *runner = kvb_alloc(sizeof *runner, KVB_MEM_OTHER);
-        if (runner) runner->ids = kvb_alloc_array((size_t)t->n, sizeof *runner->ids, KVB_MEM_OTHER);
-        if (!runner || !runner->ids) {
-            kvb_free(runner);
-            kvb_trunk_drop(&b->trunks, t);
-            return KVB_E_MEMORY;
-        }
-        memcpy(runner->ids, t->ids, (size_t)t->n * sizeof *t->ids);
-        runner->request = (kvb_request){.ctx = r->ctx, .keep = r->keep, .n = t->n};
-        kvb_ctx_retain(r->ctx);
-        kvb_keep_retain(r->keep);
-        runner->first_position = s->first_position;
-        runner->trunk = t;
-        runner->runs_trunk = true;
-        push(&b->trunk_queue, runner);
-    }
-    s->trunk = t;
-    t->waiting++;
-    return KVB_OK;
-}
-
-kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
-    KVB_TRY(check_request(b, r));
-    sequence *s = kvb_alloc(sizeof *s, KVB_MEM_OTHER);
-    if (!s) return KVB_E_MEMORY;
-    s->request = *r;
-    kvb_ctx_retain(r->ctx);
-    kvb_keep_retain(r->keep);
-    s->stop = KVB_STOP_LENGTH;
-    s->pause_left = r->pause_after;
-    s->first_position = r->position < 0 ? r->ctx->tokens : r->position;
-    s->ids = kvb_alloc_array((size_t)(r->n + r->max_new), sizeof *s->ids, KVB_MEM_OTHER);
-    s->margins = kvb_alloc_array((size_t)r->max_new + 1, sizeof *s->margins, KVB_MEM_OTHER);
-    bool wants = r->flags & KVB_WANT_LOGITS;
-    if (wants) s->logits = kvb_alloc_array((size_t)r->n, (size_t)b->m->desc.vocab * sizeof(float), KVB_MEM_CACHE);
-    if (!s->ids || !s->margins || (wants && !s->logits)) {
-        destroy(s);
-        return KVB_E_MEMORY;
-    }
-    memcpy(s->ids, r->ids, (size_t)r->n * sizeof *r->ids);
-    kvb_status status = r->trunk > 0 && !wants && !r->pause_after ? join_trunk(b, s) : KVB_OK;
-    if (status != KVB_OK)
-        destroy(s);
-    else
-        push(&b->queue, s);
-    return status;
-}
-
 int32_t kvb_batch_queued(const kvb_batch *b) { return b->queue.n; }
 int32_t kvb_batch_in_flight(const kvb_batch *b) { return b->n_live; }
 int64_t kvb_batch_rows(const kvb_batch *b) { return b->row_count; }
@@ -304,9 +153,9 @@ int64_t kvb_batch_steps(const kvb_batch *b) { return b->steps; }
 /* ---- admission ---- */
 
 /* A free slot of this capacity, or a new one (stale keys in a used slot are finite and never seen). */
-static kvb_status take_slot(kvb_batch *b, int32_t capacity, slot **out) {
+static kvb_status take_slot(kvb_batch *b, int32_t capacity, kvb_slot **out) {
     const kvb_model_desc *d = &b->m->desc;
-    slot *s = b->free_slots;
+    kvb_slot *s = b->free_slots;
     if (s) b->free_slots = s->next;
     if (s && s->capacity != capacity) {
         destroy_slot(b->m->backend, s);
@@ -329,22 +178,22 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, slot **out) {
     return KVB_OK;
 }
 
-static int32_t capacity_of(const sequence *s) { return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32); }
+static int32_t capacity_of(const kvb_sequence *s) { return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32); }
 
 /* Its own keys and values, and with pauses its queries. */
-static int64_t bytes_of(const kvb_batch *b, const sequence *s) {
+static int64_t bytes_of(const kvb_batch *b, const kvb_sequence *s) {
     const kvb_model_desc *d = &b->m->desc;
     int64_t queries = (int64_t)d->layers * d->heads * d->head_dim * (int64_t)sizeof(float) * capacity_of(s);
     return kvb_model_kv_bytes(b->m, capacity_of(s)) + (s->request.pause_after ? queries : 0);
 }
 
-static bool has_room(const kvb_batch *b, const sequence *s) {
+static bool has_room(const kvb_batch *b, const kvb_sequence *s) {
     return b->n_live < b->m->step_rows && (b->n_live == 0 || b->used_bytes + bytes_of(b, s) <= b->max_bytes);
 }
 
 /* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for
  * all. */
-static void insert_live(kvb_batch *b, sequence *s) {
+static void insert_live(kvb_batch *b, kvb_sequence *s) {
     int32_t at = b->n_live;
     while (at > 0 && b->live[at - 1]->request.ctx != s->request.ctx) at--;
     if (at == 0) at = b->n_live;
@@ -354,7 +203,7 @@ static void insert_live(kvb_batch *b, sequence *s) {
 }
 
 /* Everything a sequence needs while it is live, or nothing. */
-static kvb_status equip(kvb_batch *b, sequence *s) {
+static kvb_status equip(kvb_batch *b, kvb_sequence *s) {
     KVB_TRY(take_slot(b, capacity_of(s), &s->slot));
     if (!s->request.pause_after) return KVB_OK;
     kvb_status status = kvb_ctx_watch(b->m, s->slot->lane, s->slot->capacity, &s->watch);
@@ -365,10 +214,10 @@ static kvb_status equip(kvb_batch *b, sequence *s) {
 }
 
 /* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
-static kvb_status admit(kvb_batch *b, sequence **admitted) {
+static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
     *admitted = NULL;
-    list *from = b->trunk_queue.first ? &b->trunk_queue : &b->queue;
-    sequence *s = from->first;
+    kvb_sequences *from = b->trunk_queue.first ? &b->trunk_queue : &b->queue;
+    kvb_sequence *s = from->first;
     if (!s || !has_room(b, s) || (s->trunk && !s->runs_trunk && !s->trunk->ready)) return KVB_OK;
     KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
     kvb_status status = equip(b, s);
@@ -381,7 +230,7 @@ static kvb_status admit(kvb_batch *b, sequence **admitted) {
         return KVB_OK;
     }
     if (status != KVB_OK) return status;
-    insert_live(b, pop(from));
+    insert_live(b, kvb_sequence_pop(from));
     if (s->trunk && !s->runs_trunk) {
         b->copies[b->n_copies++] = (kvb_lane_copy){s->trunk->slot->lane, s->slot->lane, s->trunk->n};
         s->fed = s->trunk->n;
@@ -396,11 +245,11 @@ static kvb_status admit(kvb_batch *b, sequence **admitted) {
 
 /* ---- one step ---- */
 
-static bool decoding(const sequence *s) { return s->fed >= s->request.n; }
+static bool decoding(const kvb_sequence *s) { return s->fed >= s->request.n; }
 
 /* Rows that s could still feed: the rest of its question, or the token that the step before gives it. The last token of
  * an answer is never fed. */
-static int32_t wanted(const sequence *s) {
+static int32_t wanted(const kvb_sequence *s) {
     if (s->done || s->paused) return 0;
     if (s->request.pause_after && s->flights > 0) return 0; /* whether it stands still is known when the step is back */
     if (!decoding(s)) return s->request.n - s->fed;
@@ -408,7 +257,7 @@ static int32_t wanted(const sequence *s) {
 }
 
 /* Adds up to `room` rows of s; returns how many. */
-static int32_t take(kvb_batch *b, sequence *s, int32_t n, int32_t room) {
+static int32_t take(kvb_batch *b, kvb_sequence *s, int32_t n, int32_t room) {
     int32_t want = wanted(s);
     s->taken = want < room ? want : room;
     for (int32_t i = 0; i < s->taken; i++) {
@@ -438,14 +287,14 @@ static kvb_status pack(kvb_batch *b, int32_t *rows) {
     for (int32_t i = 0; i < b->n_live; i++) decode += decoding(b->live[i]) && wanted(b->live[i]) > 0;
     int32_t budget = b->m->step_rows - decode; /* rows left for questions */
     for (int32_t i = 0; i < b->n_live; i++) {
-        sequence *s = b->live[i];
+        kvb_sequence *s = b->live[i];
         bool appending = !decoding(s);
         int32_t taken = take(b, s, n, appending ? budget : 1);
         budget -= appending ? taken : 0;
         n += taken;
     }
     while (budget > 0) {
-        sequence *admitted;
+        kvb_sequence *admitted;
         KVB_TRY(admit(b, &admitted));
         if (!admitted) break;
         int32_t taken = take(b, admitted, n, budget);
@@ -473,10 +322,10 @@ static bool is_stop(const kvb_batch *b, int32_t id) {
 
 /* Notes whose rows the submitted step carries. */
 static void take_off(kvb_batch *b, int32_t n) {
-    flight *f = b->flights + b->n_flights++;
+    kvb_flight *f = b->flights + b->n_flights++;
     f->n = 0;
     for (int32_t i = 0; i < b->n_live; i++) {
-        sequence *s = b->live[i];
+        kvb_sequence *s = b->live[i];
         if (s->taken == 0) continue;
         s->fed += s->taken;
         s->flights++;
@@ -490,7 +339,7 @@ static void take_off(kvb_batch *b, int32_t n) {
 }
 
 /* Takes in what a step computed for s. A token behind a stop token, fed because the host did not know yet, is dropped. */
-static void settle(const kvb_batch *b, sequence *s, bool asked) {
+static void settle(const kvb_batch *b, kvb_sequence *s, bool asked) {
     s->flights--;
     if (s->done) return;
     if (s->request.max_new == 0) s->done = s->fed >= s->request.n && s->flights == 0;
@@ -503,13 +352,13 @@ static void settle(const kvb_batch *b, sequence *s, bool asked) {
     if (!s->done && s->pause_left > 0 && --s->pause_left == 0) s->paused = true;
 }
 
-static void finish(kvb_batch *b, sequence *s) {
+static void finish(kvb_batch *b, kvb_sequence *s) {
     b->free_token_slots[b->n_free_token_slots++] = s->token_slot;
     if (s->runs_trunk) { /* its slot, and the bytes, are the trunk's now */
         s->trunk->slot = s->slot;
         s->trunk->ready = true;
         s->slot = NULL;
-        destroy(s);
+        kvb_sequence_free(s);
         return;
     }
     b->used_bytes -= bytes_of(b, s);
@@ -517,20 +366,20 @@ static void finish(kvb_batch *b, sequence *s) {
     s->watch = NULL;
     free_slot(b, s->slot);
     s->slot = NULL;
-    push(&b->finished, s);
+    kvb_sequence_push(&b->finished, s);
 }
 
 /* Waits for the oldest step and finishes what is done and has no other step under way. */
 static kvb_status land(kvb_batch *b) {
-    flight oldest = b->flights[0];
+    kvb_flight oldest = b->flights[0];
     int32_t kept = 0;
     KVB_TRY(kvb_step_collect(b->step));
-    memmove(b->flights, b->flights + 1, (MAX_FLIGHTS - 1) * sizeof *b->flights);
-    b->flights[MAX_FLIGHTS - 1] = oldest;
+    memmove(b->flights, b->flights + 1, (KVB_MAX_FLIGHTS - 1) * sizeof *b->flights);
+    b->flights[KVB_MAX_FLIGHTS - 1] = oldest;
     b->n_flights--;
     for (int32_t i = 0; i < oldest.n; i++) settle(b, oldest.of[i], oldest.asked[i]);
     for (int32_t i = 0; i < b->n_live; i++) {
-        sequence *s = b->live[i];
+        kvb_sequence *s = b->live[i];
         if (s->done && s->flights == 0)
             finish(b, s);
         else
@@ -541,7 +390,7 @@ static kvb_status land(kvb_batch *b) {
 }
 
 static void drop_returned(kvb_batch *b) {
-    destroy(b->returned);
+    kvb_sequence_free(b->returned);
     b->returned = NULL;
 }
 
@@ -562,7 +411,7 @@ kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
 
 int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
     drop_returned(b);
-    sequence *s = pop(&b->finished);
+    kvb_sequence *s = kvb_sequence_pop(&b->finished);
     if (!s) return 0;
     b->returned = s;
     *out = (kvb_result){
@@ -575,75 +424,4 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
         .stop = s->stop,
     };
     return 1;
-}
-
-/* ---- pauses ---- */
-
-int32_t kvb_batch_paused(kvb_batch *b, kvb_paused *out) {
-    for (int32_t i = 0; i < b->n_live; i++) {
-        sequence *s = b->live[i];
-        if (!s->paused || s->flights > 0) continue;
-        *out = (kvb_paused){
-            .tag = s->request.tag,
-            .prefix = s->request.ctx,
-            .own = s->watch,
-            .own_tokens = s->fed,
-            .capacity = s->watch->tokens,
-            .position = s->first_position,
-            .question = s->request.n,
-        };
-        return 1;
-    }
-    return 0;
-}
-
-static kvb_status check_keep(const kvb_batch *b, const char *what, const kvb_keep *k, int32_t tokens) {
-    const kvb_model_desc *d = &b->m->desc;
-    if (!k || (k->layers == d->layers && k->heads == d->kv_heads && k->tokens == tokens)) return KVB_OK;
-    return kvb_fail(KVB_E_SHAPE,
-                    "batch: %s is for [%d layers, %d KV heads, %d tokens], the sequence has [%d, %d, %d]", what,
-                    k->layers, k->heads, k->tokens, d->layers, d->kv_heads, tokens);
-}
-
-static sequence *find_paused(const kvb_batch *b, int64_t tag) {
-    for (int32_t i = 0; i < b->n_live; i++)
-        if (b->live[i]->paused && b->live[i]->request.tag == tag) return b->live[i];
-    kvb_fail(KVB_E_ARG, "batch: no sequence with tag %lld stands still", (long long)tag);
-    return NULL;
-}
-
-kvb_status kvb_batch_own_values(kvb_batch *b, int64_t tag, const kvb_tensor *values) {
-    const kvb_model_desc *d = &b->m->desc;
-    sequence *s = find_paused(b, tag);
-    if (!s) return KVB_E_ARG;
-    KVB_TRY(kvb_tensor_expect("batch", "own values", values, KVB_F32, 4,
-                              (int64_t[]){d->layers, d->kv_heads, s->fed, d->head_dim}));
-    if (!kvb_tensor_contiguous(values)) return kvb_fail(KVB_E_ARG, "batch: own values must be contiguous");
-    return kvb_lanes_write(b->m, s->slot->lane, s->slot->lane, d->layers * d->kv_heads, s->fed, NULL, values);
-}
-
-kvb_status kvb_batch_resume(kvb_batch *b, int64_t tag, kvb_ctx *prefix, kvb_keep *keep, kvb_keep *own_keep,
-                            int32_t pause_after) {
-    sequence *s = find_paused(b, tag);
-    if (!s) return KVB_E_ARG;
-    if (pause_after < 0) return kvb_fail(KVB_E_ARG, "batch: pause_after is %d, expected 0 or more", pause_after);
-    if (prefix && (prefix->model != b->m || prefix->ragged || prefix->tokens != s->request.ctx->tokens))
-        return kvb_fail(KVB_E_ARG, "batch: the new passage is not a variant of the old one");
-    if (keep && s->request.ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
-    KVB_TRY(check_keep(b, "the keep-set", keep, s->request.ctx->tokens));
-    KVB_TRY(check_keep(b, "the keep-set of its own tokens", own_keep, s->watch->tokens));
-    kvb_ctx_retain(prefix);
-    kvb_keep_retain(keep);
-    kvb_keep_retain(own_keep);
-    if (prefix) {
-        kvb_ctx_free(s->request.ctx);
-        s->request.ctx = prefix;
-    }
-    kvb_keep_free(s->request.keep);
-    kvb_keep_free(s->own_keep);
-    s->request.keep = keep;
-    s->own_keep = own_keep;
-    s->pause_left = pause_after;
-    s->paused = false;
-    return KVB_OK;
 }

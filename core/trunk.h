@@ -17,7 +17,7 @@ typedef struct kvb_trunk {
     int32_t position, n, *ids;
     int32_t waiting;     /* requests that will continue it */
     bool ready;          /* its keys are in `slot` */
-    struct slot *slot;   /* of the batch; NULL until ready */
+    struct kvb_slot *slot; /* of the batch; NULL until ready */
 } kvb_trunk;
 
 enum { KVB_TRUNK_BUCKETS = 1024 };

@@ -89,7 +89,7 @@ end
 
 --- KVPress' comparison with a model that can read, or any shape (always with a random model).
 function benches.sweep(model, opt)
-  if opt.questions > 0 or not model.tokenizer then
+  if opt.questions > 0 or not model.tokenizer or fleet.shard() then
     if opt.questions == 0 then opt.questions = 6 end
     return sweeps.shaped(model, opt, base)
   end
@@ -137,6 +137,25 @@ local function report(out)
     out.cpu, out.peak_bytes / 2 ^ 30))
 end
 
+local function check_numbers(opt)
+  local function whole(name, least)
+    local value = opt[name]
+    if value < least or value ~= math.floor(value) then
+      local option = name:gsub("_", "-")
+      error(("bench: --%s is %s, expected a whole number from %d on"):format(option, tostring(value), least), 0)
+    end
+  end
+  for _, name in ipairs { "tokens", "rows", "new", "question_tokens" } do whole(name, 1) end
+  for _, name in ipairs { "passages", "questions", "trunk" } do whole(name, 0) end
+  if opt.seconds <= 0 or opt.sample <= 0 then
+    error(("bench: --seconds is %g and --sample %g, expected more than 0"):format(opt.seconds, opt.sample), 0)
+  end
+  if opt.trunk >= opt.question_tokens then
+    error(("bench: --trunk is %d of --question-tokens %d -> a question keeps at least one token of its own"):format(
+      opt.trunk, opt.question_tokens), 0)
+  end
+end
+
 --- `kvbench bench ...` with the words after it; returns the exit status.
 function M.main(words)
   local what = table.remove(words, 1)
@@ -154,6 +173,7 @@ function M.main(words)
     tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", json = false }, words)
   if not opt then return 0 end
   opt.what = what
+  check_numbers(opt)
   local devices = fleet.devices()
   if devices then return sweeps.on_devices(devices, opt) end
   local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype,

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Several GPUs of one host: --gpus all, --gpus 0,1, --gpus 0,0 (two engines on one). Passages are independent, so each GPU
--- gets a process of its own that runs the same command line on its share and needs no communication.
+-- Several GPUs of one host: --gpus all, --gpus 0,1, --gpus 0,0 (two engines on one). Passages are independent, so each
+-- GPU gets a process of its own that runs the same command line on its share and needs no communication.
 --
 -- A worker knows its share from the environment: KVBENCH_SHARD = i/n (the i-th of n, from 0), KVBENCH_SHARD_DEVICE, and
 -- KVBENCH_SHARD_SWEEP, which sweep of the script is meant. KVBENCH_SHARD alone also works, set by a user or a scheduler:
@@ -29,7 +29,7 @@ function M.devices()
   local given = options.gpus
   if not given or M.shard() then return nil end
   local list, present = {}, C.kvb_cuda_devices()
-  if given:find "^cpu" then -- workers without a GPU: what the tests of all this use
+  if (given .. ","):gsub("cpu,", "") == "" then -- workers without a GPU: what the tests of all this use
     for _ in given:gmatch "cpu" do list[#list + 1] = "cpu" end
     return list
   end

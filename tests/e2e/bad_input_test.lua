@@ -35,6 +35,14 @@ t.case("files that are no models", function()
   refused("did you mean 'info'", "model", "inof", "x")
 end)
 
+t.case("benchmarks and workers of impossible numbers", function()
+  refused("--rows is 0, expected a whole number from 1", "bench", "decode", "--rows", "0")
+  refused("--new is 1.5", "bench", "sweep", "--new", "1.5")
+  refused("--trunk is 15 of %-%-question%-tokens 15", "bench", "sweep", "--trunk", "15")
+  refused("--seconds is 0", "bench", "prefill", "--seconds", "0")
+  refused("c[pu][ud][xa]", "--gpus", "cpux", "bench", "sweep")
+end)
+
 t.case("hostile GGUF headers: counts and sizes are checked before they are used", function()
   local huge = 2 ^ 62
   refused("claims", "model", "info", process.write("tensors.gguf", gguf(huge, 0, ("\0"):rep(64))))

@@ -355,6 +355,16 @@ t.case("questions that share their first tokens share the work and keep their an
   t.eq(tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)), before)
 end)
 
+t.case("a shared beginning leaves a question a token of its own", function()
+  local ctx, batch = model:prefill(some), model:batch {}
+  for _, trunk in ipairs { #question, #question + 5, -1 } do
+    t.fails(function() batch:add { ctx = ctx, ids = question, trunk = trunk, max_new_tokens = 1 } end,
+      ("trunk is %%-?%d, expected 0 to %d"):format(math.abs(trunk), #question - 1))
+  end
+  batch:close()
+  ctx:close()
+end)
+
 t.case("row buckets are few and ascending, and padding is counted", function()
   t.eq(model.buckets[#model.buckets], model.device:find "cuda" and 8192 or 512)
   for i = 2, #model.buckets do t.ok(model.buckets[i] > model.buckets[i - 1]) end

@@ -57,8 +57,8 @@ function M.peak(model, opt)
   local bytes, repeats, s = gpu and 2 ^ 30 or 2 ^ 28, gpu and 50 or 5, ffi.new("double[1]")
   local number = gpu and C.KVB_DEVICE_CUDA + tonumber(model.device:match "%d+$" or 0) or C.KVB_DEVICE_CPU
   check(C.kvb_bench_copy(number, bytes, repeats, s))
-  return { gemm_side = side, gemm_tflops = flops / 1e12, copy_bytes = bytes, copy_gb_per_s = 2 * bytes * repeats / s[0] / 1e9,
-    layers_tflops = shaped.limit(model) / 1e12 }
+  return { gemm_side = side, gemm_tflops = flops / 1e12, copy_bytes = bytes,
+    copy_gb_per_s = 2 * bytes * repeats / s[0] / 1e9, layers_tflops = shaped.limit(model) / 1e12 }
 end
 
 function M.report_peak(out)

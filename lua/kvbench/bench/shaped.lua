@@ -53,7 +53,8 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
       local ids = ids_of(shape.question_tokens, (first + i) * 1000 + q, model.vocab)
       for t = 1, shape.trunk or 0 do ids[t] = t end
       for _, keep in ipairs(keeps) do
-        batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk, max_new_tokens = shape.new_tokens, ignore_stop = true }
+        batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk,
+          max_new_tokens = shape.new_tokens, ignore_stop = true }
       end
     end
     work.continuations = work.continuations + #keeps * shape.questions
