@@ -5,13 +5,15 @@
 local figure = require "kvbench.plot.figure"
 local heatmap = require "kvbench.plot.heatmap"
 local lines = require "kvbench.plot.lines"
+local note = require "kvbench.plot.note"
 local style = require "kvbench.plot.style"
 
 local M = {}
 
 local function fail(text, ...) error(text:format(...), 0) end
 
-local PANEL = { "kind", "title", "x", "y", "series", "vlines", "hlines", "matrix", "color", "annotate", "spans" }
+local PANEL = { "kind", "title", "x", "y", "series", "vlines", "hlines", "matrix", "color", "annotate", "spans",
+  "text" }
 local FIGURE = { "title", "caption", "width", "height", "legend" }
 local GRID = { "columns", "panels", "share_y", "share_x", "share_color" }
 local AXIS = { "label", "scale", "ticks", "labels", "min", "max", "format", "first", "origin" }
@@ -111,12 +113,15 @@ local function widest(panels, kind, get)
   return { lo, hi }
 end
 
+-- Do all panels with axes have this one in common? Notes have none.
 local function same_axis(panels, name)
+  local first
   for _, p in ipairs(panels) do
-    if p.kind ~= panels[1].kind or p[name].label ~= panels[1][name].label or p[name].scale ~= panels[1][name].scale
-      or (p.kind == "heatmap" and p.columns ~= panels[1].columns) then return false end
+    first = first or p.kind ~= "note" and p or nil
+    if first and p.kind ~= "note" and (p.kind ~= first.kind or p[name].label ~= first[name].label
+      or p[name].scale ~= first[name].scale or (p.kind == "heatmap" and p.columns ~= first.columns)) then return false end
   end
-  return true
+  return first ~= nil
 end
 
 local function set_scales(panels, o)
@@ -126,13 +131,14 @@ local function set_scales(panels, o)
   for _, p in ipairs(panels) do
     if p.kind == "lines" then
       lines.scales(p, { x = o.share_x and x or p.range.x, y = o.share_y and y or p.range.y })
-    else
+    elseif p.kind == "heatmap" then
       heatmap.scales(p, o.share_color and color[1] or p.lo, o.share_color and color[2] or p.hi)
     end
   end
 end
 
---- A grid of panels: plot.small_multiples{columns=, panels = {{kind="lines"|"heatmap", ...}, ...}, title=, caption=,
+--- A grid of panels: plot.small_multiples{columns=, panels = {{kind="lines"|"heatmap", ...}, {kind="note", text=
+--- "cannot tell: ...", title=}, ...}, title=, caption=,
 --- share_y = true, share_x = (when all x axes have one label), share_color = (when all are heatmaps), legend=, width=,
 --- height= (of all panels together)}. A label has one colour in all panels and stands once in the legend. Returns a
 --- Figure.
@@ -152,7 +158,8 @@ function M.small_multiples(spec)
     local kind = p.kind or (p.matrix and "heatmap" or "lines")
     if kind == "lines" then panels[i] = lines.prepare(p, at, looks)
     elseif kind == "heatmap" then panels[i], heatmaps = heatmap.prepare(p, at), heatmaps + 1
-    else fail("%s: no kind '%s' -> lines or heatmap", at, tostring(kind)) end
+    elseif kind == "note" then panels[i] = note.prepare(p, at)
+    else fail("%s: no kind '%s' -> lines, heatmap or note", at, tostring(kind)) end
   end
   columns = math.min(columns, #panels)
   local rows = math.ceil(#panels / columns)

@@ -7,6 +7,7 @@ local heatmap = require "kvbench.plot.heatmap"
 local kvb = require "kvbench.ffi"
 local labels = require "kvbench.plot.labels"
 local lines = require "kvbench.plot.lines"
+local note = require "kvbench.plot.note"
 local style = require "kvbench.plot.style"
 local text = require "kvbench.plot.text"
 local axes = require "kvbench.plot.axes"
@@ -15,7 +16,7 @@ local M = {}
 local Figure = {}
 Figure.__index = Figure
 
-local kinds = { lines = lines, heatmap = heatmap }
+local kinds = { lines = lines, heatmap = heatmap, note = note }
 local MARGIN, GUTTER = 3, 9 -- points: around the page, between panels
 
 --- panels: prepared and scaled. o: columns, title, caption, width, height (inches, of the panels together), share_y,
@@ -28,8 +29,9 @@ end
 -- What of its frame panel i shows: inner panels of a shared axis leave their labels to the outer ones.
 local function shown(f, i)
   local row, column = math.ceil(i / f.columns), (i - 1) % f.columns + 1
-  local lowest = i + f.columns > #f.panels
-  local first, last = column == 1, column == f.columns or i == #f.panels
+  local below, beside = f.panels[i + f.columns], column > 1 and f.panels[i - 1]
+  local lowest = not below or below.kind == "note"
+  local first, last = not beside or beside.kind == "note", column == f.columns or i == #f.panels
   local panel = f.panels[i]
   local heat = panel.kind == "heatmap"
   return {
