@@ -251,7 +251,7 @@ const char *kvb_weights_meta_string(const kvb_weights *w, const char *key, int64
 typedef struct kvb_tokenizer kvb_tokenizer;
 /*
  * From the bytes of a tokenizer.json, plain or zstd-compressed (`where` names it in errors), or from an open GGUF file
- * (copied). Byte-level BPE only. Owns. Errors: KVB_E_FORMAT (damaged: holes, doubled ids, merges of unknown tokens),
+ * (copied): byte-level BPE, and from GGUF also SentencePiece BPE. Owns. Errors: KVB_E_FORMAT (damaged: holes, doubled ids, merges of unknown tokens),
  * KVB_E_UNSUPPORTED (another model type, normaliser or pre-tokenizer). One thread at a time per object.
  */
 kvb_status kvb_tokenizer_from_json(const char *text, int64_t bytes, const char *where, kvb_tokenizer **out);

@@ -47,8 +47,10 @@ int32_t kvb_tokenizer_id(const kvb_tokenizer *t, const char *token, int64_t byte
     size_t n = (size_t)bytes;
     int32_t id = tok_bpe_find(&t->bpe, token, n);
     for (int32_t i = t->bpe.size; id < 0 && i-- > 0;) /* tokens that no merge produces are few and mostly last */
-        if (t->bpe.length[i] == n && memcmp(t->bpe.text.data + t->bpe.start[i], token, n) == 0) id = i;
-    return id;
+        if (t->bpe.length[i] == n && !(t->bpe.flags[i] & TOKEN_BYTE) &&
+            memcmp(t->bpe.text.data + t->bpe.start[i], token, n) == 0)
+            id = i;
+    return id < 0 && n == 1 ? t->bpe.byte_id[(unsigned char)*token] : id;
 }
 
 /* ---- building, shared by both kinds of file ------------------------------------------------------------------ */
@@ -115,23 +117,28 @@ static kvb_status emit_added(kvb_tokenizer *t, tok_match m) {
     return KVB_OK;
 }
 
+static kvb_status encode_stretch(kvb_tokenizer *t, const char *text, size_t n, size_t at) {
+    return t->bpe.rank ? tok_spm_encode(t, text, n, (int64_t)at) : tok_split(t, text, n, (int64_t)at);
+}
+
 static kvb_status encode_normalized(kvb_tokenizer *t, const char *text, size_t n, bool parse_special) {
     size_t done = 0, at = 0;
     tok_match m;
     while (tok_added_next(t, &t->normalized, text, n, done, &at, parse_special, &m)) {
-        if (m.from > done) KVB_TRY(tok_split(t, text + done, m.from - done, (int64_t)done));
+        if (m.from > done) KVB_TRY(encode_stretch(t, text + done, m.from - done, done));
         KVB_TRY(emit_added(t, m));
         done = m.to;
     }
-    return done < n ? tok_split(t, text + done, n - done, (int64_t)done) : KVB_OK;
+    return done < n ? encode_stretch(t, text + done, n - done, done) : KVB_OK;
 }
 
 /* Text between added tokens; it stands at `offset` of the original. */
 static kvb_status encode_segment(kvb_tokenizer *t, const char *text, size_t n, size_t offset, bool parse_special) {
     t->segment_from = (int64_t)offset;
     t->edit_at = t->n_edits = 0;
-    if (t->form == FORM_NONE) return encode_normalized(t, text, n, parse_special);
-    KVB_TRY(tok_normalize(t->form, text, n, &t->segment));
+    if (t->form == FORM_NONE && !t->bpe.rank) return encode_normalized(t, text, n, parse_special);
+    KVB_TRY(t->bpe.rank ? tok_spm_normalize(&t->bpe, text, n, &t->segment)
+                        : tok_normalize(t->form, text, n, &t->segment));
     t->edits = t->segment.edits;
     t->n_edits = t->segment.n_edits;
     return encode_normalized(t, t->segment.text.data, t->segment.text.n, parse_special);
@@ -164,7 +171,7 @@ kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t byte
         if (i == end) break;
         t->segment_from = (int64_t)i;
         t->n_edits = 0;
-        KVB_TRY(tok_bpe_encode(t, text + i, 1, 0, 0));
+        KVB_TRY(t->bpe.rank ? tok_spm_encode(t, text + i, 1, 0) : tok_bpe_encode(t, text + i, 1, 0, 0));
         i++;
     }
     if (t->n > INT32_MAX) return kvb_fail(KVB_E_ARG, "a text of %lld bytes gives %zu tokens", (long long)bytes, t->n);

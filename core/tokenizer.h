@@ -7,9 +7,11 @@
  *   tokenizer_normalize.c  NFC and friends, with edits that lead back to the original bytes
  *   tokenizer_split.c      the pre-tokenizer: a chain of stages, each cuts the pieces of the one before
  *   tokenizer_bpe.c        a word's bytes to ids: vocabulary, merges, cache
+ *   tokenizer_spm.c        or a whole segment's characters to ids, as SentencePiece does
  *   tokenizer_json.c, tokenizer_gguf.c   fill all of it from a file; tokenizer_regex.c translates split patterns
  *
- * Tokens are held as raw bytes everywhere: the printable alphabet of byte-level BPE exists in the files only.
+ * Tokens are held as raw bytes everywhere: the printable alphabet of byte-level BPE, SentencePiece's visible space and
+ * the names of its byte tokens exist in the files only.
  */
 #ifndef KVB_TOKENIZER_H
 #define KVB_TOKENIZER_H
@@ -63,7 +65,13 @@ void tok_normalized_clear(tok_normalized *out);
 
 /* ---- vocabulary and merges ----------------------------------------------------------------------------------- */
 
-enum { TOKEN_PRESENT = 1, TOKEN_SPECIAL = 2, TOKEN_ADDED = 4, TOKEN_WORD = 8 /* a byte string that BPE may produce */ };
+enum {
+    TOKEN_PRESENT = 1,
+    TOKEN_SPECIAL = 2,
+    TOKEN_ADDED = 4,
+    TOKEN_WORD = 8, /* a byte string that merging may produce */
+    TOKEN_BYTE = 16 /* SentencePiece: stands for a byte of a character that the vocabulary lacks */
+};
 
 typedef struct tok_merge {
     uint64_t pair; /* left id << 32 | right id; UINT64_MAX = free */
@@ -97,6 +105,8 @@ typedef struct tok_bpe {
     int32_t byte_id[256]; /* -1: no token for this byte */
     int32_t unknown;      /* id for such a byte, or -1: it is dropped, as the reference does */
     bool fuse_unknown, ignore_merges;
+    uint32_t *rank;       /* [size] SentencePiece: place of each token's score, best first, equals alike; else NULL */
+    bool space_prefix;    /* SentencePiece: a space is put before every stretch of text */
     /* scratch and cache */
     tok_symbol *symbols;
     size_t symbols_room;
@@ -125,10 +135,22 @@ bool tok_bpe_unmap(const char *mapped, size_t n, char *out, size_t *out_n);
 kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, size_t left_n, const char *right,
                               size_t right_n, uint32_t rank);
 void tok_bpe_clear(tok_bpe *b);
+/* Candidates for merging: lowest rank first, then the leftmost. Clear with heap_n = 0; pop only when heap_n > 0. */
+kvb_status tok_heap_push(tok_bpe *b, tok_candidate item);
+tok_candidate tok_heap_pop(tok_bpe *b);
 
 struct kvb_tokenizer;
 /* Appends the word's ids. Byte i of the word stands at origin + i of the piece's text, but never before `floor`. */
 kvb_status tok_bpe_encode(struct kvb_tokenizer *t, const char *word, size_t n, int64_t origin, int64_t floor);
+
+/* ---- SentencePiece ------------------------------------------------------------------------------------------- */
+
+/* Vocabulary and scores of an open GGUF file whose tokenizer.ggml.model is "llama". */
+kvb_status tok_spm_load(struct kvb_tokenizer *t, const kvb_weights *gguf);
+/* Visible spaces (U+2581) to spaces and the space in front, as edits that lead back to the original. */
+kvb_status tok_spm_normalize(const tok_bpe *b, const char *text, size_t n, tok_normalized *out);
+/* Appends the ids of a stretch of normalised text that stands at `origin` of its segment. */
+kvb_status tok_spm_encode(struct kvb_tokenizer *t, const char *text, size_t n, int64_t origin);
 
 /* ---- added tokens -------------------------------------------------------------------------------------------- */
 
@@ -244,5 +266,15 @@ kvb_status tok_emit(kvb_tokenizer *t, int32_t id, int64_t from, int64_t to);
 kvb_status tok_added(kvb_tokenizer *t, int32_t id, const char *content, size_t n, bool special, uint8_t flags);
 /* Every id below size must be a token. */
 kvb_status tok_check_holes(const kvb_tokenizer *t);
+
+/* From a GGUF file's metadata, shared by both of its kinds of vocabulary. */
+enum { TYPE_NORMAL = 1, TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4, TYPE_UNUSED = 5, TYPE_BYTE = 6 };
+/* How many tokens there are, with as many types or none. */
+kvb_status tok_gguf_count(const kvb_tokenizer *t, const kvb_weights *gguf, int32_t *count);
+/* Token `id`: its text in the file, and its type. */
+kvb_status tok_gguf_token(const kvb_tokenizer *t, const kvb_weights *gguf, int32_t id, const char **text, size_t *n,
+                          int32_t *type);
+/* BOS by the file's flag, `add` where it has none. */
+kvb_status tok_gguf_bos(kvb_tokenizer *t, const kvb_weights *gguf, bool add);
 
 #endif

@@ -176,7 +176,7 @@ kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, s
 
 void tok_bpe_clear(tok_bpe *b) {
     void *const parts[] = {b->start,   b->length, b->flags, b->text.data,       b->words,    b->merges,
-                           b->symbols, b->heap,   b->cache, b->cache_text.data, b->cache_ids};
+                           b->symbols, b->heap,   b->cache, b->cache_text.data, b->cache_ids, b->rank};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) kvb_free(parts[i]);
     memset(b, 0, sizeof *b);
 }
@@ -253,20 +253,15 @@ static void merge_by_scan(tok_bpe *b, int32_t count) {
 
 static bool before(tok_candidate a, tok_candidate b) { return a.rank != b.rank ? a.rank < b.rank : a.at < b.at; }
 
-static kvb_status heap_push(tok_bpe *b, int32_t at) {
-    const tok_symbol *s = b->symbols;
-    if (at < 0 || s[at].next < 0) return KVB_OK;
-    const tok_merge *m = merge_of(b, s[at].id, s[s[at].next].id);
-    if (!m) return KVB_OK;
+kvb_status tok_heap_push(tok_bpe *b, tok_candidate item) {
     KVB_TRY(tok_grow((void **)&b->heap, &b->heap_room, b->heap_n, 1, sizeof *b->heap));
-    tok_candidate item = {m->rank, (uint32_t)at, m->id};
     size_t i = b->heap_n++;
     for (; i > 0 && before(item, b->heap[(i - 1) / 2]); i = (i - 1) / 2) b->heap[i] = b->heap[(i - 1) / 2];
     b->heap[i] = item;
     return KVB_OK;
 }
 
-static tok_candidate heap_pop(tok_bpe *b) {
+tok_candidate tok_heap_pop(tok_bpe *b) {
     tok_candidate top = b->heap[0], item = b->heap[--b->heap_n];
     size_t i = 0;
     for (size_t child; (child = 2 * i + 1) < b->heap_n; i = child) {
@@ -278,19 +273,27 @@ static tok_candidate heap_pop(tok_bpe *b) {
     return top;
 }
 
+/* The pair that begins at a symbol, if it merges. */
+static kvb_status push_pair(tok_bpe *b, int32_t at) {
+    const tok_symbol *s = b->symbols;
+    if (at < 0 || s[at].next < 0) return KVB_OK;
+    const tok_merge *m = merge_of(b, s[at].id, s[s[at].next].id);
+    return m ? tok_heap_push(b, (tok_candidate){m->rank, (uint32_t)at, m->id}) : KVB_OK;
+}
+
 static kvb_status merge_by_heap(tok_bpe *b, int32_t count) {
     tok_symbol *s = b->symbols;
     b->heap_n = 0;
-    for (int32_t i = 0; i + 1 < count; i++) KVB_TRY(heap_push(b, i));
+    for (int32_t i = 0; i + 1 < count; i++) KVB_TRY(push_pair(b, i));
     while (b->heap_n) {
-        tok_candidate c = heap_pop(b);
+        tok_candidate c = tok_heap_pop(b);
         int32_t at = (int32_t)c.at;
         if (s[at].id < 0 || s[at].next < 0) continue;
         const tok_merge *m = merge_of(b, s[at].id, s[s[at].next].id);
         if (!m || m->id != c.id) continue; /* one of the two has merged elsewhere meanwhile */
         join(s, at, (int32_t)c.id);
-        KVB_TRY(heap_push(b, s[at].previous));
-        KVB_TRY(heap_push(b, at));
+        KVB_TRY(push_pair(b, s[at].previous));
+        KVB_TRY(push_pair(b, at));
     }
     return KVB_OK;
 }

@@ -40,8 +40,6 @@ static const pre_tokenizer known[] = {
     {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2_no_rest, "\\p{N}+", "[0-9][0-9][0-9]"}, FORM_NONE, false, false},
 };
 
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4, TYPE_UNUSED = 5, TYPE_BYTE = 6 };
-
 static bool is_named(const pre_tokenizer *p, const char *name, size_t n) {
     for (const char *at = p->names; *at;) {
         size_t length = strcspn(at, ",");
@@ -74,7 +72,8 @@ static kvb_status find_pre(const kvb_weights *w, const char *where, const pre_to
     return KVB_E_UNSUPPORTED;
 }
 
-static kvb_status check_model(const kvb_weights *w, const char *where) {
+/* *pieces tells SentencePiece from byte-level BPE. */
+static kvb_status check_model(const kvb_weights *w, const char *where, bool *pieces) {
     int64_t n = 0;
     const char *key = "tokenizer.ggml.model";
     const char *model = kvb_weights_meta_is_string(w, key) ? kvb_weights_meta_string(w, key, 0, &n) : NULL;
@@ -83,31 +82,31 @@ static kvb_status check_model(const kvb_weights *w, const char *where) {
         kvb_hint("-> work with token ids, or put a tokenizer.json beside it and open the folder");
         return KVB_E_MISSING;
     }
-    if (n == 4 && memcmp(model, "gpt2", 4) == 0) return KVB_OK;
+    *pieces = n == 5 && memcmp(model, "llama", 5) == 0;
+    if (*pieces || (n == 4 && memcmp(model, "gpt2", 4) == 0)) return KVB_OK;
     char shown[TOK_SHOWN];
     kvb_fail(KVB_E_UNSUPPORTED, "tokenizer of '%s': model '%s' is not supported", where,
              tok_shown(shown, model, (size_t)n));
-    kvb_hint("-> known: gpt2 (byte-level BPE); 'llama' is SentencePiece, which this version does not read");
+    kvb_hint("-> known: gpt2 (byte-level BPE), llama (SentencePiece BPE)");
     return KVB_E_UNSUPPORTED;
 }
 
-static kvb_status read_token(kvb_tokenizer *t, const kvb_weights *w, int32_t id, int32_t type, tok_bytes *raw) {
-    int64_t n = 0;
-    const char *text = kvb_weights_meta_string(w, "tokenizer.ggml.tokens", id, &n);
-    if (!text || n < 0) return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': token %d is not a string", t->where, id);
-    if (type < TYPE_NORMAL || type > TYPE_BYTE)
-        return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': token %d has unknown type %d", t->where, id, type);
-    raw->n = 0;
-    KVB_TRY(tok_bytes_reserve(raw, (size_t)n + 1));
-    if (type == TYPE_NORMAL && tok_bpe_unmap(text, (size_t)n, raw->data, &raw->n))
-        return tok_bpe_token(&t->bpe, id, raw->data, raw->n, TOKEN_WORD);
-    KVB_TRY(tok_bpe_token(&t->bpe, id, text, (size_t)n, 0));
-    bool special = type == TYPE_CONTROL || type == TYPE_UNKNOWN;
-    if ((!special && type != TYPE_USER_DEFINED) || n == 0) return KVB_OK;
-    return tok_added(t, id, text, (size_t)n, special, 0);
+kvb_status tok_gguf_token(const kvb_tokenizer *t, const kvb_weights *w, int32_t id, const char **text, size_t *n,
+                          int32_t *type) {
+    int64_t bytes = 0;
+    double number = kvb_weights_meta_count(w, "tokenizer.ggml.token_type")
+                        ? kvb_weights_meta_number(w, "tokenizer.ggml.token_type", id)
+                        : TYPE_NORMAL;
+    *text = kvb_weights_meta_string(w, "tokenizer.ggml.tokens", id, &bytes);
+    if (!*text || bytes < 0) return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': token %d is not a string", t->where, id);
+    if (!(number >= TYPE_NORMAL && number <= TYPE_BYTE))
+        return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': token %d has unknown type %g", t->where, id, number);
+    *type = (int32_t)number;
+    *n = (size_t)bytes;
+    return KVB_OK;
 }
 
-static kvb_status read_tokens(kvb_tokenizer *t, const kvb_weights *w) {
+kvb_status tok_gguf_count(const kvb_tokenizer *t, const kvb_weights *w, int32_t *out) {
     int64_t count = kvb_weights_meta_count(w, "tokenizer.ggml.tokens");
     int64_t types = kvb_weights_meta_count(w, "tokenizer.ggml.token_type");
     if (count < 1 || count > INT32_MAX / 2 || !kvb_weights_meta_is_string(w, "tokenizer.ggml.tokens"))
@@ -115,13 +114,32 @@ static kvb_status read_tokens(kvb_tokenizer *t, const kvb_weights *w) {
     if (types && (types != count || kvb_weights_meta_is_string(w, "tokenizer.ggml.token_type")))
         return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': %lld tokens have %lld types", t->where, (long long)count,
                         (long long)types);
-    KVB_TRY(tok_bpe_start(&t->bpe, (int32_t)count));
+    *out = (int32_t)count;
+    return KVB_OK;
+}
+
+static kvb_status read_token(kvb_tokenizer *t, const kvb_weights *w, int32_t id, tok_bytes *raw) {
+    const char *text;
+    size_t n;
+    int32_t type;
+    KVB_TRY(tok_gguf_token(t, w, id, &text, &n, &type));
+    raw->n = 0;
+    KVB_TRY(tok_bytes_reserve(raw, n + 1));
+    if (type == TYPE_NORMAL && tok_bpe_unmap(text, n, raw->data, &raw->n))
+        return tok_bpe_token(&t->bpe, id, raw->data, raw->n, TOKEN_WORD);
+    KVB_TRY(tok_bpe_token(&t->bpe, id, text, n, 0));
+    bool special = type == TYPE_CONTROL || type == TYPE_UNKNOWN;
+    if ((!special && type != TYPE_USER_DEFINED) || n == 0) return KVB_OK;
+    return tok_added(t, id, text, n, special, 0);
+}
+
+static kvb_status read_tokens(kvb_tokenizer *t, const kvb_weights *w) {
+    int32_t count;
+    KVB_TRY(tok_gguf_count(t, w, &count));
+    KVB_TRY(tok_bpe_start(&t->bpe, count));
     tok_bytes raw = {0};
     kvb_status status = KVB_OK;
-    for (int32_t id = 0; id < count && status == KVB_OK; id++) {
-        double type = types ? kvb_weights_meta_number(w, "tokenizer.ggml.token_type", id) : TYPE_NORMAL;
-        status = read_token(t, w, id, type >= TYPE_NORMAL && type <= TYPE_BYTE ? (int32_t)type : -1, &raw);
-    }
+    for (int32_t id = 0; id < count && status == KVB_OK; id++) status = read_token(t, w, id, &raw);
     kvb_free(raw.data);
     KVB_TRY(status);
     return tok_bpe_index(&t->bpe, t->where);
@@ -147,7 +165,7 @@ static kvb_status read_merges(kvb_tokenizer *t, const kvb_weights *w) {
     return KVB_OK;
 }
 
-static kvb_status read_bos(kvb_tokenizer *t, const kvb_weights *w, bool add) {
+kvb_status tok_gguf_bos(kvb_tokenizer *t, const kvb_weights *w, bool add) {
     if (kvb_weights_meta_count(w, "tokenizer.ggml.add_bos_token") == 1)
         add = kvb_weights_meta_number(w, "tokenizer.ggml.add_bos_token", 0) != 0;
     if (!add || kvb_weights_meta_count(w, "tokenizer.ggml.bos_token_id") != 1) return KVB_OK;
@@ -161,7 +179,9 @@ static kvb_status read_bos(kvb_tokenizer *t, const kvb_weights *w, bool add) {
 
 static kvb_status load(kvb_tokenizer *t, const kvb_weights *w) {
     const pre_tokenizer *pre = NULL;
-    KVB_TRY(check_model(w, t->where));
+    bool pieces;
+    KVB_TRY(check_model(w, t->where, &pieces));
+    if (pieces) return tok_spm_load(t, w);
     KVB_TRY(find_pre(w, t->where, &pre));
     t->form = pre->form;
     for (size_t i = 0; i < sizeof pre->patterns / sizeof *pre->patterns && pre->patterns[i]; i++)
@@ -170,7 +190,7 @@ static kvb_status load(kvb_tokenizer *t, const kvb_weights *w) {
     KVB_TRY(read_tokens(t, w));
     KVB_TRY(read_merges(t, w));
     t->bpe.ignore_merges = pre->ignore_merges;
-    KVB_TRY(read_bos(t, w, pre->add_bos));
+    KVB_TRY(tok_gguf_bos(t, w, pre->add_bos));
     char kind[128];
     int first = (int)strcspn(pre->names, ",");
     snprintf(kind, sizeof kind, "byte-level BPE, %.*s split%s", first, pre->names,

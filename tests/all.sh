@@ -136,6 +136,8 @@ if asked ops; then part "tests/ops" "$kvbench" tests/ops/run.lua; fi
 
 have_model=0
 [[ -f $cache/SmolLM2-135M-Instruct.Q4_1.gguf ]] && have_model=1
+have_gemma=0
+[[ -f $cache/gemma-3-270m-q4_k_m.gguf ]] && have_gemma=1
 
 goldens() { # goldens FOLDER LABEL: every model, tokenizer file and answer set in a folder of goldens
     local root=$1 label=$2 dir file name model
@@ -160,6 +162,10 @@ goldens() { # goldens FOLDER LABEL: every model, tokenizer file and answer set i
             [[ -f $dir/tokenizer.json || -f $dir/tokenizer.json.zst ]] && model=$dir
         done
         if [[ $name == smollm2 ]] && ((have_model)); then model=smollm2; fi
+        if [[ $name == gemma3 ]]; then
+            if ((have_gemma)); then model=gemma3-270m
+            else skip "$label/tokenizer/$name" "not in the cache (scripts/fetch_model.sh gemma3-270m)"; continue; fi
+        fi
         if [[ -z $model ]]; then skip "$label/tokenizer/$name" "no tokenizer.json for it here"; continue; fi
         part "$label/tokenizer/$name" "$kvbench" tests/golden_tokenizer.lua "$model" "$file"
     done

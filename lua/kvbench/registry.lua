@@ -1,14 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From what a user calls a model to where it lies: names of the models that `make setup` fetches, files, folders.
+-- From what a user calls a model to where it lies: names of the models that scripts/fetch_model.sh knows, files, folders.
 local C = require("kvbench.ffi").C
 local paths = require "kvbench.paths"
 local text = require "kvbench.text"
 
 local M = {}
 
---- Registry names: the file in the cache folder, and what it is.
+--- Registry names: the file in the cache folder, what it is, and the command that fetches it.
 M.models = {
-  smollm2 = { file = "SmolLM2-135M-Instruct.Q4_1.gguf", doc = "SmolLM2-135M-Instruct, Q4_1: the default model" },
+  smollm2 = { file = "SmolLM2-135M-Instruct.Q4_1.gguf", doc = "SmolLM2-135M-Instruct, Q4_1: the default model",
+    fetch = "make setup" },
+  ["gemma3-270m"] = { file = "gemma-3-270m-q4_k_m.gguf", doc = "Gemma 3 270M (base), Q4_K_M: the second model",
+    fetch = "scripts/fetch_model.sh gemma3-270m" },
 }
 
 --- Names, sorted.
@@ -35,8 +38,8 @@ function M.resolve(name)
   if known then
     local path = paths.cache() .. "/" .. known.file
     if C.kvb_path_kind(path) == 1 then return path, name end
-    error(("model '%s' is not in the cache: no file '%s' -> run `make setup`, or set KVBENCH_CACHE to where it lies")
-      :format(name, path), 0)
+    error(("model '%s' is not in the cache: no file '%s' -> run `%s`, or set KVBENCH_CACHE to where it lies")
+      :format(name, path, known.fetch), 0)
   end
   if C.kvb_path_kind(name) == 0 then error(missing(name), 0) end
   local path = name:gsub("(.)/+$", "%1")

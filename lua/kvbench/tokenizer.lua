@@ -19,7 +19,7 @@ Tokenizer.__tostring = function(self)
 end
 
 -- Tokens that end a turn in the chat formats of the families supported, whatever the configuration calls EOS.
-local end_of_turn = { "<|im_end|>", "<|eot_id|>", "<|eom_id|>" }
+local end_of_turn = { "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>" }
 
 local function read_file(path)
   local file, problem = io.open(path, "rb")

@@ -37,6 +37,7 @@ local function value(v)
   if type(v) == "string" then return u32(8) .. str(v) end
   if type(v) == "boolean" then return u32(7) .. string.char(v and 1 or 0) end
   if type(v) == "number" then return u32(4) .. u32(v) end
+  if v.f32 then return u32(9) .. u32(6) .. u64(#v.f32) .. ffi.string(ffi.new("float[?]", #v.f32, v.f32), 4 * #v.f32) end
   local parts = {}
   for i, x in ipairs(v) do parts[i] = type(x) == "string" and str(x) or u32(x) end
   return u32(9) .. u32(type(v[1]) == "string" and 8 or 4) .. u64(#v) .. table.concat(parts)
@@ -50,7 +51,8 @@ local function gguf(changes)
     { "tokenizer.ggml.token_type", { 1, 1, 1, 1, 1, 1, 1, 3, 4, 5 } },
     { "tokenizer.ggml.merges", { "a b", "Ġ a", "1 1" } },
     { "tokenizer.ggml.bos_token_id", 7 }, { "tokenizer.ggml.eos_token_id", 7 },
-    { "tokenizer.ggml.add_bos_token", true },
+    { "tokenizer.ggml.add_bos_token", true }, { "tokenizer.ggml.scores" },
+    { "tokenizer.ggml.add_space_prefix", true },
   }
   local parts, n = {}, 0
   for _, item in ipairs(keys) do
@@ -148,7 +150,7 @@ end)
 t.case("GGUF vocabularies that are refused", function()
   local cases = {
     { { pre = "nonesuch" }, "unknown pre%-tokenizer 'nonesuch'.*known: .*smollm.*llama%-bpe.*qwen2" },
-    { { model = "llama" }, "model 'llama' is not supported" },
+    { { model = "t5" }, "model 't5' is not supported" },
     { { model = false }, "has no tokenizer" },
     { { tokens = false }, "no list of strings" },
     { { tokens = 3 }, "no list of strings" },
@@ -163,6 +165,70 @@ t.case("GGUF vocabularies that are refused", function()
   }
   for _, case in ipairs(cases) do
     local path = gguf(case[1])
+    t.fails(function() tokenizer.open(path) end, case[2])
+  end
+end)
+
+-- SentencePiece: pieces with scores. 0-3 special, 4-6 bytes of U+20AC, then pieces; "<h1>" is user-defined.
+local pieces = { "<unk>", "<s>", "</s>", "<pad>", "<0xE2>", "<0x82>", "<0xAC>", "▁", "a", "b", "c", "ab", "bc", "▁a",
+  "▁ab", "<h1>", "<", "s", ">", "<s" }
+local piece_types = { 2, 3, 3, 3, 6, 6, 6, 1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 1, 1, 1 }
+local scores = { 0, 0, 0, 0, 0, 0, 0, -9, -9, -9, -9, -2, -1, -3, -4, 0, -9, -9, -9, -5 }
+local function spm(changes)
+  local all = { model = "llama", pre = "default", tokens = pieces, token_type = piece_types, scores = { f32 = scores },
+    merges = false, bos_token_id = 1, eos_token_id = 2, add_bos_token = true, add_space_prefix = false }
+  for k, v in pairs(changes or {}) do all[k] = v end
+  return gguf(all)
+end
+
+t.case("a SentencePiece vocabulary", function()
+  local tok = tokenizer.open(spm())
+  t.eq({ tok.size, tok.bos_id, tok.eos_id, tok.add_bos, tok.kind }, { 20, 1, 2, true, "SentencePiece BPE, byte fallback" })
+  t.eq((tok:encode "abc"), { 8, 12 }) -- "bc" has the higher score, although "ab" stands further left
+  t.eq({ tok:encode "ab ab" }, { { 11, 14 }, { { 0, 2 }, { 2, 5 } } })
+  t.eq({ tok:encode "a a" }, { { 8, 13 }, { { 0, 1 }, { 1, 3 } } })
+  t.eq({ tok:encode "▁ab" }, { { 14 }, { { 0, 5 } } }) -- the visible space is a space, three bytes long
+  t.eq({ tok:encode "a€b" }, { { 8, 4, 5, 6, 9 }, { { 0, 1 }, { 1, 2 }, { 2, 3 }, { 3, 4 }, { 4, 5 } } })
+  t.eq({ tok:encode "z" }, { { 0 }, { { 0, 1 } } }) -- neither piece nor bytes of it: unknown
+  t.eq({ tok:encode "\226\130" }, { { 4, 5 }, { { 0, 1 }, { 1, 2 } } }) -- not UTF-8
+  t.eq((tok:encode "a<s>b<h1>"), { 8, 1, 9, 15 })
+  t.eq((tok:encode("<s><h1>", { special = false })), { 19, 18, 15 }) -- merging never makes a control piece
+  t.eq((tok:encode "<0xE2>"), { 16, 0, 0, 0, 0, 18 }) -- nor a byte
+  t.eq(tok:decode { 14, 4, 5, 6, 7, 1 }, " ab€ <s>")
+  t.eq({ tok:is_special(0), tok:is_special(1), tok:is_special(15), tok:is_special(4) }, { true, true, false, false })
+  t.eq({ tok:id " ab", tok:id "<h1>", tok:id "\226", tok:id "q" }, { 14, 15, 4, nil })
+end)
+
+t.case("a space in front, as LLaMA 2 wants it", function()
+  local tok = tokenizer.open(spm { add_space_prefix = true })
+  t.eq({ tok:encode "ab" }, { { 14 }, { { 0, 2 } } })
+  t.eq({ tok:encode "c" }, { { 7, 10 }, { { 0, 0 }, { 0, 1 } } }) -- the space is nobody's byte
+  t.eq({ tok:encode "a<s>ab c" }, { { 13, 1, 14, 7, 10 }, { { 0, 1 }, { 1, 4 }, { 4, 6 }, { 6, 7 }, { 7, 8 } } })
+  t.eq((tokenizer.open(spm { add_space_prefix = { 1, 2 } }).kind):match "front", "front") -- no flag: llama.cpp's default
+end)
+
+t.case("a long stretch merges as a short one", function()
+  local tok = tokenizer.open(spm())
+  local ids, offsets = tok:encode(("ab "):rep(20000))
+  t.eq({ #ids, ids[1], ids[2], ids[20000], ids[20001] }, { 20001, 11, 14, 14, 7 })
+  t.eq(offsets[20001], { 59999, 60000 })
+end)
+
+t.case("SentencePiece vocabularies that are refused", function()
+  local short, double = { unpack(scores) }, { unpack(pieces) }
+  short[20], double[10] = nil, "a"
+  local named = { unpack(pieces) }
+  named[5] = "<0xZZ>"
+  local nan = { unpack(scores) }
+  nan[3] = 0 / 0
+  for _, case in ipairs {
+    { { scores = false }, "20 tokens have 0 scores" }, { { scores = { f32 = short } }, "20 tokens have 19 scores" },
+    { { scores = { f32 = nan } }, "score of token 2 is not a number" },
+    { { tokens = double }, "tokens 8 and 9 are the same" },
+    { { tokens = named }, "byte token 4 is '<0xZZ>', expected <0x00> to <0xFF>" },
+    { { token_type = { 1 } }, "20 tokens have 1 types" }, { { bos_token_id = 20 }, "bos_token_id 20" },
+  } do
+    local path = spm(case[1])
     t.fails(function() tokenizer.open(path) end, case[2])
   end
 end)
