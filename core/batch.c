@@ -180,11 +180,18 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, kvb_slot **out) {
 
 static int32_t capacity_of(const kvb_sequence *s) { return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32); }
 
-/* Its own keys and values, and with pauses its queries. */
+static bool wants_logits(const kvb_sequence *s) { return s->request.flags & KVB_WANT_LOGITS; }
+
+static int64_t logits_bytes(const kvb_batch *b, const kvb_sequence *s) {
+    if (!wants_logits(s)) return 0;
+    return (int64_t)(s->request.n - s->request.logits_from) * b->m->desc.vocab * (int64_t)sizeof(float);
+}
+
+/* Its own keys and values, with pauses its queries, and the logits that it is asked for. */
 static int64_t bytes_of(const kvb_batch *b, const kvb_sequence *s) {
     const kvb_model_desc *d = &b->m->desc;
     int64_t queries = (int64_t)d->layers * d->heads * d->head_dim * (int64_t)sizeof(float) * capacity_of(s);
-    return kvb_model_kv_bytes(b->m, capacity_of(s)) + (s->request.pause_after ? queries : 0);
+    return kvb_model_kv_bytes(b->m, capacity_of(s)) + (s->request.pause_after ? queries : 0) + logits_bytes(b, s);
 }
 
 static bool has_room(const kvb_batch *b, const kvb_sequence *s) {
@@ -204,6 +211,8 @@ static void insert_live(kvb_batch *b, kvb_sequence *s) {
 
 /* Everything a sequence needs while it is live, or nothing. */
 static kvb_status equip(kvb_batch *b, kvb_sequence *s) {
+    if (wants_logits(s) && !s->logits && !(s->logits = kvb_alloc_raw((size_t)logits_bytes(b, s), KVB_MEM_CACHE)))
+        return KVB_E_MEMORY;
     KVB_TRY(take_slot(b, capacity_of(s), &s->slot));
     if (!s->request.pause_after) return KVB_OK;
     kvb_status status = kvb_ctx_watch(b->m, s->slot->lane, s->slot->capacity, &s->watch);
@@ -273,7 +282,9 @@ static int32_t take(kvb_batch *b, kvb_sequence *s, int32_t n, int32_t room) {
             .keep = s->request.keep,
             .own_keep = s->own_keep,
             .observer = s->watch,
-            .logits = question && s->logits ? s->logits + (int64_t)index * b->m->desc.vocab : NULL,
+            .logits = question && s->logits && index >= s->request.logits_from
+                          ? s->logits + (int64_t)(index - s->request.logits_from) * b->m->desc.vocab
+                          : NULL,
             .best = wants_token ? &s->best : NULL,
             .margin = wants_token ? &s->margin : NULL,
             .slot = s->token_slot,
@@ -420,7 +431,7 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
         .margins = s->margins,
         .logits = s->logits,
         .n = s->made,
-        .n_logits = s->logits ? s->request.n : 0,
+        .n_logits = s->logits ? s->request.n - s->request.logits_from : 0,
         .stop = s->stop,
     };
     return 1;

@@ -24,7 +24,7 @@ typedef struct kvb_sequence {
     kvb_request request;                     /* ctx and keep retained */
     int32_t *ids;                            /* the question, then what was generated */
     float *margins;                          /* of what was generated */
-    float *logits;                           /* [n, vocab] or NULL */
+    float *logits;                           /* [n - logits_from, vocab] once live, where wanted */
     int32_t fed, made, first_position, stop; /* fed: rows handed to steps; made: tokens that came back */
     int32_t taken;                           /* rows in the step being packed */
     int32_t best;                            /* greedy token of the last row that came back */

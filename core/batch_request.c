@@ -17,6 +17,8 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
     }
     if (r->max_new < 0 || (r->max_new == 0 && !(r->flags & KVB_WANT_LOGITS)))
         return kvb_fail(KVB_E_ARG, "batch: max_new_tokens is %d, expected at least 1", r->max_new);
+    if (r->logits_from < 0 || r->logits_from >= r->n)
+        return kvb_fail(KVB_E_ARG, "batch: logits_from is %d, the question has %d tokens", r->logits_from, r->n);
     if (r->keep && !b->m->backend->alloc) KVB_TRY(kvb_keep_host_bits(r->keep, NULL)); /* the host's steps read them there */
     if (r->keep && r->ctx->ragged) return kvb_fail(KVB_E_ARG, "batch: an evicted context takes no keep-set");
     if (r->keep && (r->keep->layers != d->layers || r->keep->heads != d->kv_heads || r->keep->tokens != r->ctx->tokens))
@@ -82,14 +84,13 @@ kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
     s->first_position = r->position < 0 ? r->ctx->tokens : r->position;
     s->ids = kvb_alloc_array((size_t)(r->n + r->max_new), sizeof *s->ids, KVB_MEM_OTHER);
     s->margins = kvb_alloc_array((size_t)r->max_new + 1, sizeof *s->margins, KVB_MEM_OTHER);
-    bool wants = r->flags & KVB_WANT_LOGITS;
-    if (wants) s->logits = kvb_alloc_array((size_t)r->n, (size_t)b->m->desc.vocab * sizeof(float), KVB_MEM_CACHE);
-    if (!s->ids || !s->margins || (wants && !s->logits)) {
+    if (!s->ids || !s->margins) {
         kvb_sequence_free(s);
         return KVB_E_MEMORY;
     }
     memcpy(s->ids, r->ids, (size_t)r->n * sizeof *r->ids);
-    kvb_status status = r->trunk > 0 && !wants && !r->pause_after ? join_trunk(b, s) : KVB_OK;
+    bool whole = r->flags & KVB_WANT_LOGITS && r->logits_from < r->trunk; /* logits of tokens that someone else would run */
+    kvb_status status = r->trunk > 0 && !whole && !r->pause_after ? join_trunk(b, s) : KVB_OK;
     if (status != KVB_OK)
         kvb_sequence_free(s);
     else

@@ -427,6 +427,7 @@ typedef struct kvb_request {
     int32_t pause_after;  /* > 0: stand still after that many steps (the question is the first): kvb_batch_paused */
     int32_t trunk;        /* > 0: the first `trunk` < n tokens are shared with requests of the same ctx, keep, position and
                            * tokens, and computed once for all of them: the same results, fewer rows */
+    int32_t logits_from;  /* KVB_WANT_LOGITS: of the question tokens from this one on, 0 <= logits_from < n */
     int64_t tag;          /* yours */
 } kvb_request;
 
@@ -445,7 +446,7 @@ typedef struct kvb_result {
     int64_t tag;
     const int32_t *ids;    /* generated tokens, a final stop token included */
     const float *margins;  /* per generated token: logit of the best minus the second best */
-    const float *logits;   /* [n_logits, vocab] of the question tokens, with KVB_WANT_LOGITS; else NULL */
+    const float *logits;   /* [n_logits, vocab] of question tokens logits_from .. n - 1, with KVB_WANT_LOGITS; else NULL */
     int32_t n;
     int32_t n_logits;
     int32_t stop;          /* kvb_stop */
@@ -479,6 +480,19 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out);
 int64_t kvb_batch_rows(const kvb_batch *b);
 int64_t kvb_batch_padded_rows(const kvb_batch *b);
 int64_t kvb_batch_steps(const kvb_batch *b);
+
+/* ---- scoring distributions ------------------------------------------------------------------------------------------ */
+
+/*
+ * logits [n, vocab] f32 on the host, contiguous. lse [n]: ln sum exp of each row; logprob [n]: ln softmax of token ids[i] in
+ * row i (ids and logprob may both be NULL). Sums in double, in one order. Errors: KVB_E_SHAPE, KVB_E_ARG (an id outside).
+ */
+kvb_status kvb_score_logprobs(const kvb_tensor *logits, const int32_t *ids, double *lse, double *logprob);
+/*
+ * kl [n], nats: KL(p || q) of the rows of two such tensors, with their lse from kvb_score_logprobs. Exactly 0 for equal rows,
+ * never below.
+ */
+kvb_status kvb_score_kl(const kvb_tensor *p, const double *p_lse, const kvb_tensor *q, const double *q_lse, double *kl);
 
 /* ---- benchmarks ---------------------------------------------------------------------------------------------------- */
 

@@ -16,8 +16,8 @@ Batch.__index = Batch
 -- Where a model's tensors are: the scalar reference shares the host's memory.
 local function tensors_of(model) return model.device == "ref" and "cpu" or model.device end
 
---- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits =, trunk =,
---- tag = any value}.
+--- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits = true or
+--- the first question row (from 0) whose logits are wanted, trunk =, tag = any value}.
 function Batch:add(request)
   local n, keep = #request.ids, request.keep
   if keep ~= nil and not keepset.is(keep) then
@@ -33,6 +33,7 @@ function Batch:add(request)
     and core.on(tensors_of(self.model), decoding.start, request, keep, source, position or source.tokens) or nil
   r.pause_after = state and state.pause or 0
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
+  r.logits_from = type(request.logits) == "number" and request.logits or 0
   r.trunk = request.trunk or 0
   self.last_tag = self.last_tag + 1
   r.tag = self.last_tag
@@ -89,7 +90,7 @@ function Batch:rows()
   return tonumber(C.kvb_batch_rows(b)), tonumber(C.kvb_batch_padded_rows(b)), tonumber(C.kvb_batch_steps(b))
 end
 
---- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [n, vocab] or nil}.
+--- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [rows, vocab] or nil}.
 function Batch:next()
   local r = self.result
   if C.kvb_batch_next(self:pointer(), r) == 0 then return nil end

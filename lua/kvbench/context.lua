@@ -226,29 +226,7 @@ function Context:share()
   return new_context(self.model, self.handle, { ids = self.ids, seed = self.seed, original = self.original or self })
 end
 
---- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first
---- appended token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
-function Context:generate(text, opts)
-  opts = opts or {}
-  local batch = self.model:batch()
-  batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
-    max_new_tokens = opts.max_new_tokens or 24, ignore_stop = opts.ignore_stop }
-  local result = batch:run()[1]
-  batch:close()
-  if self.model.tokenizer then result.text = self.model.tokenizer:decode(result.ids, { skip_special = true }) end
-  return result
-end
-
---- Logits [n, vocab] of n appended tokens (teacher forcing). opts: keep, position.
-function Context:logits(text, opts)
-  opts = opts or {}
-  local batch = self.model:batch()
-  batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
-    max_new_tokens = 0, logits = true }
-  local result = batch:run()[1]
-  batch:close()
-  return result.logits
-end
+require("kvbench.context_ask")(Context) -- generate, logits, logprob
 
 -- ---- what a model gains ----
 

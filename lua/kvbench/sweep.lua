@@ -9,6 +9,7 @@ local library = require "kvbench.ffi"
 local fleet = require "kvbench.fleet"
 local presses = require "kvbench.press"
 local progress = require "kvbench.progress"
+local asked = require "kvbench.sweep.asked"
 local runs = require "kvbench.sweep.run"
 local rows_of = require "kvbench.sweep.rows"
 local settings = require "kvbench.sweep.settings"
@@ -31,15 +32,18 @@ end
 -- Takes finished continuations, makes rows, and stores a record once all of its rows are there.
 local function collect(o, state, run)
   for result in function() return state.batch:next() end do
-    local unit = result.tag.unit
-    for _, condition in ipairs(result.tag.conditions) do
-      local rows = state.rows[unit.record] or {}
-      state.rows[unit.record] = rows
-      rows[#rows + 1] = rows_of.make(o, unit, result.tag.question, condition, result)
-      state.done_rows = state.done_rows + 1
+    local question, sets = asked.take(result)
+    local unit = question.unit
+    local rows = state.rows[unit.record] or {}
+    state.rows[unit.record] = rows
+    for _, set in ipairs(sets) do
+      for _, condition in ipairs(set.conditions) do
+        rows[#rows + 1] = rows_of.make(o, question, condition, set)
+        state.done_rows = state.done_rows + 1
+      end
     end
-    if #state.rows[unit.record] == state.expected[unit.record] then
-      run:store(unit.record, state.rows[unit.record])
+    if #rows == state.expected[unit.record] then
+      run:store(unit.record, rows)
       state.rows[unit.record] = nil
       state.done_records = state.done_records + 1
     end
@@ -86,6 +90,8 @@ end
 ---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
 ---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
 ---     sweep/variants.lua
+---   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)
+---   metrics             list of {name =, columns = function(view) -> table}: columns of your own (docs/observe.md)
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)

@@ -293,7 +293,7 @@ t.case("what may be evicted", function()
   for _, evictable in ipairs { "passage", "context" } do
     local outside, sets = 0, 0
     watching("add", function(_, request)
-      local keep, passage = request.keep, request.tag.unit.index.passage
+      local keep, passage = request.keep, request.tag.asked.unit.index.passage
       if not keep then return end
       sets = sets + 1
       for l = 0, keep.layers - 1 do

@@ -40,8 +40,24 @@ local function cut_at(text, stops)
   return text, found
 end
 
---- The row of `result` (a finished continuation) for question number q of a unit under one condition.
-function M.make(o, unit, q, condition, result)
+-- Columns of the sweep's own metrics. One that fails names itself; one that overwrites a column is told.
+local function measure(o, row, view)
+  for _, own in ipairs(o.metrics) do
+    view.row = row
+    local ok, columns = pcall(own.columns, view)
+    if not ok then error(("metric '%s' at %s: %s"):format(own.name, row.key, tostring(columns)), 0) end
+    for name, value in pairs(columns or {}) do
+      if row[name] ~= nil then
+        error(("metric '%s': column '%s' is there already -> give it another name"):format(own.name, name), 0)
+      end
+      row[name] = value
+    end
+  end
+end
+
+--- The row of one condition of a question; `set` is what came back for its keep-set (sweep/asked.lua).
+function M.make(o, asked, condition, set)
+  local unit, q, result = asked.unit, asked.q, set.result
   local question, tokenizer = unit.record.questions[q], o.model.tokenizer
   local text, stopped = cut_at(tokenizer:decode(result.ids, { skip_special = true }), unit.prompt.stop)
   local row = {
@@ -54,19 +70,29 @@ function M.make(o, unit, q, condition, result)
     context_tokens = unit.ctx.tokens,
     notes = condition.notes and #condition.notes > 0 and table.concat(condition.notes, "; ") or nil,
   }
+  if set.score then
+    row.gold_tokens, row.gold_logprob = #asked.gold, set.score.total
+    row.gold_logprob_per_token, row.kl_full = set.score.per_token, set.kl
+  end
+  local view = { result = result, unit = unit, question = question, condition = condition, keep = condition.keep,
+    record = unit.record, index = unit.index }
   local function merge(columns)
     for name, value in pairs(columns) do row[name] = value end
   end
   merge(condition.columns or {})
-  if o.score == false then return row end
+  if o.score == false then
+    measure(o, row, view)
+    return row
+  end
   merge(metric.score {
     answer = text, question = question, record = unit.record, ids = result.ids, stop = unit.prompt.stop,
     examples = unit.prompt.examples, special = function(id) return tokenizer:is_special(id) end,
     tokenizer = tokenizer, tokenizer_name = o.model.name,
   })
-  local view = view_of(unit, condition)
-  merge(view.passage)
-  merge(evidence.columns(view.keep, unit.index, question, { degenerate = row.class == "degenerate" }))
+  local evicted = view_of(unit, condition)
+  merge(evicted.passage)
+  merge(evidence.columns(evicted.keep, unit.index, question, { degenerate = row.class == "degenerate" }))
+  measure(o, row, view)
   return row
 end
 

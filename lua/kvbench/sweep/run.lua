@@ -16,6 +16,13 @@ local M = {}
 local Run = {}
 Run.__index = Run
 
+-- Names and versions of the sweep's own metrics; nil without any, as runs were stored before there were metrics.
+local function metric_list(o)
+  local list = {}
+  for i, own in ipairs(o.metrics or {}) do list[i] = own.name .. (own.version and " " .. own.version or "") end
+  return #list > 0 and list or nil
+end
+
 local function press_list(o)
   local list = {}
   for i, press in ipairs(o.presses) do list[i] = { label = press:label(), source_hash = press.source_hash } end
@@ -31,7 +38,8 @@ local function manifest_of(o)
     generator_hash = o.dataset.generator_hash, passages = #o.dataset.records, presses = press_list(o),
     ratios = o.ratios, regimes = o.regimes, evictable = o.evictable, style = o.style, idk_example = o.idk_example,
     max_new_tokens = o.max_new_tokens, ignore_stop = o.ignore_stop, seed = o.seed, sinks = o.sinks,
-    variants = o.variants and o.variants.id, buckets = o.model.buckets,
+    variants = o.variants and o.variants.id, teacher = o.teacher or nil, metrics = metric_list(o),
+    buckets = o.model.buckets,
     version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()),
   }
 end

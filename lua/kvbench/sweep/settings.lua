@@ -11,11 +11,25 @@ local defaults = {
   presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage",
   style = "fewshot",
   idk_example = true, seed = 1, label = "sweep", trunk = true,
-  dedupe = true,
+  dedupe = true, teacher = false,
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
   "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe",
-  "variants" }
+  "variants", "teacher", "metrics" }
+
+-- The sweep's own metrics: each a table with a name and a function.
+local function metrics_of(list)
+  local names = {}
+  for i, own in ipairs(list or {}) do
+    if type(own) ~= "table" or type(own.name) ~= "string" or type(own.columns) ~= "function" then
+      error(("sweep: metrics[%d] is not a metric -> {name = \"mine\", columns = function(view) return {...} end}")
+        :format(i), 0)
+    end
+    if names[own.name] then error(("sweep: metric '%s' is listed twice"):format(own.name), 0) end
+    names[own.name] = true
+  end
+  return list or {}
+end
 
 --- The options of kv.sweep with defaults filled in, presses made and ratios checked; a wrong one is an error.
 function M.of(opt)
@@ -50,6 +64,7 @@ function M.of(opt)
   end
   o.presses, o.sinks = list, o.sinks or 4
   o.variants = variants.of(o.variants)
+  o.metrics = metrics_of(o.metrics)
   return o
 end
 

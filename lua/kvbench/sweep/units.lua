@@ -6,6 +6,7 @@
 -- for one question from a plain one (variants.lua): {variant =, columns =, temperature =, patch =} beside that.
 local evidence = require "kvbench.metric.evidence"
 local prompt = require "kvbench.prompt"
+local questions = require "kvbench.sweep.asked"
 local variants = require "kvbench.sweep.variants"
 
 local M = {}
@@ -58,11 +59,6 @@ local function contexts_of(o, record)
   return list
 end
 
-local function new_tokens(o, question)
-  if o.max_new_tokens then return o.max_new_tokens end
-  return math.max(24, 2 * #o.model:ids(question.a) + 8)
-end
-
 -- What is appended for a question; with question_tokens (benchmarks) cut or repeated to that length.
 local function question_ids(o, unit, question)
   local ids = o.model:ids(unit.prompt.suffix(question))
@@ -100,14 +96,6 @@ local function common_prefix(questions)
   return #questions > 1 and n or 0
 end
 
--- Equal conditions of a question run once; what differs in more than its keep-set is never equal to anything.
-local function identity(o, condition)
-  if condition.temperature or condition.patch or condition.keep and condition.keep.cache and condition.variant then
-    return condition
-  end
-  return not condition.keep and "full" or o.dedupe and condition.keep:hash() or condition
-end
-
 -- Queues every continuation of one prefilled context.
 local function enqueue(o, state, unit)
   unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
@@ -117,19 +105,9 @@ local function enqueue(o, state, unit)
   for i, q in ipairs(unit.questions) do asked[i] = question_ids(o, unit, unit.record.questions[q]) end
   local trunk = o.trunk and common_prefix(asked) or 0
   for i, q in ipairs(unit.questions) do
-    local question, twins, ids = unit.record.questions[q], {}, asked[i]
+    local question = questions.new(o, state, unit, q, asked[i], trunk)
     for _, condition in ipairs(o.variants and variants.expand(o, unit, q, conditions) or conditions) do
-      local hash = identity(o, condition)
-      local twin = twins[hash]
-      if twin then
-        twin[#twin + 1] = condition
-      else
-        twins[hash] = { condition }
-        state.batch:add { ctx = unit.ctx, keep = condition.keep, ids = ids, trunk = trunk,
-          max_new_tokens = new_tokens(o, question), ignore_stop = o.ignore_stop,
-          temperature = condition.temperature, patch = condition.patch,
-          tag = { unit = unit, question = q, conditions = twins[hash] } }
-      end
+      question:add(condition)
       for _, owned in ipairs(condition.close or {}) do owned:close() end -- the continuation keeps it
       state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
     end

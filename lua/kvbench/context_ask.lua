@@ -1,0 +1,54 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What a context can be asked, one question at a time: an answer, logits, the probability of a gold answer. For many at
+-- once there is the batch (batch.lua).
+local teacher = require "kvbench.teacher"
+
+return function(Context)
+  --- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first
+  --- appended token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
+  function Context:generate(text, opts)
+    opts = opts or {}
+    local batch = self.model:batch()
+    batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
+      max_new_tokens = opts.max_new_tokens or 24, ignore_stop = opts.ignore_stop }
+    local result = batch:run()[1]
+    batch:close()
+    if self.model.tokenizer then result.text = self.model.tokenizer:decode(result.ids, { skip_special = true }) end
+    return result
+  end
+
+  --- Logits [n, vocab] of n appended tokens (teacher forcing). opts: keep, position.
+  function Context:logits(text, opts)
+    opts = opts or {}
+    local batch = self.model:batch()
+    batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
+      max_new_tokens = 0, logits = true }
+    local result = batch:run()[1]
+    batch:close()
+    return result.logits
+  end
+
+  --- How probable `gold` (text or ids) is behind `question`, token by token (teacher forcing, no decoding). opts: keep,
+  --- position, kl = true (also the divergence from the full cache). Returns {total = ln p, per_token, logprob = {each
+  --- token's}, kl = mean over the gold rows of KL(full || keep), kl_rows}, nats. A gold text gets a leading space unless
+  --- the question is a text that ends in white space.
+  function Context:logprob(question, gold, opts)
+    opts = opts or {}
+    local ids = self.model:ids(question)
+    local answer = type(gold) == "table" and gold
+      or teacher.gold_ids(self.model, type(question) == "string" and question or "", gold)
+    local function run(keep, position)
+      local request = teacher.request(ids, answer)
+      request.ctx, request.keep, request.position = self, keep, position
+      local batch = self.model:batch()
+      batch:add(request)
+      local logits = batch:run()[1].logits
+      batch:close()
+      return teacher.score(logits, answer)
+    end
+    local out = run(opts.keep, opts.position)
+    if opts.kl then out.kl, out.kl_rows = teacher.kl(opts.keep and run() or out, out) end
+    out.logits, out.lse = nil, nil
+    return out
+  end
+end
