@@ -21,8 +21,8 @@ function M.mcnemar(b, c)
   return math.min(1, 2 * sum)
 end
 
--- Calls visit(signs) for every sign pattern, or for R random ones; returns exact, patterns.
-local function each_pattern(n, R, seed, visit)
+--- Calls visit(signs) for every sign pattern of n pairs (n <= 14), or for R random ones; returns exact, patterns.
+function M.each_pattern(n, R, seed, visit)
   local signs = {}
   if n <= EXACT_UP_TO then
     for code = 0, 2 ^ n - 1 do
@@ -57,7 +57,7 @@ function M.sign_flip_values(d, opt)
   if n == 0 then error("stats.sign_flip: no pairs -> do the two sides share passages?", 0) end
   for i = 1, n do sum, scale = sum + d[i], scale + math.abs(d[i]) end
   local extreme, slack = 0, 1e-12 * scale
-  local exact, patterns = each_pattern(n, opt and opt.replicates or 10000, opt and opt.seed or 1, function(signs)
+  local exact, patterns = M.each_pattern(n, opt and opt.replicates or 10000, opt and opt.seed or 1, function(signs)
     local s = 0
     for i = 1, n do s = s + signs[i] * d[i] end
     if math.abs(s) >= math.abs(sum) - slack then extreme = extreme + 1 end
@@ -129,7 +129,7 @@ function M.sign_flip_curve(rows_a, rows_b, opt)
     extreme[i] = 0
     p.t = p.squares > 0 and p.sum / math.sqrt(p.squares) or 0
   end
-  local exact, patterns = each_pattern(#passages, opt.replicates or 10000, opt.seed or 1, function(signs)
+  local exact, patterns = M.each_pattern(#passages, opt.replicates or 10000, opt.seed or 1, function(signs)
     local top = 0
     for i, p in ipairs(xs) do
       local s = 0
