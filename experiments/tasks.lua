@@ -22,12 +22,13 @@ local function largest_rise(series)
   return best
 end
 
-local spikes, numbers = 0, {}
+local spikes, judged, numbers = 0, 0, {}
 for _, task in ipairs(opt.tasks) do
   local panels, abstain, dataset, any = {}, {}, nil, false
   for _, regime in ipairs(opt.regimes) do
     local run
     run, dataset = e:sweep { task = task, regime = regime }
+    local gates = e:gate(run, dataset)
     local lines, declined = {}, {}
     for _, label in ipairs(run.presses) do
       local rows = run:press_rows(label)
@@ -39,16 +40,17 @@ for _, task in ipairs(opt.tasks) do
     panels[#panels + 1] = panel
     abstain[#abstain + 1] = e.panel(declined, { title = shown[regime] .. ", unanswerable", y = "correct_abstention",
       y_label = "rightful abstentions", min = 0, max = 1, reason = "this task has no unanswerable question" })
-    for _, s in ipairs(panel.series or {}) do
-      local rise = largest_rise(s)
-      if rise and s.lo then
-        for i, x in ipairs(s.x) do
-          if x == rise.ratio and s.lo[i] > s.y[1] then spikes = spikes + 1 end
+    for i, s in ipairs(panel.series or {}) do
+      local rise, gate = largest_rise(s), gates[run.presses[i]]
+      judged = judged + (gate.ok and 1 or 0)
+      if rise and s.lo and gate.ok then
+        for k, x in ipairs(s.x) do
+          if x == rise.ratio and s.lo[k] > s.y[1] then spikes = spikes + 1 end
         end
       end
       numbers[#numbers + 1] = { task = task, regime = regime, press = s.label, ["F1 at 0"] = s.y[1],
         ["at 0.5"] = e.at(s, 0.5), ["at 0.9"] = e.at(s, 0.9), ["largest rise"] = rise and rise.rise or 0,
-        ["at ratio"] = rise and rise.ratio }
+        ["at ratio"] = rise and rise.ratio, ["may be judged"] = gate.ok and "yes" or gate.why }
     end
   end
   for _, panel in ipairs(any and abstain or {}) do panels[#panels + 1] = panel end
@@ -56,8 +58,13 @@ for _, task in ipairs(opt.tasks) do
     title = ("Task %s"):format(task), caption = e:setting(dataset) .. " " .. e.bands }, task)
 end
 
-e:table("numbers", { "task", "regime", "press", "F1 at 0", "at 0.5", "at 0.9", "largest rise", "at ratio" }, numbers,
+e:table("numbers", { "task", "regime", "press", "F1 at 0", "at 0.5", "at 0.9", "largest rise", "at ratio",
+  "may be judged" }, numbers,
   "Token F1, and the largest rise of a curve over its lowest point before")
-e:verdict(spikes > 0 and "exploratory" or "not supported", ("non-monotone spikes: %d of %d curves rise above their own "
-  .. "uncompressed value by more than the simultaneous band"):format(spikes, #numbers))
+if judged == 0 then
+  e:verdict("cannot tell", "non-monotone spikes: no task, regime and press passes the eligibility gate (see the table)")
+else
+  e:verdict(spikes > 0 and "exploratory" or "not supported", ("non-monotone spikes: %d of %d curves that may be judged "
+    .. "rise above their own uncompressed value by more than the simultaneous band"):format(spikes, judged))
+end
 e:finish()

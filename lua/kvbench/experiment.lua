@@ -15,6 +15,7 @@
 local library = require "kvbench.ffi"
 local csv = require "kvbench.csv"
 local json = require "kvbench.json"
+local gate = require "kvbench.experiment.gate"
 local panels = require "kvbench.experiment.panels"
 local records = require "kvbench.experiment.records"
 local ffi = require "ffi"
@@ -68,7 +69,7 @@ function M.new(spec)
   end
   check(C.kvb_dir_make(opt.out))
   return setmetatable({ name = spec.name, title = spec.title, paper = spec.paper, opt = opt, started = C.kvb_time(),
-    figures = {}, tables = {}, verdicts = {}, notes = {}, runs = {}, settings = {} }, Experiment)
+    figures = {}, tables = {}, verdicts = {}, notes = {}, runs = {}, stored = {} }, Experiment)
 end
 
 --- The model, loaded when first asked for.
@@ -100,8 +101,8 @@ end
 
 local function word(text) return (tostring(text):gsub("^.*/", ""):gsub("[^%w_.-]", "_")) end
 
---- A sweep over a task in one regime, or what is stored of it. o: task or dataset, regime ("agnostic"), presses, ratios,
--- passages, and further options of kv.sweep. Returns run, dataset.
+--- A sweep over a task in one regime, or what is stored of it. o: task or dataset, regime ("agnostic"), presses,
+-- ratios, passages, and further options of kv.sweep. Returns run, dataset.
 function Experiment:sweep(o)
   local opt, model = self.opt, self:model()
   local ds = o.dataset or self:dataset(o.task, o.passages)
@@ -112,16 +113,35 @@ function Experiment:sweep(o)
     evictable = true, style = true, name = true }
   for name, value in pairs(o) do if not own[name] then settings[name] = value end end
   local known = { settings.evictable, settings.style, tostring(opt.idk_example), model.dtype, model.device:match "^%a+",
-    ds.hash, o.name or "", settings.teacher and "teacher" or "", unpack(require("kvbench.ratios").list(settings.ratios)) }
+    ds.hash, o.name or "", settings.teacher and "teacher" or "" }
+  for _, ratio in ipairs(require("kvbench.ratios").list(settings.ratios)) do known[#known + 1] = ratio end
   for _, press in ipairs(settings.presses) do known[#known + 1] = press:label() end
   for _, metric in ipairs(o.metrics or {}) do known[#known + 1] = metric.name .. (metric.version or "") end
   settings.out = settings.out or ("%s/%s-%s-%s-%d-%s-%s"):format(opt.sweeps, word(model.name), word(ds.task),
     word(opt.seed), #ds.records, settings.regimes[1], short_hash(known))
+  local before = self.stored[settings.out]
+  if before then return before.run, before.dataset end
   settings.label = settings.label or ("%s, %s"):format(ds.task, settings.regimes[1])
   local run = require "kvbench.sweep"(settings)
+  self.stored[settings.out] = { run = run, dataset = ds }
   self.runs[#self.runs + 1] = { folder = settings.out, rows = #run.rows, manifest = run.manifest,
     seconds = run.seconds }
   return run, ds
+end
+
+--- May a claim be tested on this task? (experiment/gate.lua) Asks the closed book once. Returns {[press label] = {ok =,
+-- why =}}, range: print it beside every curve that is judged.
+function Experiment:gate(run, dataset)
+  local closed = self:sweep { dataset = records.closed_book(dataset), ratios = { 0 }, presses = { "knorm" },
+    label = ("%s, closed book"):format(dataset.task) }
+  local range, why = gate.range(run.rows, closed.rows)
+  local out = {}
+  for _, label in ipairs(run.presses) do
+    out[label] = {}
+    if range then out[label].ok, out[label].why = gate.judge(run.rows, label, range)
+    else out[label].ok, out[label].why = false, why end
+  end
+  return out, range
 end
 
 --- Text for captions: model, dtype, data, what was evictable, prompt. list: {task =, passages =, questions =} of each

@@ -119,7 +119,9 @@ local function same_axis(panels, name)
   for _, p in ipairs(panels) do
     first = first or p.kind ~= "note" and p or nil
     if first and p.kind ~= "note" and (p.kind ~= first.kind or p[name].label ~= first[name].label
-      or p[name].scale ~= first[name].scale or (p.kind == "heatmap" and p.columns ~= first.columns)) then return false end
+      or p[name].scale ~= first[name].scale or (p.kind == "heatmap" and p.columns ~= first.columns)) then
+      return false
+    end
   end
   return first ~= nil
 end

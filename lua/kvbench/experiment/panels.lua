@@ -25,7 +25,8 @@ function M.of_press(rows, label, keep)
 end
 
 --- One series: the mean of y (a column or a function) over the ratio, with its band. o: y, label, x, style, band,
--- seed. nil and why when no row has a y. Without two passages there is no band.
+-- seed, indicator = false for shares that may all be 0 without being a rate of trials. nil and why when no row has a y.
+-- Without two passages there is no band.
 function M.series(rows, o)
   local y_of, any = resample.getter(o.y, "y"), false
   for _, row in ipairs(rows) do
@@ -34,7 +35,7 @@ function M.series(rows, o)
   end
   if not any then return nil, o.reason or "no row has this measure" end
   local points = curve.curve(rows, { x = o.x or "ratio", y = o.y, cluster = "passage_id", band = o.band or "sup-t",
-    seed = o.seed or 1 })
+    seed = o.seed or 1, indicator = o.indicator })
   local s = { label = o.label, style = o.style, x = {}, y = {}, lo = {}, hi = {} }
   local banded = true
   for i, p in ipairs(points) do
@@ -64,13 +65,14 @@ function M.note(title, why) return { kind = "note", title = title, text = "canno
 
 --- A panel of lines, one per entry of `lines` = {{rows =, label =, y =, style =}, ...}, entries without data left out;
 -- a note when none has any. o: title, y (column or function), y_label, x, x_label, min, max, reason, least (rows an
--- entry needs: fewer are left out, default 1), hlines, vlines.
+-- entry needs: fewer are left out, default 1), indicator, hlines, vlines.
 function M.lines(lines, o)
   local series, missing = {}, {}
   for _, line in ipairs(lines) do
     local s
     if #line.rows >= (o.least or 1) then
-      s = M.series(line.rows, { y = line.y or o.y, x = o.x, label = line.label, style = line.style, band = o.band })
+      s = M.series(line.rows, { y = line.y or o.y, x = o.x, label = line.label, style = line.style, band = o.band,
+        indicator = o.indicator })
     end
     if s then
       clip(s, o.min, o.max)

@@ -107,7 +107,8 @@ end
 --- {mean, lo, hi, n, clusters}; an indicator column that never varies gets the Wilson interval on its clusters; lo
 --- and hi are nil for fewer than 2 clusters otherwise.
 function M.mean(rows, opt)
-  local t = resample.compact(rows, { x = function() return 0 end, y = opt.y, cluster = opt.cluster })
+  local t = resample.compact(rows, { x = function() return 0 end, y = opt.y, cluster = opt.cluster,
+    indicator = opt.indicator })
   local C, S, N = t.clusters, t.sum, t.count
   local sum, n = 0, 0
   for c = 0, C - 1 do sum, n = sum + S[c], n + N[c] end

@@ -21,12 +21,13 @@ M.getter = getter
 --- Rows -> {xs = ascending values of x, ids = sorted cluster ids, clusters, points, sum[c * points + i], count[...],
 --- rows = per x, clusters_at = per x, indicator = every y is 0 or 1}. Rows whose x or y is nil are left out;
 --- booleans count as 0 and 1.
+--- opt.indicator = false: y is a share that only happens to be 0 or 1 everywhere.
 --- opt.ids restricts to these clusters (sorted array), opt.xs to these x.
 function M.compact(rows, opt)
   local x_of, y_of = getter(opt.x or "ratio", "x"), getter(opt.y, "y")
   local cluster_of = getter(opt.cluster or "passage_id", "cluster")
   local items, x_seen, id_seen, xs, ids = {}, {}, {}, {}, {}
-  local indicator = true
+  local indicator = opt.indicator ~= false
   for i, row in ipairs(rows) do
     local y, x = y_of(row), x_of(row)
     if y == true then y = 1 elseif y == false then y = 0 end

@@ -1,0 +1,98 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Every figure script on the worst of data: a model whose answers are all wrong, two passages, one press, tasks without
+-- the labels that are asked for. It must end, say why it cannot tell, and write no NaN.
+local t = require "kvbench.testing"
+local kv = require "kvbench"
+local json = require "kvbench.json"
+local paths = require "kvbench.paths"
+local model = dofile(paths.at "tests/lua/tiny_model.lua")
+
+local root = os.tmpname()
+os.remove(root)
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+-- Runs a script as the command line would, with the tiny model for every name, and returns its result.json and what it
+-- printed.
+local function run(script, words)
+  local printed, old_print, old_write, old_load, old_arg = {}, print, io.write, kv.model.load, arg
+  arg = { [0] = script, "--out", root .. "/" .. script, "--sweeps", root .. "/sweeps", unpack(words) } -- luacheck: ignore
+  print = function(...) printed[#printed + 1] = table.concat({ ... }, " ") end -- luacheck: ignore
+  kv.model.load = function() return model end
+  local ok, err = pcall(dofile, paths.at("experiments/" .. script .. ".lua"))
+  print, io.write, kv.model.load, arg = old_print, old_write, old_load, old_arg -- luacheck: ignore
+  if not ok then error(tostring(err), 0) end
+  return json.decode(read(root .. "/" .. script .. "/result.json"), script), table.concat(printed, "\n")
+end
+
+local function has_no_nan(result)
+  for _, figure in ipairs(result.figures) do
+    for _, file in ipairs(figure.files) do
+      if file:find "%.csv$" then
+        for line in read(file):gmatch "[^\n]+" do
+          t.ok(not line:lower():find("%f[%w]inf%f[%W]"), file .. ": " .. line)
+          t.ok(not line:lower():find("%f[%w]nan%f[%W]") or figure.name == "base_scores", file .. ": " .. line)
+        end
+      end
+    end
+  end
+  for _, list in ipairs(result.tables) do
+    for _, row in ipairs(list.cells) do
+      for _, cell in ipairs(row) do t.ok(not cell:lower():find("%f[%w]nan%f[%W]"), list.name .. ": " .. cell) end
+    end
+  end
+end
+
+local few = { "--passages", "2", "--ratios", "0,0.5,0.9", "--presses", "knorm" }
+local function words(more)
+  local out = { unpack(few) }
+  for _, w in ipairs(more or {}) do out[#out + 1] = w end
+  return out
+end
+
+local cases = {
+  { "tasks", { "--tasks", "base,coreference" }, "cannot tell" },
+  { "answer_types", { "--tasks", "knowledge", "--compare", "knorm" }, "cannot tell" },
+  { "question_types", { "--tasks", "knowledge", "--compare", "knorm" }, "cannot tell" },
+  { "directions", { "--tasks", "knowledge", "--compare", "knorm" }, "cannot tell" },
+  { "hops", { "--tasks", "base", "--compare", "knorm" }, "cannot tell" },
+  { "eviction_rates", { "--tasks", "base" }, "cannot tell" },
+  { "errors", { "--tasks", "base" }, "cannot tell" },
+  { "ger_correlation", { "--tasks", "base" }, "cannot tell" },
+  { "base_scores", { "--tasks", "base,coreference" }, "exploratory" },
+}
+for _, case in ipairs(cases) do
+  t.case(case[1] .. " on poor data", function()
+    local result, printed = run(case[1], words(case[2]))
+    t.ok(#result.figures > 0 and #result.verdicts > 0)
+    t.eq(result.verdicts[1].status, case[3], result.verdicts[1].text)
+    t.ok(printed:find("verdict: " .. case[3], 1, true))
+    has_no_nan(result)
+    for _, figure in ipairs(result.figures) do t.ok(figure.caption and figure.caption:find "seed A", figure.name) end
+  end)
+end
+
+t.case("one class only compares with nothing, and the figure says so", function()
+  local result = run("hops", words { "--tasks", "knowledge", "--compare", "knorm" })
+  t.ok(read(result.figures[1].files[4]):find("one class only, nothing to compare", 1, true))
+end)
+
+t.case("a task without the labels says so in the figure", function()
+  local old = arg
+  arg = { "--out", root .. "/labels", "--sweeps", root .. "/sweeps", unpack(few) } -- luacheck: ignore
+  local e = kv.experiment { name = "labels", title = "labels", options = { regimes = { "agnostic" } } }
+  arg = old -- luacheck: ignore
+  e.loaded = model
+  local numbers = {}
+  require("kvbench.experiment.by_tag").draw({ e = e, task = "knowledge", regimes = { "agnostic" }, tag = "dialect",
+    what = "dialect" }, numbers)
+  t.eq(numbers, {})
+  t.ok(read(e.figures[1].files[4]):find("task knowledge has no dialect labels", 1, true))
+end)
+
+os.execute("rm -rf '" .. root .. "'")
