@@ -28,7 +28,7 @@ void kvb_ctx_retain(kvb_ctx *c) {
 
 void kvb_ctx_forget(kvb_ctx *c) {
     const kvb_backend *b = c->model->backend;
-    kvb_backend_free(b, c->queries);
+    kvb_tensor_release(&c->kept_queries);
     kvb_backend_free(b, c->hidden);
     kvb_backend_free(b, c->logits);
     c->queries = c->hidden = c->logits = NULL;
@@ -66,8 +66,9 @@ static kvb_status make_observations(kvb_ctx *c, int32_t observe, int32_t window)
     const kvb_model_desc *d = &c->model->desc;
     if (observe & KVB_OBSERVE_QUERIES) {
         c->window = window > 0 && window < c->tokens ? window : c->tokens;
-        c->queries = take(c, (int64_t)d->layers * d->heads * c->window * d->head_dim);
-        if (!c->queries) return KVB_E_MEMORY;
+        int64_t shape[] = {d->layers, d->heads, c->window, d->head_dim};
+        KVB_TRY(kvb_tensor_new_on(d->device, KVB_F32, 4, shape, 1, &c->kept_queries));
+        c->queries = c->kept_queries.data;
     }
     if (observe & KVB_OBSERVE_HIDDEN) {
         c->hidden = take(c, (int64_t)(d->layers + 1) * c->tokens * d->hidden);
@@ -217,6 +218,13 @@ static kvb_status copy_out(const kvb_ctx *c, const float *from, size_t n, kvb_te
     kvb_tensor view = kvb_view1((void *)from, KVB_F32, (int64_t)n), flat = kvb_view1(out->data, KVB_F32, (int64_t)n);
     if (out->device_id == 0) return kvb_backend_download(c->model->backend, out->data, from, n * sizeof *from);
     return kvb_op_copy(c->model->desc.device, &view, &flat);
+}
+
+kvb_status kvb_ctx_queries(const kvb_ctx *c, kvb_tensor *out) {
+    if (!c->queries) return missing("queries", "needs = {queries = true} or {window_queries = n}");
+    kvb_tensor_retain(&c->kept_queries);
+    *out = c->kept_queries;
+    return KVB_OK;
 }
 
 kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first, int32_t given, kvb_tensor *out) {

@@ -365,6 +365,9 @@ enum { KVB_KEYS = 0, KVB_VALUES = 1, KVB_QUERIES = 2, KVB_HIDDEN = 3, KVB_LOGITS
  * `out` is a contiguous f32 tensor of that shape. KVB_E_MISSING when it was not observed; ragged contexts: kvb_ctx_head.
  */
 kvb_status kvb_ctx_read(const kvb_ctx *c, int32_t what, int32_t first_layer, int32_t layers_given, kvb_tensor *out);
+/* The queries themselves, [layers, heads, window, head_dim] on the model's device, not a copy. `out` shares their storage, which
+ * lives until both are released. KVB_E_MISSING as above. */
+kvb_status kvb_ctx_queries(const kvb_ctx *c, kvb_tensor *out);
 /* One head of any context: its number of keys; keys and values (either may be NULL) [n, head_dim]; positions [n] (or NULL). */
 int32_t kvb_ctx_head_tokens(const kvb_ctx *c, int32_t layer, int32_t head);
 kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tensor *keys, kvb_tensor *values, int32_t *positions);

@@ -58,6 +58,7 @@ struct kvb_ctx {
     int32_t *positions;  /* ragged: the original position of every kept key, lane after lane */
     int64_t *position_at; /* ragged: where a lane's positions begin */
     kvb_lane *lane_table; /* ragged, on a device: `lane` where kernels can read it */
+    kvb_tensor kept_queries; /* owns what queries points at; kvb_ctx_queries shares it */
     float *queries;      /* [layers][heads][window][head_dim], before RoPE */
     float *hidden;       /* [layers + 1][tokens][hidden] */
     float *logits;       /* [tokens or 1][vocab] */

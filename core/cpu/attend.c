@@ -87,6 +87,50 @@ void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t i
     if (value) memcpy(value, (const float *)lane->values + (int64_t)index * dim, (size_t)dim * sizeof(float));
 }
 
+static void widen(const uint16_t *from, float *to, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = kvb_bf16_to_f32(from[i]);
+}
+
+/* Values [tokens][dim] of a bf16 lane: a pair of keys lies interleaved, 16 dimensions at a time. */
+static void read_values16(const uint16_t *lane, int32_t dim, int32_t tokens, float *out) {
+    for (int32_t t = 0; t < tokens; t += 2, out += 2 * dim)
+        for (int32_t d = 0; d < dim; d += 16) {
+            const uint16_t *from = lane + value16_at(padded(dim), t, d);
+            int32_t n = dim - d < 16 ? dim - d : 16;
+            for (int32_t i = 0; i < n; i++) out[d + i] = kvb_bf16_to_f32(from[2 * i]);
+            for (int32_t i = 0; i < n && t + 1 < tokens; i++) out[dim + d + i] = kvb_bf16_to_f32(from[2 * i + 1]);
+        }
+}
+
+static void read_keys32(const float *lane, int32_t dim, int32_t tokens, float *out) {
+    for (int32_t t = 0; t < tokens; t += KVB_KEY_BLOCK)
+        for (int32_t d = 0; d < dim; d += 16)
+            for (int32_t i = 0; i < KVB_KEY_BLOCK && t + i < tokens; i++)
+                for (int32_t e = d; e < d + 16 && e < dim; e++)
+                    out[(int64_t)(t + i) * dim + e] = lane[key32_at(dim, t + i, e)];
+}
+
+/* lane_get for whole lanes: the loops run along the layout. */
+kvb_status kvb_cpu_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
+                              kvb_tensor *out) {
+    int32_t dim = kind->head_dim;
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (count > 1)
+    for (int32_t i = 0; i < count; i++) {
+        float *to = (float *)out->data + (int64_t)i * tokens * dim;
+        const void *from = keys ? lane[i].keys : lane[i].values;
+        if (kind->dtype == KVB_BF16 && keys)
+            for (int32_t t = 0; t < tokens; t++)
+                widen((const uint16_t *)from + key16_at(padded(dim), t, 0), to + (int64_t)t * dim, dim);
+        else if (kind->dtype == KVB_BF16)
+            read_values16(from, dim, tokens, to);
+        else if (keys)
+            read_keys32(from, dim, tokens, to);
+        else
+            memcpy(to, from, (size_t)tokens * (size_t)dim * sizeof *to);
+    }
+    return KVB_OK;
+}
+
 /* ---- the walk in f32 ---- */
 
 enum { ROOM = KVB_QUERY_BLOCK + 16 }; /* tiles work on up to 16 rows at once and may touch rows past the block's last */

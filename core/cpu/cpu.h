@@ -50,6 +50,8 @@ int64_t kvb_cpu_lane_bytes(const kvb_lane_kind *kind, int32_t capacity);
 void kvb_cpu_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
 void kvb_cpu_lane_fetch(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index);
 void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t index, float *key, float *value);
+kvb_status kvb_cpu_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
+                              kvb_tensor *out);
 void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin);
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y);

@@ -62,6 +62,7 @@ kvb_status cpu_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin,
     for (int64_t r = 0; r < rows; r++)
         if (p[r] < 0 || p[r] >= cos->shape[0]) return ref_rope(x, cos, sin, position); /* it says which row is wrong */
     const kvb_cpu_kernels *k = kvb_cpu_pick();
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (rows * heads * dim > 32768)
     for (int64_t r = 0; r < rows; r++)
         k->rope((float *)x->data + r * heads * dim, heads, dim, (const float *)cos->data + p[r] * dim,
                 (const float *)sin->data + p[r] * dim);

@@ -33,6 +33,18 @@ typedef struct kvb_tensor_kernels {
     void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_step, const float *b,
         int64_t b_row,
                  int64_t b_step, float *y, int64_t y_row, float *scratch);
+    /* Means of the columns of rows [n, d], `row` apart. */
+    void (*means)(int64_t n, int64_t d, int64_t row, const float *x, float *y);
+    /* acc += softmax(x); x is overwritten. */
+    void (*weigh)(int64_t n, float *x, double *acc);
+    /*
+     * What of a product a' a a symmetric matrix needs: total [d, stride] += rows [n, d]' rows where a column is not before
+     * its row (and a few more). Rows lie `stride` apart, a multiple of 32, with zeros after d.
+     */
+    void (*gram)(int64_t n, int64_t d, const float *rows, int64_t stride, float *total);
+    /* y[i] = square * x_i' u x_i + linear * x_i . b; u [d, stride] is upper triangular, stride a multiple of 32. */
+    void (*quadratic)(int64_t n, int64_t d, const float *x, int64_t x_row, const float *u, int64_t stride,
+                      const float *b, double square, double linear, float *y);
 } kvb_tensor_kernels;
 
 extern const kvb_tensor_kernels kvb_tensor_scalar, kvb_tensor_avx2, kvb_tensor_avx512;

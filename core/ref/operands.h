@@ -47,6 +47,9 @@ kvb_status ref_fail_index(const char *op, int64_t index, int32_t dim, int64_t si
 kvb_status ref_first_bad_index(const char *op, const kvb_tensor *index, int32_t dim, int32_t base, int64_t size);
 kvb_status ref_check_vecdot(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
 kvb_status ref_check_matmul(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y);
+kvb_status ref_check_moments(const kvb_tensor *x, const kvb_tensor *mean, const kvb_tensor *covariance);
+kvb_status ref_check_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_tensor *b, const kvb_tensor *y);
+kvb_status ref_check_attended(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *y);
 kvb_status ref_check_rank(const char *op, const kvb_tensor *x, const kvb_tensor *y, int32_t dtype);
 kvb_status ref_check_copy(const kvb_tensor *x, const kvb_tensor *y);
 kvb_status ref_check_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *y);

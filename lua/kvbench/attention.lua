@@ -27,6 +27,12 @@ function M.window(ctx, window)
   return logits:softmax(-1)
 end
 
+--- Attention that the keys receive from the last `rows` queries, summed over those and over the group, times scale:
+--- [layers, kv_heads, tokens].
+function M.received(ctx, rows, scale)
+  return M.window_queries(ctx, rows):split_heads(ctx.heads / ctx.kv_heads):attended(ctx.keys, scale)
+end
+
 --- Rows [from, to) of queries [layers, kv_heads, group, n, d] as [layers, kv_heads, group * rows, d].
 function M.rows(queries, from, to)
   local part = queries:narrow(4, from + 1, to - from)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kvbench bench WHAT: what this machine does, as JSON with --json (one object on stdout, nothing else). prefill, decode
--- and sweep run the engine; gemm, attention and peak measure the device (bench/device.lua); paper-grid extrapolates the
--- paper's whole grid (bench/paper_grid.lua).
+-- and sweep run the engine; press: what presses cost beside the prefill (bench/press.lua); gemm, attention and peak
+-- measure the device (bench/device.lua); paper-grid extrapolates the paper's whole grid (bench/paper_grid.lua).
 --
 -- Real weights and real texts; warmed up once; stop tokens ignored so that the work does not depend on the answers.
 -- `sweep` is the comparison with KVPress 0.5.5: the base task (about 250 context tokens), three presses by nine ratios
@@ -13,6 +13,7 @@ local json = require "kvbench.json"
 local library = require "kvbench.ffi"
 local options = require "kvbench.options"
 local paper_grid = require "kvbench.bench.paper_grid"
+local press_cost = require "kvbench.bench.press"
 local sweeps = require "kvbench.bench.sweeps"
 local C = library.C
 
@@ -116,8 +117,17 @@ benches["paper-grid"] = function(model, opt)
   return out
 end
 
+function benches.press(model, opt)
+  local started = C.kvb_time()
+  local measured = press_cost.run(model, function(n) return passages(model, 1, n)[1] end, opt.presses, opt.lengths,
+    opt.seconds)
+  local out = base(model, C.kvb_time() - started, opt)
+  out.costs = measured.costs
+  return out
+end
+
 local reports = { gemm = device.report_gemm, attention = device.report_attention, peak = device.report_peak,
-  ["paper-grid"] = paper_grid.report }
+  ["paper-grid"] = paper_grid.report, press = press_cost.report }
 
 local function report(out)
   if reports[out.bench] then
@@ -170,7 +180,7 @@ function M.main(words)
   end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
     new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
-    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", json = false }, words)
+    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv", lengths = "250,1500", json = false }, words)
   if not opt then return 0 end
   opt.what = what
   check_numbers(opt)

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Context: the cache of one passage and what prefill observed.
 --
--- A context never changes: every press, ratio and question reads the same one. Tensors are copied out of the cache when
--- first touched and dropped by ctx:forget(). Positions of tokens are 0-based, tensor dimensions 1-based.
+-- A context never changes: every press, ratio and question reads the same one. Tensors are copied out of the cache (queries:
+-- shared, not copied) when first touched and dropped by ctx:forget(). Positions of tokens are 0-based, tensor dimensions 1-based.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
@@ -63,8 +63,9 @@ local lazy = {
   end,
   queries = function(ctx)
     if ctx.original then return ctx.original.queries end -- a variant was not prefilled
-    local window = C.kvb_ctx_window(handle(ctx))
-    return read(ctx, C.KVB_QUERIES, { ctx.layers, ctx.heads, window, ctx.head_dim }, 0, ctx.layers)
+    local shared = core.empty()
+    check(C.kvb_ctx_queries(handle(ctx), shared))
+    return core.adopt(shared)
   end,
   hidden = function(ctx)
     if ctx.original then return ctx.original.hidden end

@@ -64,6 +64,7 @@ M.tensor_parts = {
   { "make", "Making tensors" }, { "random", "Randomness" }, { "views", "Views" }, { "shape", "Shapes and copies" },
   { "math", "Element by element" }, { "reduce", "Reductions" }, { "order", "Order" },
   { "index", "Picking and placing" }, { "join", "Joining and taking apart" }, { "product", "Products and windows" },
+  { "moments", "What scores of many heads are made of" },
   { "rope", "Rotary position embedding" }, { "linalg", "Linear algebra" }, { "show", "To and from Lua, printing" },
   { "core", "Memory and devices" },
 }

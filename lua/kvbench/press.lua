@@ -42,7 +42,7 @@ end
 local reserved = {}
 for name in ([[name rule file params base needs scope nested budget ratio_dependent source_hash doc paper aliases
   paper_preset check cut thresholds widen_needs decides order_only whole rewrite from_scores decoding
-  accumulates square merge]]):gmatch "%S+" do reserved[name] = true end
+  accumulates square merge fused]]):gmatch "%S+" do reserved[name] = true end
 
 local function merged(a, b)
   local out = {}

@@ -96,7 +96,7 @@ end
 --- fn(block) of every block of layers, joined along the first dimension; temporaries freed after each. Not in any scope
 --- of the caller's.
 function M.by_block(press, ctx, evictable, fn)
-  local step = press.whole and ctx.layers or view.layers_at_once(ctx)
+  local step = press.whole and ctx.layers or view.layers_at_once(ctx, press.rule.fused)
   local out, shared = nil, view.shared(ctx, evictable)
   check_queries(press, ctx)
   for first = 1, ctx.layers, step do

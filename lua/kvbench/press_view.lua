@@ -82,11 +82,12 @@ end
 
 function M.shared(ctx, evictable) return new_shared(ctx, ctx.token_first or 0, nil, evictable) end
 
---- How many layers to score at once, so that one tensor of all query heads takes about 1 MiB, what a CPU's caches hold,
---- or 1 GiB on a GPU, which wants few and large operations.
-function M.layers_at_once(ctx)
+--- How many layers to score at once: on a CPU so that one tensor of all query heads takes about 4 MiB, what its caches hold
+--- (rule.fused: the rule stores nothing so large, and fewer calls wait less for threads); 1 GiB on a GPU, which wants few and
+--- large operations.
+function M.layers_at_once(ctx, fused)
   local bytes = 4 * (ctx.heads or ctx.kv_heads) * ctx.tokens * (ctx.head_dim or 64)
-  local room = (ctx.device or "cpu") == "cpu" and 2 ^ 20 or 2 ^ 30
+  local room = (ctx.device or "cpu") == "cpu" and (fused and 2 ^ 26 or 2 ^ 22) or 2 ^ 30
   return math.max(1, math.min(ctx.layers, math.floor(room / bytes)))
 end
 

@@ -4,12 +4,31 @@
 -- queries: t:rope(cos, sin), t:rope_inverse(cos, sin).
 local tensor = require "kvbench.tensor"
 
+local core = require "kvbench.tensor.core"
+
 local M = {}
 
---- x [..., n, head_dim] rotated by cos, sin [n, head_dim].
-function M.apply(x, cos, sin) return x:rope(cos, sin) end
+-- On the host a model's own tables [n, d] (or one row for all) go through the decoder's op: one pass instead of six.
+local function in_one_pass(x, cos, sin)
+  local n, d, rows = x:size(-2), x:size(-1), cos:size(1)
+  local out = core.output(x, core.sizes(x)):copy_(x)
+  local position = tensor.arange(rows):to("i32")
+  if rows == 1 then position = position:expand(n) end
+  position = position:view(1, n):expand(x:numel() / (n * d), n):contiguous():view(x:numel() / d)
+  core.run("rope", out:view(x:numel() / d, 1, d), cos:contiguous(), sin:contiguous(), position)
+  return out
+end
 
---- What apply() rotated, before it: keys of a cache without their positions.
+--- x [..., n, head_dim] rotated by cos, sin [n, head_dim] (or [1, head_dim], for all the same).
+function M.apply(x, cos, sin)
+  if x.device == "cpu" and cos.ndim == 2 and x.ndim > 1 and x:numel() > 0 then return in_one_pass(x, cos, sin) end
+  return x:rope(cos, sin)
+end
+
+--- x turned by the transposed matrix: back, by the same angles.
+function M.apply_transposed(x, cos, sin) return M.apply(x, cos, -sin) end
+
+--- What apply() rotated, before it: keys of a cache without their positions (also where cos and sin carry a factor).
 function M.undo(x, cos, sin) return x:rope_inverse(cos, sin) end
 
 -- Position of every token: a number (of the first one), or [layers, kv_heads, tokens] where heads hold picked tokens; and
@@ -34,6 +53,10 @@ function M.keys_before(ctx)
   local function picked(x) return x:view(1, 1, total, d):expand(l, h, total, d):gather(3, rows) end
   return M.undo(ctx.keys, picked(cos), picked(sin))
 end
+
+--- cos and sin [1, head_dim] of the mean rotation of several positions: apply() turns by R = mean of the rotations (which
+--- also shrinks), apply_transposed() by R'.
+function M.mean(cos, sin) return cos:mean(1):unsqueeze(1), sin:mean(1):unsqueeze(1) end
 
 --- The mean of the rotation matrices of several positions: R [head_dim, head_dim] with (R x) = mean of the rotated x.
 --- cos, sin [positions, head_dim].

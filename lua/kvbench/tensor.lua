@@ -6,7 +6,7 @@
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 for _, part in ipairs { "check", "make", "random", "views", "shape", "math", "reduce", "order", "index", "join", "product",
-  "rope", "linalg", "show" } do require("kvbench.tensor." .. part) end
+  "moments", "rope", "linalg", "show" } do require("kvbench.tensor." .. part) end
 local text = require "kvbench.text"
 
 local M = {

@@ -20,16 +20,15 @@ local rule = {
     use_vnorm = { default = true, doc = "multiply by the norm of the value" },
     epsilon = { default = 0.0, min = 0, doc = "added before that product" },
   },
+  fused = true, -- stores nothing larger than the keys
   needs = { queries = true },
 }
 
 --- Mean [layers, heads, d] and covariance [layers, heads, d, d] (or nil) of the queries before RoPE, sinks left out.
 function rule.statistics(self, ctx, sinks)
   local queries = ctx.queries:slice(3, sinks + 1) -- [layers, heads, n, d]
-  local mean = queries:mean(3)
-  if not self.use_covariance then return mean end
-  local centred = queries - mean:unsqueeze(3)
-  return mean, centred:transpose():matmul(centred) / queries:size(3)
+  if not self.use_covariance then return queries:mean(3) end
+  return queries:moments()
 end
 
 function rule.score(self, ctx)
@@ -39,14 +38,17 @@ function rule.score(self, ctx)
 
   -- after another press (composed) the queries are still those of the whole context
   local total = ctx.all_queries and ctx.parent_tokens or ctx.tokens
-  local R = ctx:once("mean rotation " .. self.n_future_positions, function()
-    return rotary.mean_matrix(ctx:rope(total, self.n_future_positions))
-  end)
-  local rotated = keys:matmul(R):unsqueeze(3) -- [layers, kv_heads, 1, n, d], rows (R' k)'
+  local cos, sin = unpack(ctx:once("mean rotation " .. self.n_future_positions, function()
+    return { rotary.mean(ctx:rope(total, self.n_future_positions)) }
+  end))
+  local rotated = rotary.apply_transposed(keys, cos, sin) -- [layers, kv_heads, n, d], rows (R' k)'
   local mean, covariance = self.rule.statistics(self, ctx, sinks)
-  local logits = rotated:vecdot(mean:split_heads(group):unsqueeze(4)) / math.sqrt(d) -- [layers, kv_heads, group, n]
+  rotated, mean = rotated:unsqueeze(3), mean:split_heads(group)
+  local logits -- [layers, kv_heads, group, n]
   if covariance then
-    logits = logits + rotated:matmul(covariance:split_heads(group)):vecdot(rotated) / (2 * d)
+    logits = rotated:quadratic(covariance:split_heads(group), mean, 1 / (2 * d), 1 / math.sqrt(d))
+  else
+    logits = rotated:vecdot(mean:unsqueeze(4)) / math.sqrt(d)
   end
   local scores = logits:softmax(-1):mean(3)
   if self.use_vnorm then scores = (scores + self.epsilon) * values:vecdot(values):sqrt() end

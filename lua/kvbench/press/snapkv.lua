@@ -16,12 +16,13 @@ return {
       error(("press '%s': kernel_size = %d, expected an odd number"):format(self.name, self.kernel_size), 0)
     end
   end,
+  fused = true, -- stores nothing larger than the keys
   needs = function(self) return { window_queries = self.window_size } end,
   score = function(self, ctx)
     local n = ctx.tokens
     local window = self:at_most("window_size", math.floor(n / 2))
     if window == 0 then return tensor.zeros(ctx.layers, ctx.kv_heads, n) end
-    local received = attention.window(ctx, window):slice(-1, 1, n - window):mean(3) -- [layers, kv_heads, n - window]
+    local received = attention.received(ctx, window, 1 / (ctx.group_size * window)):slice(-1, 1, n - window)
     return received:avg_pool1d(self.kernel_size, math.floor(self.kernel_size / 2)):pad(0, window, math.huge)
   end,
 }

@@ -137,6 +137,10 @@ end
 --- A tensor for an op to write: on the device of `like`, uninitialised. dtype "f32" unless told.
 function M.output(like, shape, dtype) return M.new(shape, dtype, like.device_id, true) end
 
+--- A descriptor for C to fill, and Lua's ownership of the reference that C put into it, outside any scope.
+function M.empty() return kvb_tensor() end
+function M.adopt(t) return ffi.gc(t, C.kvb_tensor_release) end
+
 --- A second view of t's storage (which stays alive as long as any view); the caller changes shape, stride or data of
 --- it.
 function M.view(t)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tensor_score.c - the fused ops that scores of many heads are made of: mean and covariance of queries, quadratic forms of
+ * keys, attention received from a window.
+ *
+ * A thread takes one head of one layer from inputs to outputs in its own scratch, so that all layers are one launch and
+ * nothing larger than the outputs is stored. Rejected: the same as products and reductions, which measured twice the time:
+ * half of it in reading back what the step before had written, and in waiting for threads between the steps.
+ */
+#include "cpu.h"
+#include "tensor_cpu.h"
+
+enum { ROWS = 256, QUERIES = 192 }; /* rows that are centred, and queries that are weighed, at a time */
+
+static int64_t wide(int64_t n) { return kvb_round_up(n, 32); }
+
+/* Offsets of head i of operands whose leading dimensions are `t`'s. */
+typedef struct heads {
+    kvb_loop loop;
+    int64_t count;
+} heads;
+
+static heads over(const kvb_tensor *const *t, int32_t operands) {
+    heads h = {.loop = kvb_loop_over(t, operands, false)};
+    h.count = h.loop.outer * h.loop.run;
+    return h;
+}
+
+static void at_head(const heads *h, int64_t i, int64_t *at) {
+    kvb_loop_at(&h->loop, i / h->loop.run, at);
+    for (int o = 0; o < h->loop.operands; o++) at[o] += i % h->loop.run * h->loop.stride[o][h->loop.ndim];
+}
+
+/* One op on all heads: its operands t[0 .. 4), what they share, and the work on one head. */
+typedef struct work {
+    const kvb_tensor *t[KVB_OPERANDS];
+    heads all;
+    double a, b; /* the op's numbers */
+    const kvb_tensor_kernels *kernels;
+    void (*head)(const struct work *job, float *const *at, float *scratch);
+} work;
+
+/* Every thread has `floats` of scratch, zeroed once; at: where each operand's head begins. */
+static kvb_status run(const char *op, const work *job, int64_t effort, int64_t floats) {
+    int32_t failed = 0, threads = kvb_loop_threads(effort);
+#pragma omp parallel num_threads(threads)
+    {
+        float *scratch = kvb_alloc((size_t)floats * sizeof(float), KVB_MEM_SCRATCH);
+        if (!scratch) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < job->all.count; i++) {
+            int64_t offset[KVB_OPERANDS];
+            float *at[KVB_OPERANDS];
+            if (!scratch) continue;
+            at_head(&job->all, i, offset);
+            for (int o = 0; o < job->all.loop.operands; o++) at[o] = (float *)job->t[o]->data + offset[o];
+            job->head(job, at, scratch);
+        }
+        kvb_free(scratch);
+    }
+    return failed ? kvb_fail(KVB_E_MEMORY, "%s: out of memory for %lld floats of a head", op, (long long)floats) : KVB_OK;
+}
+
+/* `operands` tensors and how many of the last dimensions of each belong to one head. */
+static work work_of(const kvb_tensor *const *t, const int32_t *own, int32_t operands) {
+    kvb_tensor lead[KVB_OPERANDS];
+    const kvb_tensor *views[KVB_OPERANDS];
+    work out = {.kernels = kvb_tensor_pick()};
+    for (int o = 0; o < operands; o++) {
+        out.t[o] = t[o];
+        lead[o] = *t[o];
+        lead[o].ndim -= own[o];
+        views[o] = &lead[o];
+    }
+    out.all = over(views, operands);
+    return out;
+}
+
+/* ---- moments ---- */
+
+static void moments_of(const work *job, float *const *at, float *scratch) {
+    const kvb_tensor *x = job->t[0], *c = job->t[2];
+    int64_t n = x->shape[x->ndim - 2], d = x->shape[x->ndim - 1], row = x->stride[x->ndim - 2];
+    int64_t stride = wide(d), c_row = c->stride[c->ndim - 2];
+    float *mean = at[1], *total = scratch, *rows = scratch + d * stride; /* the padding of rows stays zero */
+    job->kernels->means(n, d, row, at[0], mean);
+    memset(total, 0, (size_t)(d * stride) * sizeof *total);
+    for (int64_t first = 0; first < n; first += ROWS) {
+        int64_t count = kvb_min64(ROWS, n - first);
+        for (int64_t r = 0; r < count; r++)
+            job->kernels->binary(BINARY_SUB, d, at[0] + (first + r) * row, 1, mean, 1, rows + r * stride, 1);
+        job->kernels->gram(count, d, rows, stride, total);
+    }
+    float scale = 1 / (float)n;
+    for (int64_t i = 0; i < d; i++) {
+        for (int64_t j = 0; j < i; j++) at[2][i * c_row + j] = total[j * stride + i] * scale;
+        for (int64_t j = i; j < d; j++) at[2][i * c_row + j] = total[i * stride + j] * scale;
+    }
+}
+
+kvb_status cpu_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covariance) {
+    KVB_TRY(ref_check_moments(x, mean, covariance));
+    int32_t last = mean->ndim - 1;
+    int64_t n = x->shape[last], d = x->shape[last + 1];
+    if (d > 1 && (x->stride[last + 1] != 1 || mean->stride[last] != 1 || covariance->stride[last + 1] != 1))
+        return ref_moments(x, mean, covariance);
+    if (d == 0) return KVB_OK;
+    work job = work_of((const kvb_tensor *[]){x, mean, covariance}, (int32_t[]){2, 1, 2}, 3);
+    job.head = moments_of;
+    return run("moments", &job, job.all.count * n * d * d / 16, (d + ROWS) * wide(d));
+}
+
+/* ---- quadratic ---- */
+
+/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up. */
+static void fold(const float *c, int64_t row, int64_t step, int64_t d, int64_t stride, float *u) {
+    for (int64_t i = 0; i < d; i++) {
+        for (int64_t j = 0; j < i; j++) u[i * stride + j] = 0;
+        u[i * stride + i] = c[i * row + i * step];
+        for (int64_t j = i + 1; j < d; j++) u[i * stride + j] = c[i * row + j * step] + c[j * row + i * step];
+    }
+}
+
+static void quadratic_of(const work *job, float *const *at, float *scratch) {
+    const kvb_tensor *x = job->t[1], *c = job->t[2];
+    int64_t n = x->shape[x->ndim - 2], d = x->shape[x->ndim - 1];
+    fold(at[2], c->stride[c->ndim - 2], c->stride[c->ndim - 1], d, wide(d), scratch);
+    job->kernels->quadratic(n, d, at[1], x->stride[x->ndim - 2], scratch, wide(d), at[3], job->a, job->b, at[0]);
+}
+
+kvb_status cpu_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_tensor *b, kvb_tensor *y, double square,
+                         double linear) {
+    KVB_TRY(ref_check_quadratic(x, c, b, y));
+    int32_t last = y->ndim;
+    int64_t n = x->shape[last - 1], d = x->shape[last];
+    bool plain = x->stride[last] == 1 && b->stride[last - 1] == 1;
+    if ((d > 1 && !plain) || (n > 1 && y->stride[last - 1] != 1)) return ref_quadratic(x, c, b, y, square, linear);
+    work job = work_of((const kvb_tensor *[]){y, x, c, b}, (int32_t[]){1, 2, 2, 1}, 4);
+    job.head = quadratic_of, job.a = square, job.b = linear;
+    return run("quadratic", &job, job.all.count * n * d * d / 16, d * wide(d) + 1);
+}
+
+/* ---- attended ---- */
+
+/* Keys [n, d] as [d, stride], block by block: whole columns would throw each other out of the cache. */
+static void turn(const float *k, int64_t n, int64_t row, int64_t d, int64_t step, float *out, int64_t stride) {
+    for (int64_t j = 0; j < n; j += 16)
+        for (int64_t i = 0; i < d; i += 16)
+            for (int64_t b = i; b < kvb_min64(i + 16, d); b++)
+                for (int64_t a = j; a < kvb_min64(j + 16, n); a++) out[b * stride + a] = k[a * row + b * step];
+}
+
+/* The first `count` rows from `first` of one query head, on the keys turned to [d, stride]. */
+static void weigh(const kvb_tensor_kernels *kernels, const kvb_tensor *q, const float *queries, int64_t first,
+                  int64_t count, int64_t n, const float *keys, float *logits, float *panel, double *sum) {
+    int64_t rows = q->shape[q->ndim - 2], d = q->shape[q->ndim - 1], row = q->stride[q->ndim - 2];
+    int64_t stride = wide(n), seen = n - rows + first + count;
+    kernels->gemm(count, wide(seen), d, queries + first * row, row, q->stride[q->ndim - 1], keys, stride, 1, logits,
+                  stride, panel);
+    for (int64_t r = 0; r < count; r++, logits += stride) {
+        int64_t visible = seen - count + r + 1;
+        kernels->weigh(visible, logits, sum);
+    }
+}
+
+static void attended_of(const work *job, float *const *at, float *scratch) {
+    const kvb_tensor *y = job->t[0], *q = job->t[1], *k = job->t[2];
+    int64_t n = k->shape[k->ndim - 2], d = k->shape[k->ndim - 1], rows = q->shape[q->ndim - 2], stride = wide(n);
+    float *keys = scratch, *logits = keys + d * stride, *panel = logits + QUERIES * stride;
+    double *sum = (double *)(panel + kvb_gemm_scratch(d));
+    turn(at[2], n, k->stride[k->ndim - 2], d, k->stride[k->ndim - 1], keys, stride);
+    memset(sum, 0, (size_t)n * sizeof *sum);
+    for (int64_t g = 0; g < q->shape[q->ndim - 3]; g++)
+        for (int64_t first = 0; first < rows; first += QUERIES)
+            weigh(job->kernels, q, at[1] + g * q->stride[q->ndim - 3], first, kvb_min64(QUERIES, rows - first), n, keys,
+                  logits, panel, sum);
+    for (int64_t j = 0; j < n; j++) at[0][j * y->stride[y->ndim - 1]] = (float)(job->a * sum[j]);
+}
+
+kvb_status cpu_attended(const kvb_tensor *q, const kvb_tensor *k, kvb_tensor *y, double scale) {
+    KVB_TRY(ref_check_attended(q, k, y));
+    int32_t last = y->ndim;
+    int64_t n = k->shape[last - 1], d = k->shape[last], rows = q->shape[last - 1] * q->shape[last];
+    if (n == 0) return KVB_OK;
+    work job = work_of((const kvb_tensor *[]){y, q, k}, (int32_t[]){1, 3, 2}, 3);
+    job.head = attended_of, job.a = scale;
+    return run("attended", &job, job.all.count * rows * n * (d + 16) / 8,
+               (d + QUERIES) * wide(n) + kvb_gemm_scratch(d) + 2 * n);
+}
