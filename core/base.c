@@ -68,8 +68,10 @@ void kvb_count_bytes(int32_t tag, int64_t bytes) {
 
 bool kvb_count_should_fail(void) {
     atomic_fetch_add(&allocations, 1);
-    if (atomic_load(&fail_in) <= 0) return false;
-    return atomic_fetch_sub(&fail_in, 1) == 1;
+    int64_t left = atomic_load(&fail_in);
+    if (left == 0) return false;
+    if (left > 0) return atomic_fetch_sub(&fail_in, 1) == 1;
+    return left == -1 || atomic_fetch_add(&fail_in, 1) == -1; /* counts up to -1 and stays: this one and all after it */
 }
 
 void *kvb_alloc_raw(size_t bytes, int32_t tag) {

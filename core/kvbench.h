@@ -63,7 +63,8 @@ enum {
 int64_t kvb_memory_bytes(int32_t tag);       /* live bytes under a tag */
 int64_t kvb_memory_peak(int32_t tag);        /* the largest it has been */
 int64_t kvb_memory_allocations(void);        /* allocations so far, for the fail-Nth loop */
-/* The n-th allocation from now (1 = the next) fails once with KVB_E_MEMORY; 0 switches it off. For tests. */
+/* The n-th allocation from now (1 = the next) fails once with KVB_E_MEMORY; -n: that one and all after it; 0 switches it
+ * off. For tests. Device memory counts too. */
 void kvb_memory_fail_nth(int64_t n);
 
 /* Threads used by every operation; n = 0 asks for as many as the process's affinity mask allows. More than that is an error. */
