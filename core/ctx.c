@@ -189,8 +189,8 @@ kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths,
 /* ---- reading ---- */
 
 static kvb_status check_layers(const kvb_ctx *c, int32_t first, int32_t given, int32_t levels) {
-    if (first >= 0 && given >= 0 && first + given <= levels) return KVB_OK;
-    return kvb_fail(KVB_E_ARG, "context: layers %d to %d of %d (%d tokens)", first, first + given, levels, c->tokens);
+    if (first >= 0 && given >= 0 && first <= levels && given <= levels - first) return KVB_OK;
+    return kvb_fail(KVB_E_ARG, "context: %d layers from %d of %d (%d tokens)", given, first, levels, c->tokens);
 }
 
 static kvb_status missing(const char *what, const char *flag) {
@@ -335,6 +335,7 @@ kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) 
                         keep->layers, keep->heads, keep->tokens, d->layers, d->kv_heads, c->tokens);
     int64_t lanes = (int64_t)d->layers * d->kv_heads, bytes = 0;
     KVB_TRY(kvb_model_enter(c->model));
+    KVB_TRY(kvb_keep_host_bits(keep, NULL)); /* counting it cannot fail any more: sizes and contents agree */
     for (int32_t i = 0; i < lanes; i++)
         bytes += 2 * kvb_lane_room(c->model, kvb_keep_count(keep, i / d->kv_heads, i % d->kv_heads, 0, c->tokens));
     kvb_ctx *e = make(c->model, c->tokens);

@@ -67,7 +67,8 @@ int64_t kvb_memory_allocations(void);        /* allocations so far, for the fail
  * off. For tests. Device memory counts too. */
 void kvb_memory_fail_nth(int64_t n);
 
-/* Threads used by every operation; n = 0 asks for as many as the process's affinity mask allows. More than that is an error. */
+/* Threads used by every operation; n = 0 asks for as many as the process's affinity mask allows. More than that is an error
+ * (KVB_E_ARG), and so is a number that the system does not start (KVB_E_IO; those it does start are used from then on). */
 kvb_status kvb_threads_set(int32_t n);
 int32_t kvb_threads(void);
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -56,6 +57,29 @@ static int32_t allowed_threads(void) {
 
 static int32_t threads;
 
+/* Waits until it may end: all of them stand beside each other, as OpenMP's will. */
+static void *stand(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* How many of `n` threads beside this one can be had. OpenMP ends the process when it cannot have one, so it is only
+ * asked for what was seen to be possible. */
+static int32_t possible_threads(int32_t n, int *problem) {
+    enum { MOST = 1024 };
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t started[MOST];
+    int32_t made = 0;
+    *problem = 0;
+    pthread_mutex_lock(&gate);
+    for (; made < n && made < MOST && !*problem; made += !*problem)
+        *problem = pthread_create(started + made, NULL, stand, &gate);
+    pthread_mutex_unlock(&gate);
+    for (int32_t i = 0; i < made; i++) pthread_join(started[i], NULL);
+    return made;
+}
+
 kvb_status kvb_threads_set(int32_t n) {
     int32_t allowed = allowed_threads();
     if (n < 0 || n > allowed) {
@@ -63,10 +87,15 @@ kvb_status kvb_threads_set(int32_t n) {
         kvb_hint("-> use a number from 1 to %d, or 0 for all of them", allowed);
         return KVB_E_ARG;
     }
-    threads = n ? n : allowed;
+    int problem;
+    int32_t wanted = n ? n : allowed, made = possible_threads(wanted - 1, &problem) + 1;
+    threads = problem ? made : wanted;
     omp_set_dynamic(0);
     omp_set_num_threads(threads);
-    return KVB_OK;
+    if (problem == 0) return KVB_OK;
+    kvb_fail(KVB_E_IO, "%d threads cannot be started, only %d: %s", wanted, made, strerror(problem));
+    kvb_hint("-> use --threads %d, or raise the limit on processes (ulimit -u)", made);
+    return KVB_E_IO;
 }
 
 int32_t kvb_threads(void) {

@@ -4,13 +4,13 @@
 # skipped`.
 #
 # A part is a program that prints such a line last. One that prints none, or fails without counting a failure, counts as
-# a failure: a crash cannot pass. What failed is shown in full, the rest as one line each. Parts: unit valgrind lua ops
-# cuda golden fuzz docs e2e. KVB_GOLDEN = a folder with more goldens; FUZZ_SECONDS = seconds per fuzz target (5).
+# a failure: a crash cannot pass. What failed is shown in full, the rest as one line each. Parts: unit valgrind lua fault
+# ops cuda golden fuzz docs e2e. KVB_GOLDEN = a folder with more goldens; FUZZ_SECONDS = seconds per fuzz target (5).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:?usage: tests/all.sh BUILD-FOLDER [PART...]}
 shift
-wanted=" ${*:-unit valgrind lua ops cuda golden fuzz docs e2e} "
+wanted=" ${*:-unit valgrind lua fault ops cuda golden fuzz docs e2e} "
 kvbench=$PWD/$build/kvbench
 export KVBENCH=$kvbench
 cache=${KVBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvbench}
@@ -124,6 +124,10 @@ fi
 
 if asked lua; then
     for file in tests/lua/*_test.lua; do part "$file" "$kvbench" tests/run.lua "$file"; done
+fi
+
+if asked fault; then
+    for file in tests/fault/*_test.lua; do part "$file" "$kvbench" tests/run.lua "$file"; done
 fi
 
 if asked cuda; then # kernels; each skips where there is no GPU
