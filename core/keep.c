@@ -114,6 +114,8 @@ kvb_status kvb_keep_device_bits(const kvb_keep *keep, int32_t device, const uint
     return KVB_OK;
 }
 
+kvb_status kvb_keep_fetch(const kvb_keep *k) { return kvb_keep_host_bits(k, NULL); }
+
 static bool on_host(const kvb_keep *k) { return kvb_keep_host_bits(k, NULL) == KVB_OK; }
 
 /* A keep-set shaped like a [layers, heads, tokens] tensor of the given dtype; its bits are to be where the tensor is. */

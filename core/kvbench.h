@@ -397,6 +397,9 @@ void kvb_keep_retain(kvb_keep *k);
 kvb_status kvb_keep_from_ranks(const kvb_tensor *ranks, const uint32_t *thresholds, kvb_keep **out);
 /* From a u8 tensor [layers, kv_heads, tokens], non-zero = kept. */
 kvb_status kvb_keep_from_bits(const kvb_tensor *bits, kvb_keep **out);
+/* Copies the bits of a set that was made on a GPU to the host, once. The counting functions below do it by themselves and
+ * then give 0 where it fails; after this they cannot. */
+kvb_status kvb_keep_fetch(const kvb_keep *k);
 kvb_status kvb_keep_to_bits(const kvb_keep *k, kvb_tensor *out); /* u8 [layers, kv_heads, tokens] */
 kvb_status kvb_keep_copy(const kvb_keep *k, kvb_keep **out);
 int32_t kvb_keep_layers(const kvb_keep *k);

@@ -77,16 +77,22 @@ local function cell(self, op, layer, head)
   end
 end
 
+-- The handle, its bits on the host: what counts them cannot fail then.
+local function host(self)
+  library.check(C.kvb_keep_fetch(self.handle))
+  return self.handle
+end
+
 --- Is the token kept by that head?
 function Keep:kept(layer, head, token)
   cell(self, "kept", layer, head)
-  return C.kvb_keep_kept(self.handle, layer, head, token) ~= 0
+  return C.kvb_keep_kept(host(self), layer, head, token) ~= 0
 end
 
 --- Tokens of [from, to) (all unless told) that one head keeps.
 function Keep:count(layer, head, from, to)
   cell(self, "count", layer, head)
-  return C.kvb_keep_count(self.handle, layer, head, from or 0, to or self.tokens)
+  return C.kvb_keep_count(host(self), layer, head, from or 0, to or self.tokens)
 end
 
 --- Keeps or evicts [from, to) in one head, or in all (layer and head nil). Changes the set; returns it.
@@ -111,19 +117,19 @@ function Keep:layer_counts()
 end
 
 --- How many (layer, head) cells keep every token of [from, to).
-function Keep:span_cells(from, to) return C.kvb_keep_span_cells(self.handle, from, to) end
+function Keep:span_cells(from, to) return C.kvb_keep_span_cells(host(self), from, to) end
 
 --- Kept (layer, head, token) triples.
-function Keep:total() return tonumber(C.kvb_keep_total(self.handle)) end
+function Keep:total() return tonumber(C.kvb_keep_total(host(self))) end
 
 --- The share of [from, to) (all unless told) that is really evicted, averaged over layers and heads: the effective
 --- ratio.
 function Keep:evicted(from, to)
   from, to = from or 0, to or self.tokens
   if to <= from then return 0 end
-  local kept = 0
+  local kept, handle = 0, host(self)
   for l = 0, self.layers - 1 do
-    for h = 0, self.kv_heads - 1 do kept = kept + C.kvb_keep_count(self.handle, l, h, from, to) end
+    for h = 0, self.kv_heads - 1 do kept = kept + C.kvb_keep_count(handle, l, h, from, to) end
   end
   return 1 - kept / (self.layers * self.kv_heads * (to - from))
 end
@@ -152,7 +158,7 @@ end
 --- 16 hexadecimal digits; equal sets have equal hashes, sets with a cache or a position of their own or with eviction
 --- while decoding only at the same press, ratio and position.
 function Keep:hash()
-  local h = C.kvb_keep_hash(self.handle)
+  local h = C.kvb_keep_hash(host(self))
   if self.cache or self.decoding or self.position then
     local own = ("%s %.6f %d"):format(tostring(self.press), self.ratio or 0, self.position or -1)
     h = C.kvb_hash64(own, #own, h)

@@ -24,15 +24,15 @@ local function answer(result)
   return table.concat(result.ids, " ") .. " " .. table.concat(margins, " ") .. " " .. result.stop
 end
 
-local function stage(name, step, action)
+local function stage(name, action)
   t.case(name, function()
-    local failures = loop.every_allocation(name, action, step)
+    local failures = loop.every_allocation(name, action)
     t.ok(failures > 0, name .. ": no failure ever came through")
   end)
 end
 
 for _, source in ipairs { folder, gguf } do
-  stage("load " .. source:match "[^.-]+$", 1, function()
+  stage("load " .. source:match "[^.-]+$", function()
     local model = kv.model.load(source, TINY)
     local about = tostring(model.parameters) .. " " .. model.hash
     model:close()
@@ -42,7 +42,7 @@ end
 
 local model = kv.model.load(folder, TINY)
 
-stage("prefill with everything observed", 1, function()
+stage("prefill with everything observed", function()
   local contexts = model:prefill_many({ ids, question }, all)
   local bytes = contexts[1]:bytes() + contexts[2]:bytes()
   local seen = contexts[1].keys:sum() + contexts[1].queries:sum() + contexts[1].hidden:sum() +
@@ -54,7 +54,7 @@ end)
 -- One rule of each way of computing: norms, windows, statistics, wrappers, whole-model order, other keys, other values.
 for _, name in ipairs { "knorm", "snapkv", "expected_attention", "adakv", "chunkkv", "block", "compactor", "leverage",
   "key_rerotation", "think", "criticalkv", "pyramidkv", "composed" } do
-  stage("score " .. name, 1, function()
+  stage("score " .. name, function()
     local ctx = model:prefill(ids, all)
     local press = kv.press(name)
     local keeps = press:keeps(ctx, { 0.3, 0.7 })
@@ -65,7 +65,7 @@ for _, name in ipairs { "knorm", "snapkv", "expected_attention", "adakv", "chunk
   end)
 end
 
-stage("evict and variant", 1, function()
+stage("evict and variant", function()
   local ctx = model:prefill(ids, all)
   local keep = kv.press("knorm"):keep(ctx, 0.6)
   local evicted, variant = ctx:evict(keep), ctx:variant { values = ctx.values * 2 }
@@ -78,7 +78,7 @@ stage("evict and variant", 1, function()
 end)
 
 -- Questions that share a trunk, wait for room, write logits, are masked and evicted.
-stage("step a mixed batch", 1, function()
+stage("step a mixed batch", function()
   local ctx = model:prefill(ids)
   local keep = kv.press("streaming_llm"):keep(ctx, 0.5)
   local evicted = ctx:evict(keep)
@@ -100,7 +100,7 @@ stage("step a mixed batch", 1, function()
   return lines
 end)
 
-stage("evict while decoding", 1, function()
+stage("evict while decoding", function()
   local ctx = model:prefill(ids, all)
   local press = kv.press("decoding", { of = "knorm", compression_interval = 2, target_size = 30 })
   local result = ctx:generate(question, { keep = press:keep(ctx, 0.5), max_new_tokens = 6 })

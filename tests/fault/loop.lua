@@ -34,12 +34,12 @@ local function round(n, sign, action)
   return ok, result
 end
 
---- Runs action() with its n-th allocation failing, n = first, first + step, ... until it no longer reaches the n-th; then
+--- Runs action() with its n-th allocation failing, n = 1, 1 + step, ... (KVB_FAULT_STEP, 1 unless told) until it no longer reaches the n-th; then
 --- with the n-th and all later ones failing. Each time: either the value of the undisturbed run, or a clear error; the
 --- byte counters return to where they began. action must return a comparable value and keep nothing. Returns how often
 --- an error came through.
-function M.every_allocation(name, action, step)
-  local expected = action()
+function M.every_allocation(name, action)
+  local step, expected = tonumber(os.getenv "KVB_FAULT_STEP" or 1), action()
   t.eq(action(), expected, name .. ": repeated")
   local before, failures = M.live(), 0
   for _, sign in ipairs { 1, -1 } do
@@ -58,7 +58,7 @@ function M.every_allocation(name, action, step)
       local now = M.live(before)
       t.ok(now <= before, ("%s: %d bytes before, %d after"):format(where, before, now))
       t.ok(n < 20000, where .. ": no end")
-      n = n + (step or 1)
+      n = n + step
     until ok and seen < n
   end
   t.eq(action(), expected, name .. ": afterwards")
