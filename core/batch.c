@@ -45,6 +45,7 @@ void kvb_sequence_free(kvb_sequence *s) {
     kvb_ctx_free(s->request.ctx);
     kvb_keep_free(s->request.keep);
     kvb_keep_free(s->own_keep);
+    kvb_trace_free(s->trace);
     kvb_free(s->ids);
     kvb_free(s->margins);
     kvb_free(s->logits);
@@ -187,11 +188,12 @@ static int64_t logits_bytes(const kvb_batch *b, const kvb_sequence *s) {
     return (int64_t)(s->request.n - s->request.logits_from) * b->m->desc.vocab * (int64_t)sizeof(float);
 }
 
-/* Its own keys and values, with pauses its queries, and the logits that it is asked for. */
+/* Its own keys and values, with pauses its queries, and the logits and records that it is asked for. */
 static int64_t bytes_of(const kvb_batch *b, const kvb_sequence *s) {
     const kvb_model_desc *d = &b->m->desc;
     int64_t queries = (int64_t)d->layers * d->heads * d->head_dim * (int64_t)sizeof(float) * capacity_of(s);
-    return kvb_model_kv_bytes(b->m, capacity_of(s)) + (s->request.pause_after ? queries : 0) + logits_bytes(b, s);
+    return kvb_model_kv_bytes(b->m, capacity_of(s)) + (s->request.pause_after ? queries : 0) + logits_bytes(b, s) +
+           kvb_trace_bytes(s->trace);
 }
 
 static bool has_room(const kvb_batch *b, const kvb_sequence *s) {
@@ -213,6 +215,7 @@ static void insert_live(kvb_batch *b, kvb_sequence *s) {
 static kvb_status equip(kvb_batch *b, kvb_sequence *s) {
     if (wants_logits(s) && !s->logits && !(s->logits = kvb_alloc_raw((size_t)logits_bytes(b, s), KVB_MEM_CACHE)))
         return KVB_E_MEMORY;
+    KVB_TRY(kvb_trace_begin(s->trace));
     KVB_TRY(take_slot(b, capacity_of(s), &s->slot));
     if (!s->request.pause_after) return KVB_OK;
     kvb_status status = kvb_ctx_watch(b->m, s->slot->lane, s->slot->capacity, &s->watch);
@@ -282,6 +285,7 @@ static int32_t take(kvb_batch *b, kvb_sequence *s, int32_t n, int32_t room) {
             .keep = s->request.keep,
             .own_keep = s->own_keep,
             .observer = s->watch,
+            .trace = s->trace,
             .logits = question && s->logits && index >= s->request.logits_from
                           ? s->logits + (int64_t)(index - s->request.logits_from) * b->m->desc.vocab
                           : NULL,
@@ -363,27 +367,30 @@ static void settle(const kvb_batch *b, kvb_sequence *s, bool asked) {
     if (!s->done && s->pause_left > 0 && --s->pause_left == 0) s->paused = true;
 }
 
-static void finish(kvb_batch *b, kvb_sequence *s) {
+static kvb_status finish(kvb_batch *b, kvb_sequence *s) {
     b->free_token_slots[b->n_free_token_slots++] = s->token_slot;
     if (s->runs_trunk) { /* its slot, and the bytes, are the trunk's now */
         s->trunk->slot = s->slot;
         s->trunk->ready = true;
         s->slot = NULL;
         kvb_sequence_free(s);
-        return;
+        return KVB_OK;
     }
     b->used_bytes -= bytes_of(b, s);
+    kvb_status status = kvb_trace_finish(s->trace);
     kvb_ctx_free(s->watch);
     s->watch = NULL;
     free_slot(b, s->slot);
     s->slot = NULL;
     kvb_sequence_push(&b->finished, s);
+    return status;
 }
 
 /* Waits for the oldest step and finishes what is done and has no other step under way. */
 static kvb_status land(kvb_batch *b) {
     kvb_flight oldest = b->flights[0];
     int32_t kept = 0;
+    kvb_status status = KVB_OK;
     KVB_TRY(kvb_step_collect(b->step));
     memmove(b->flights, b->flights + 1, (KVB_MAX_FLIGHTS - 1) * sizeof *b->flights);
     b->flights[KVB_MAX_FLIGHTS - 1] = oldest;
@@ -392,12 +399,12 @@ static kvb_status land(kvb_batch *b) {
     for (int32_t i = 0; i < b->n_live; i++) {
         kvb_sequence *s = b->live[i];
         if (s->done && s->flights == 0)
-            finish(b, s);
+            status = finish(b, s) == KVB_OK ? status : KVB_E_MEMORY;
         else
             b->live[kept++] = s;
     }
     b->n_live = kept;
-    return KVB_OK;
+    return status;
 }
 
 static void drop_returned(kvb_batch *b) {
@@ -433,6 +440,8 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
         .n = s->made,
         .n_logits = s->logits ? s->request.n - s->request.logits_from : 0,
         .stop = s->stop,
+        .rows = s->fed,
+        .hidden = s->trace ? s->trace->hidden_host : NULL,
     };
     return 1;
 }

@@ -6,6 +6,7 @@
  */
 #ifndef KVB_BATCH_H
 #define KVB_BATCH_H
+#include "trace.h"
 #include "trunk.h"
 
 enum { KVB_MAX_FLIGHTS = 2 };
@@ -36,6 +37,7 @@ typedef struct kvb_sequence {
     bool runs_trunk;
     kvb_ctx *watch;              /* while live, with pauses: the slot as a context, for whoever evicts */
     kvb_keep *own_keep;          /* what is left of its own keys, or NULL */
+    kvb_trace *trace;            /* interventions and records, or NULL */
     int32_t pause_left;          /* steps until it stands still; 0: it does not */
     bool paused;
 } kvb_sequence;

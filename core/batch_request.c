@@ -15,7 +15,7 @@ static kvb_status check_request(const kvb_batch *b, const kvb_request *r) {
         kvb_hint("-> give at least one token to append");
         return KVB_E_ARG;
     }
-    if (r->max_new < 0 || (r->max_new == 0 && !(r->flags & KVB_WANT_LOGITS)))
+    if (r->max_new < 0 || (r->max_new == 0 && !(r->flags & KVB_WANT_LOGITS) && !r->watch))
         return kvb_fail(KVB_E_ARG, "batch: max_new_tokens is %d, expected at least 1", r->max_new);
     if (r->logits_from < 0 || r->logits_from >= r->n)
         return kvb_fail(KVB_E_ARG, "batch: logits_from is %d, the question has %d tokens", r->logits_from, r->n);
@@ -89,8 +89,14 @@ kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
         return KVB_E_MEMORY;
     }
     memcpy(s->ids, r->ids, (size_t)r->n * sizeof *r->ids);
-    bool whole = r->flags & KVB_WANT_LOGITS && r->logits_from < r->trunk; /* logits of tokens that someone else would run */
-    kvb_status status = r->trunk > 0 && !whole && !r->pause_after ? join_trunk(b, s) : KVB_OK;
+    kvb_status status = kvb_trace_new(b->m, r, &s->trace);
+    s->request.temperature = NULL; /* the caller's; the trace has copies */
+    s->request.patches = NULL;
+    s->request.watch = NULL;
+    /* A trunk is run by someone else: nothing may be wanted of its tokens. */
+    int32_t first = kvb_trace_first(s->trace);
+    if (r->flags & KVB_WANT_LOGITS && r->logits_from < first) first = r->logits_from;
+    if (status == KVB_OK && r->trunk > 0 && r->trunk <= first && !r->pause_after) status = join_trunk(b, s);
     if (status != KVB_OK)
         kvb_sequence_free(s);
     else

@@ -424,18 +424,36 @@ typedef struct kvb_batch kvb_batch;
 enum { KVB_IGNORE_STOP = 1, KVB_WANT_LOGITS = 2 };
 typedef enum kvb_stop { KVB_STOP_TOKEN = 0, KVB_STOP_LENGTH = 1 } kvb_stop;
 
+/* Replaces the residual stream that enters layer `layer` (the model's number of layers: the final norm) at own row `row`
+ * (0 = the first question token, n = the first generated one). */
+typedef struct kvb_patch {
+    int32_t layer, row;
+    const float *hidden;  /* [hidden], copied */
+} kvb_patch;
+
+/* What to record of a continuation beside its answer. All lists are copied. */
+typedef struct kvb_watch {
+    /* The residual stream that enters these layers (as in kvb_patch, after any patch) at these own rows. */
+    const int32_t *hidden_layers, *hidden_rows;
+    int32_t n_hidden_layers, n_hidden_rows;
+} kvb_watch;
+
 typedef struct kvb_request {
     kvb_ctx *ctx;         /* retained until the result is taken */
     kvb_keep *keep;       /* NULL: everything; retained likewise */
     const int32_t *ids;   /* question tokens, copied */
     int32_t n;            /* >= 1 */
     int32_t position;     /* of the first question token; -1 = kvb_ctx_tokens(ctx) */
-    int32_t max_new;      /* tokens to generate; 0 with KVB_WANT_LOGITS scores the given tokens only (teacher forcing) */
+    int32_t max_new;      /* tokens to generate; 0 with KVB_WANT_LOGITS or a watch runs the given tokens only */
     int32_t flags;
     int32_t pause_after;  /* > 0: stand still after that many steps (the question is the first): kvb_batch_paused */
     int32_t trunk;        /* > 0: the first `trunk` < n tokens are shared with requests of the same ctx, keep, position and
                            * tokens, and computed once for all of them: the same results, fewer rows */
     int32_t logits_from;  /* KVB_WANT_LOGITS: of the question tokens from this one on, 0 <= logits_from < n */
+    const float *temperature; /* [layers] or NULL: attention logits of its rows are multiplied by these (1 / tau); copied */
+    const kvb_patch *patches; /* [n_patches], copied */
+    const kvb_watch *watch;   /* NULL: nothing is recorded */
+    int32_t n_patches;
     int64_t tag;          /* yours */
 } kvb_request;
 
@@ -458,7 +476,8 @@ typedef struct kvb_result {
     int32_t n;
     int32_t n_logits;
     int32_t stop;          /* kvb_stop */
-    int32_t reserved;
+    int32_t rows;          /* own rows that ran: the question's, then one per generated token but the last */
+    const float *hidden;   /* [n_hidden_layers, n_hidden_rows, hidden], or NULL; rows that never ran are 0 */
 } kvb_result;
 
 /* stop_ids [n_stop] end a continuation. max_bytes bounds the KV of what is in flight (0 = a default); more requests wait. Owns. */
@@ -488,6 +507,11 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out);
 int64_t kvb_batch_rows(const kvb_batch *b);
 int64_t kvb_batch_padded_rows(const kvb_batch *b);
 int64_t kvb_batch_steps(const kvb_batch *b);
+
+/* ---- logit lens ------------------------------------------------------------------------------------------------------ */
+
+/* Final norm and LM head over hidden states [n, hidden] (levels of kvb_watch): logits [n, vocab]. Contiguous f32, host. */
+kvb_status kvb_model_lens(kvb_model *m, const kvb_tensor *hidden, kvb_tensor *logits);
 
 /* ---- scoring distributions ------------------------------------------------------------------------------------------ */
 

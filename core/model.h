@@ -6,6 +6,7 @@
 #define KVB_MODEL_H
 #include "backend.h"
 #include "keep.h"
+#include "trace.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -73,6 +74,7 @@ typedef struct kvb_row {
     const kvb_keep *keep;
     const kvb_keep *own_keep; /* of `own`, or NULL: everything */
     kvb_ctx *observer;    /* the context that collects observations (row index = token), or NULL */
+    const kvb_trace *trace; /* interventions and records of its sequence, or NULL */
     float *logits;        /* [vocab] to fill, or NULL */
     int32_t *best;        /* greedy token to fill, or NULL */
     float *margin;        /* beside best */

@@ -86,6 +86,24 @@ static void observe_hidden(const kvb_step *s, const kvb_row *row, int32_t n, int
     }
 }
 
+/* Patches what enters a level, then records it. */
+static void trace_level(const kvb_step *s, const kvb_row *row, int32_t n, int32_t level) {
+    size_t bytes = (size_t)s->m->desc.hidden * sizeof(float);
+    for (int32_t r = 0; r < n; r++) {
+        if (!row[r].trace) continue;
+        float *x = s->x + (int64_t)r * s->m->desc.hidden, *place = kvb_trace_place(row[r].trace, level, row[r].index);
+        const float *patch = kvb_trace_patch(row[r].trace, level, row[r].index);
+        if (patch) memcpy(x, patch, bytes);
+        if (place) memcpy(place, x, bytes);
+    }
+}
+
+static bool any_trace(const kvb_row *row, int32_t n) {
+    for (int32_t r = 0; r < n; r++)
+        if (row[r].trace) return true;
+    return false;
+}
+
 /* RMSNorm over head_dim of every head of one row, in place. */
 static kvb_status norm_heads(kvb_model *m, float *x, int32_t heads, const float *w) {
     kvb_tensor t = kvb_view2(x, KVB_F32, heads, m->desc.head_dim),
@@ -114,6 +132,8 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
                    qkv + (int64_t)h * d->head_dim, (size_t)d->head_dim * sizeof *qkv);
     memcpy(q, qkv, (size_t)q_size * sizeof *q);
     m->backend->rotate(q, d->heads, d->head_dim, cosine, sine);
+    if (row->trace && row->trace->temperature) /* on the query: every kernel then scales its logits alike */
+        for (int64_t i = 0; i < q_size; i++) q[i] *= row->trace->temperature[layer];
     m->backend->rotate(k, d->kv_heads, d->head_dim, cosine, sine);
     kvb_lane *own = row->own + (int64_t)layer * d->kv_heads;
     for (int32_t h = 0; h < d->kv_heads; h++)
@@ -270,12 +290,15 @@ static kvb_status observe_final(kvb_step *s, const kvb_row *row, int32_t n) {
 
 kvb_status kvb_host_step_submit(kvb_step *s, const kvb_row *row, int32_t n) {
     int32_t rows = kvb_model_bucket(s->m, n), layers = s->m->desc.layers;
+    bool traced = any_trace(row, n);
     embed(s, row, n);
     for (int32_t l = 0; l < layers; l++) {
         if (kvb_cancelled()) return kvb_fail(KVB_E_CANCELLED, "interrupted");
+        if (traced) trace_level(s, row, n, l);
         observe_hidden(s, row, n, l);
         KVB_TRY(block(s, row, n, rows, l));
     }
+    if (traced) trace_level(s, row, n, layers);
     KVB_TRY(observe_final(s, row, n));
     KVB_TRY(normalise(s, s->m->final_norm, n));
     return head(s, row, n);

@@ -34,6 +34,7 @@ typedef struct kvb_cuda_seq {
     kvb_cuda_lanes own;
     const uint64_t *suffix_mask; /* [layers][kv_heads][suffix_words] over trunk and own keys; NULL = everything */
     int32_t prefix_n, prefix_words, trunk_n, suffix_words;
+    const float *temperature; /* [layers] factors on its queries; NULL = 1 */
 } kvb_cuda_seq;
 
 /* One query token. It sees the whole prefix and trunk, and the own keys 0 .. index (its own is the last). */

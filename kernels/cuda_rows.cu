@@ -128,6 +128,8 @@ template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
         int64_t i = (int64_t)p.layer * p.kv_heads + kv;
         to = (T *)(own.base + 2 * i * own.room + (is_v ? own.room : 0)) + (int64_t)row.index * p.head_dim;
     }
+    const float *temperature = is_q ? p.seqs[row.seq].temperature : NULL;
+    const float factor = temperature ? temperature[p.layer] : 1;
     const float *cosine = p.cos + (int64_t)row.position * half, *sine = p.sin + (int64_t)row.position * half;
     for (int32_t j = 0; j < 4; j++) {
         int32_t i = lane + 32 * j;
@@ -137,8 +139,8 @@ template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
             x = a[j] * cosine[i] - b[j] * sine[i];
             y = b[j] * cosine[i] + a[j] * sine[i];
         }
-        from_float(to + i, x);
-        from_float(to + half + i, y);
+        from_float(to + i, x * factor);
+        from_float(to + half + i, y * factor);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "cuda_profile.h"
 #include "cuda_resident.h"
 #include "cuda_rows.h"
+#include "cuda_trace.h"
 #include <math.h>
 
 enum { FLIGHTS = 2 };
@@ -44,6 +45,7 @@ struct kvb_step {
     kvb_cuda_observer *observers;
     int32_t *chosen, *slot, *best, *tokens;
     float *margin;
+    kvb_cuda_traces traces;
 };
 
 void kvb_cuda_step_free(kvb_step *s) {
@@ -53,6 +55,7 @@ void kvb_cuda_step_free(kvb_step *s) {
                       s->rows,  s->seqs, s->items,  s->observers, s->chosen, s->slot,  s->best,    s->tokens,
                       s->margin};
     for (void *p : device) kvb_cuda_free(p);
+    kvb_cuda_traces_free(&s->traces);
     for (cargo &f : s->flight) {
         void *pinned[] = {f.rows, f.seqs, f.items, f.observers, f.chosen, f.slot, f.best, f.margin};
         for (void *p : pinned) cudaFreeHost(p);
@@ -130,6 +133,7 @@ static kvb_cuda_lanes lanes_of(const kvb_lane *lane) {
 static kvb_status sequence_of(const kvb_row *row, int32_t device, kvb_cuda_seq *seq) {
     *seq = {};
     seq->own = lanes_of(row->own);
+    seq->temperature = row->trace ? row->trace->temperature : NULL;
     if (row->own_keep) {
         seq->suffix_words = row->own_keep->words;
         KVB_TRY(kvb_keep_device_bits(row->own_keep, device, &seq->suffix_mask));
@@ -278,9 +282,11 @@ static kvb_status run(kvb_step *s, const cargo *f, const kvb_row *row) {
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_ALL));
     KVB_TRY(kvb_cuda_embed(s->rows, s->tokens, s->m->embed_rows->w, d->dtype, f->n_rows, d->hidden, s->x));
     for (int32_t l = 0; l < d->layers; l++) {
+        KVB_TRY(kvb_cuda_traces_level(&s->traces, l, s->x, d->hidden));
         if (f->observed) KVB_TRY(kvb_cuda_observe_hidden(s->observers, s->x, NULL, l, f->n_rows, d->hidden, 0));
         KVB_TRY(block(s, f, rows, l));
     }
+    KVB_TRY(kvb_cuda_traces_level(&s->traces, d->layers, s->x, d->hidden));
     if (f->observed)
         KVB_TRY(kvb_cuda_observe_hidden(s->observers, s->x, s->m->resident->final_norm, d->layers, f->n_rows, d->hidden,
                                         (float)d->norm_eps));
@@ -294,6 +300,7 @@ kvb_status kvb_cuda_step_submit(kvb_step *s, const kvb_row *row, int32_t n) {
     cargo *f = s->flight + (s->first + s->under_way) % FLIGHTS;
     KVB_TRY(load(s, f, row, n));
     KVB_TRY(send(s, f));
+    KVB_TRY(kvb_cuda_traces_load(&s->traces, row, n, s->m->desc.layers + 1));
     KVB_TRY(run(s, f, row));
     if (f->n_chosen) {
         size_t bytes = (size_t)f->n_chosen * 4;

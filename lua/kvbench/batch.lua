@@ -6,6 +6,7 @@ local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
 local decoding = require "kvbench.press_decoding"
 local keepset = require "kvbench.keep"
+local trace = require "kvbench.trace"
 local C, check = library.C, library.check
 
 local M = {}
@@ -17,7 +18,7 @@ Batch.__index = Batch
 local function tensors_of(model) return model.device == "ref" and "cpu" or model.device end
 
 --- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits = true or
---- the first question row (from 0) whose logits are wanted, trunk =, tag = any value}.
+--- the first question row (from 0) whose logits are wanted, trunk =, tag = any value}; temperature, patch, hidden: see trace.lua.
 function Batch:add(request)
   local n, keep = #request.ids, request.keep
   if keep ~= nil and not keepset.is(keep) then
@@ -35,9 +36,12 @@ function Batch:add(request)
   r.flags = (request.ignore_stop and C.KVB_IGNORE_STOP or 0) + (request.logits and C.KVB_WANT_LOGITS or 0)
   r.logits_from = type(request.logits) == "number" and request.logits or 0
   r.trunk = request.trunk or 0
+  local spec, anchors = trace.fill(r, self.model, request)
   self.last_tag = self.last_tag + 1
   r.tag = self.last_tag
   check(C.kvb_batch_add(self:pointer(), r))
+  anchors = nil -- copied
+  self.specs[self.last_tag] = spec
   self.tags[self.last_tag] = request.tag == nil and self.last_tag or request.tag
   self.states[self.last_tag] = state
 end
@@ -90,14 +94,16 @@ function Batch:rows()
   return tonumber(C.kvb_batch_rows(b)), tonumber(C.kvb_batch_padded_rows(b)), tonumber(C.kvb_batch_steps(b))
 end
 
---- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [rows, vocab] or nil}.
+--- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [rows, vocab] or nil, rows = own
+--- rows that ran, and what trace.lua recorded}.
 function Batch:next()
   local r = self.result
   if C.kvb_batch_next(self:pointer(), r) == 0 then return nil end
   local tag = tonumber(r.tag)
   local stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length"
-  local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = stop }
-  self.tags[tag], self.states[tag] = nil, nil
+  local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = stop, rows = r.rows }
+  trace.read(out, self.specs[tag], r, self.model)
+  self.tags[tag], self.states[tag], self.specs[tag] = nil, nil, nil
   for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end
   if r.n_logits > 0 then
     out.logits = core.new({ r.n_logits, self.model.vocab }, "f32", "cpu")
@@ -119,7 +125,7 @@ end
 function Batch:close()
   if self.handle == nil then return end
   C.kvb_batch_free(ffi.gc(self.handle, nil))
-  self.handle, self.states, self.tags = nil, {}, {}
+  self.handle, self.states, self.tags, self.specs = nil, {}, {}, {}
 end
 
 --- A Batch of a model. opts: stop_ids (default: the model's), max_bytes of keys and values in flight (default 640 MiB).
@@ -131,7 +137,7 @@ function M.new(model, opts)
   check(C.kvb_batch_new(model:pointer(), ids, #stop, opts.max_bytes or 0, out))
   return setmetatable({
     handle = ffi.gc(out[0], C.kvb_batch_free), model = model, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
-    states = {}, paused = ffi.new "kvb_paused", result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
+    states = {}, specs = {}, paused = ffi.new "kvb_paused", result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
   }, Batch)
 end
 

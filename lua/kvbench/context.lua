@@ -278,6 +278,16 @@ function M.extend(Model)
   --- The context of one passage; see prefill_many.
   function Model:prefill(text, needs) return self:prefill_many({ text }, needs)[1] end
 
+  --- Logit lens: final norm and LM head over hidden states [n, hidden] or [hidden] (of ctx:hidden_of or result.hidden):
+  --- logits [n, vocab].
+  function Model:lens(hidden)
+    local rows = hidden:dim() == 1 and hidden:unsqueeze(1) or hidden
+    rows = rows:cpu():contiguous()
+    local logits = core.new({ rows:size(1), self.vocab }, "f32", "cpu", true)
+    check(C.kvb_model_lens(self:pointer(), rows, logits))
+    return logits
+  end
+
   --- A Batch: see batch.lua.
   function Model:batch(opts) return require("kvbench.batch").new(self, opts) end
 end

@@ -5,31 +5,45 @@ local teacher = require "kvbench.teacher"
 
 return function(Context)
   --- Appends text (or ids) and decodes greedily. opts: keep (KeepSet), max_new_tokens (24), position (of the first
-  --- appended token, default: the original length), ignore_stop. Returns {text, ids, margins, stop = "token"|"length"}.
+  --- appended token, default: the original length), ignore_stop, and temperature, patch, hidden (trace.lua). Returns
+  --- {text, ids, margins, stop = "token"|"length"} and what was recorded.
   function Context:generate(text, opts)
     opts = opts or {}
     local batch = self.model:batch()
     batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
-      max_new_tokens = opts.max_new_tokens or 24, ignore_stop = opts.ignore_stop }
+      max_new_tokens = opts.max_new_tokens or 24, ignore_stop = opts.ignore_stop, temperature = opts.temperature,
+      patch = opts.patch, hidden = opts.hidden }
     local result = batch:run()[1]
     batch:close()
     if self.model.tokenizer then result.text = self.model.tokenizer:decode(result.ids, { skip_special = true }) end
     return result
   end
 
-  --- Logits [n, vocab] of n appended tokens (teacher forcing). opts: keep, position.
+  --- Hidden states [layers, rows, hidden] of `text` (or ids) behind the context, without decoding. opts: layers, rows (see
+  --- trace.lua; default: every layer at the last row), keep, position, temperature, patch.
+  function Context:hidden_of(text, opts)
+    opts = opts or {}
+    local batch = self.model:batch()
+    batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position, max_new_tokens = 0,
+      temperature = opts.temperature, patch = opts.patch, hidden = { layers = opts.layers, rows = opts.rows } }
+    local result = batch:run()[1]
+    batch:close()
+    return result.hidden
+  end
+
+  --- Logits [n, vocab] of n appended tokens (teacher forcing). opts: keep, position, temperature, patch.
   function Context:logits(text, opts)
     opts = opts or {}
     local batch = self.model:batch()
     batch:add { ctx = self, ids = self.model:ids(text), keep = opts.keep, position = opts.position,
-      max_new_tokens = 0, logits = true }
+      max_new_tokens = 0, logits = true, temperature = opts.temperature, patch = opts.patch }
     local result = batch:run()[1]
     batch:close()
     return result.logits
   end
 
   --- How probable `gold` (text or ids) is behind `question`, token by token (teacher forcing, no decoding). opts: keep,
-  --- position, kl = true (also the divergence from the full cache). Returns {total = ln p, per_token, logprob = {each
+  --- position, temperature, patch, kl = true (also the divergence from the full cache). Returns {total = ln p, per_token, logprob = {each
   --- token's}, kl = mean over the gold rows of KL(full || keep), kl_rows}, nats. A gold text gets a leading space unless
   --- the question is a text that ends in white space.
   function Context:logprob(question, gold, opts)
@@ -37,17 +51,18 @@ return function(Context)
     local ids = self.model:ids(question)
     local answer = type(gold) == "table" and gold
       or teacher.gold_ids(self.model, type(question) == "string" and question or "", gold)
-    local function run(keep, position)
+    local function run(o)
       local request = teacher.request(ids, answer)
-      request.ctx, request.keep, request.position = self, keep, position
+      request.ctx, request.keep, request.position = self, o.keep, o.position
+      request.temperature, request.patch = o.temperature, o.patch
       local batch = self.model:batch()
       batch:add(request)
       local logits = batch:run()[1].logits
       batch:close()
       return teacher.score(logits, answer)
     end
-    local out = run(opts.keep, opts.position)
-    if opts.kl then out.kl, out.kl_rows = teacher.kl(opts.keep and run() or out, out) end
+    local out = run(opts)
+    if opts.kl then out.kl, out.kl_rows = teacher.kl(run({}), out) end
     out.logits, out.lse = nil, nil
     return out
   end

@@ -16,7 +16,8 @@ ffi.cdef(table.concat(declarations, "\n"))
 local C = ffi.C
 M.C = C
 
-for _, name in ipairs { "kvb_tensor", "kvb_weight_info", "kvb_model_desc", "kvb_request", "kvb_result", "kvb_paused" } do
+for _, name in ipairs { "kvb_tensor", "kvb_weight_info", "kvb_model_desc", "kvb_request", "kvb_result", "kvb_paused",
+  "kvb_patch", "kvb_watch" } do
   local here, there = ffi.sizeof(name), tonumber(C.kvb_sizeof(name))
   if here ~= there then
     error(("struct %s has %d bytes in Lua and %d in C -> rebuild: make clean build"):format(name, here, there), 0)
