@@ -541,6 +541,30 @@ kvb_status kvb_bench_copy(int32_t device, int64_t bytes, int32_t repeats, double
 kvb_status kvb_profile_set(kvb_model *m, int32_t on);
 kvb_status kvb_profile_read(kvb_model *m, double *seconds);
 
+/* ---- linear probes ------------------------------------------------------------------------------------------------- */
+
+/*
+ * Multinomial logistic regression on some rows of x: the minimum over W, b of mean cross-entropy + l2 / 2 |W|^2.
+ *
+ *   x        [items, features] f32 in the host's memory, rows contiguous; borrowed
+ *   labels   [items], 0 <= label < classes (checked for the rows used)
+ *   rows     [n], the items to learn from, n >= 1
+ *   standard 1: features are standardised by mean and spread of these rows (a feature that does not vary counts nothing)
+ *            and l2 acts on those; the weights returned are for raw rows either way
+ *   most     iterations at most;  tolerance: |gradient| <= tolerance * max(1, |W|) ends the search (1e-4 is plenty: products
+ *            are f32)
+ *   weights  [classes, features + 1] f32, written; the last column is the offset
+ *   report   [4], written: loss, norm of the gradient, iterations, 1 when the tolerance was met
+ *
+ * Source: L-BFGS, Liu & Nocedal, Math. Programming 45, 1989 (liblbfgs). Cost: two products of n x features x classes an
+ * evaluation; memory 4 n features bytes. Errors: KVB_E_ARG (ranges, a value that is not finite), KVB_E_SHAPE, KVB_E_MEMORY,
+ * KVB_E_CANCELLED (polled each iteration).
+ */
+kvb_status kvb_probe_fit(const kvb_tensor *x, const int32_t *labels, const int32_t *rows, int32_t n, int32_t classes, double l2,
+                         int32_t standard, int32_t most, double tolerance, kvb_tensor *weights, double *report);
+/* Log-probabilities [n, classes] f32 of those rows under weights of kvb_probe_fit; sums in double. */
+kvb_status kvb_probe_predict(const kvb_tensor *x, const int32_t *rows, int32_t n, const kvb_tensor *weights, kvb_tensor *out);
+
 /* ---- drawing ------------------------------------------------------------------------------------------------------- */
 /*[canvas]*/
 /*

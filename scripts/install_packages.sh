@@ -5,7 +5,8 @@
 set -eu
 
 libraries="libc6-dev libluajit-5.1-dev libdnnl-dev libcairo2-dev libzstd-dev libpcre2-dev libutf8proc-dev
-  libjansson-dev libedit-dev libcmocka-dev libstb-dev fonts-dejavu-core"
+  libjansson-dev libedit-dev libcmocka-dev libstb-dev
+  liblbfgs-dev fonts-dejavu-core"
 
 missing=""
 need() { # need PACKAGE COMMAND...: the package is missing unless the command succeeds

@@ -43,7 +43,8 @@ def rounded(values, digits=4):
 
 out["t"] = [
     {"t": t, "dof": d, "cdf": scipy.stats.t.cdf(t, d), "p": p, "quantile": scipy.stats.t.ppf(p, d)}
-    for t, d, p in [(-8.0, 3, 1e-6), (-2.5, 9, 0.01), (-0.1, 1, 0.3), (0.7, 19.5, 0.6), (2.0, 59, 0.975), (12.0, 4, 0.9999)]
+    for t, d, p in [(-8.0, 3, 1e-6), (-2.5, 9, 0.01), (-0.1, 1, 0.3), (0.7, 19.5, 0.6), (2.0, 59, 0.975),
+                    (12.0, 4, 0.9999)]
 ]
 
 out["isotonic"] = []
@@ -72,7 +73,8 @@ a = rounded(rng.normal(0.5, 0.2, 25))
 b = rounded(a + rng.normal(0.01, 0.05, 25))
 p, low, high = ttost_paired(a, b, -0.03, 0.03)
 diff = sm.stats.DescrStatsW(a - b)
-out["tost"] = {"a": a.tolist(), "b": b.tolist(), "margin": 0.03, "p": p, "interval": list(diff.tconfint_mean(alpha=0.1))}
+out["tost"] = {"a": a.tolist(), "b": b.tolist(), "margin": 0.03, "p": p,
+               "interval": list(diff.tconfint_mean(alpha=0.1))}
 
 cells = rounded(rng.normal(0, 1, (10, 6)))
 cells[:, 2] = rounded(cells[:, 2] + 0.9)

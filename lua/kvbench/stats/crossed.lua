@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Two crossed samples: template tasks draw passages and, for them, slot values from lists. The same value stands in many
--- passages, so resampling passages alone claims too much about values that were not drawn.
+-- Two crossed samples: template tasks draw passages and, for them, slot values from lists. The same value stands in
+-- many passages, so resampling passages alone claims too much about values that were not drawn.
 --
 -- Both are resampled, independently, and a row counts as often as the product says (pigeonhole bootstrap). It errs to
 -- the wide side: where values make no difference the interval is somewhat longer than the passage bootstrap's.

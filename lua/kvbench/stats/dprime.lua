@@ -28,8 +28,8 @@ local function counts_of(passages)
 end
 
 --- Over rows. opt: signal(row) -> true for a row where responding is right (default: answerable == false), response
---- (column or function, default "abstention"), cluster, replicates 2000, seed, level. Matched and swapped questions of a
---- passage stay together: passages are resampled, and the interval is BCa.
+--- (column or function, default "abstention"), cluster, replicates 2000, seed, level. Matched and swapped questions of
+--- a passage stay together: passages are resampled, and the interval is BCa.
 --- Returns {estimate = d', lo, hi, criterion = {estimate, lo, hi}, hits, signals, false_alarms, noises, n, clusters};
 --- `reason` instead of limits when one kind of question is missing or there are fewer than 3 passages.
 function M.dprime(rows, opt)

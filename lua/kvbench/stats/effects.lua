@@ -103,16 +103,16 @@ end
 local function summary(estimate, variance, dof, level)
   local se = math.sqrt(math.max(0, variance))
   local half = student.quantile(.5 + level / 2, dof) * se
-  return { estimate = estimate, se = se, lo = estimate - half, hi = estimate + half, t = se > 0 and estimate / se or nil,
-    p = se > 0 and student.two_sided(estimate / se, dof) or nil }
+  return { estimate = estimate, se = se, lo = estimate - half, hi = estimate + half,
+    t = se > 0 and estimate / se or nil, p = se > 0 and student.two_sided(estimate / se, dof) or nil }
 end
 
 local function nothing(n, text, ...) return { n = n, reason = text:format(...) } end
 
 --- y = effects + sum of coefficients x columns + error, by least squares. opt: y, x = list of columns (or functions),
 --- effects = list of one or two columns or functions(row) whose values name the level (default none but a constant),
---- cluster "passage_id", contrast = weights per x in order (e.g. {1, -1} for beta - gamma), level .95. Rows without y or
---- an x are left out.
+--- cluster "passage_id", contrast = weights per x in order (e.g. {1, -1} for beta - gamma), level .95. Rows without y
+--- or an x are left out.
 --- Returns {coefficients = list of {estimate, se, lo, hi, t, p}, contrast = the same for the contrast, n, clusters,
 --- levels = per effect, r2_within}; {n, reason} when the data cannot say (too few passages; a column that the effects
 --- explain).

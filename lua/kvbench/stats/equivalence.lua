@@ -30,8 +30,8 @@ end
 --- Equivalence of two sets of rows over the same passages: is mean_a - mean_b inside (-margin, margin)? Two one-sided
 --- t tests on the passages' differences; their larger p is the p of "different by the margin or more". opt: y, cluster,
 --- margin .03, alpha .05. Passages with more questions weigh more, as in the plain mean.
---- Returns {estimate, lo, hi = the 1 - 2 alpha interval, p, equivalent, margin, n, clusters, dropped}; `reason` instead of
---- p with fewer than 3 passages. Not significant is not equivalent: read `equivalent`, not the p of a difference.
+--- Returns {estimate, lo, hi = the 1 - 2 alpha interval, p, equivalent, margin, n, clusters, dropped}; `reason` instead
+--- of p with fewer than 3 passages. Not significant is not equivalent: read `equivalent`, not the p of a difference.
 --- Source: Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987.
 function M.tost(rows_a, rows_b, opt)
   local margin, alpha = opt.margin or .03, opt.alpha or .05
@@ -59,12 +59,12 @@ function M.tost(rows_a, rows_b, opt)
   return out
 end
 
---- Max-T over many cells (a layer x head map): values = one array of m numbers per passage (differences from 0 under the
---- null; nil or NaN: this passage says nothing there), all of the same length m (opt.cells when cells may be nil at the
---- end). Signs flip by passage, the same for all cells, so their dependence is kept; p values hold for all cells
+--- Max-T over many cells (a layer x head map): values = one array of m numbers per passage (differences from 0 under
+--- the null; nil or NaN: this passage says nothing there), all of the same length m (opt.cells when cells may be nil at
+--- the end). Signs flip by passage, the same for all cells, so their dependence is kept; p values hold for all cells
 --- together. opt: replicates 10000, seed.
---- Returns {cells = {{estimate = mean, t, p, n}, ...}, threshold = |t| needed at .05, patterns, exact, clusters}. t = sum
---- / root of the sum of squares. Source: Westfall & Young, "Resampling-Based Multiple Testing", 1993.
+--- Returns {cells = {{estimate = mean, t, p, n}, ...}, threshold = |t| needed at .05, patterns, exact, clusters}. t =
+--- sum / root of the sum of squares. Source: Westfall & Young, "Resampling-Based Multiple Testing", 1993.
 function M.max_t(values, opt)
   opt = opt or {}
   local C, m = #values, opt.cells or (values[1] and #values[1]) or 0

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Cliff or slope: a line, a line with a kink, or a logistic step?
 --
--- More parameters always fit better, so shapes are compared by what they say about passages they have not seen: the mean
--- log density of held-out rows (Gaussian errors, spread from the training passages). The winner alone is no finding: its
--- lead over each other shape comes with a standard error over passages, and `clear` asks for two of them.
+-- More parameters always fit better, so shapes are compared by what they say about passages they have not seen: the
+-- mean log density of held-out rows (Gaussian errors, spread from the training passages). The winner alone is no
+-- finding: its lead over each other shape comes with a standard error over passages, and `clear` asks for two of them.
 -- x should be log2 of the kept tokens where it can be: against the ratio any curve that depends on what is *left* bends
 -- near 1 (kept = n (1 - ratio)).
 local ffi = require "ffi"
@@ -81,11 +81,11 @@ end
 
 --- Fits y over x by all three shapes. Rows as for stats.curve (x any number, e.g. log2 of the kept tokens); opt: x, y,
 --- cluster, seed 1, replicates 400 (of b50 and the kink), level .95.
---- Returns {chosen = "linear" | "kink" | "logistic" (best held-out score), clear (its lead over every simpler shape is 2
---- standard errors), models = per shape {score = mean held-out log density, behind = {estimate, se} to the chosen, and its
---- parameters: linear offset, slope; kink offset, slope, bend, kink (+ lo, hi); logistic low, high, b50, width (+ lo, hi
---- of b50)}, estimate, lo, hi = b50 of the logistic, n, clusters}. at_edge: b50 lies at the end of the data. With fewer
---- than 10 passages or 5 x: {n, clusters, reason}.
+--- Returns {chosen = "linear" | "kink" | "logistic" (best held-out score), clear (its lead over every simpler shape is
+--- 2 standard errors), models = per shape {score = mean held-out log density, behind = {estimate, se} to the chosen,
+--- and its parameters: linear offset, slope; kink offset, slope, bend, kink (+ lo, hi); logistic low, high, b50, width
+--- (+ lo, hi of b50)}, estimate, lo, hi = b50 of the logistic, n, clusters}. at_edge: b50 lies at the end of the data.
+--- With fewer than 10 passages or 5 x: {n, clusters, reason}.
 function M.curve_fit(rows, opt)
   local items, ids = items_of(rows, opt)
   local C, xs, distinct = #ids, {}, 0

@@ -4,10 +4,9 @@
 --
 -- For each candidate mean m a gambler bets for and one against it with stakes fixed before the next value is seen. If m
 -- is right their wealth is a martingale and passes 1 / delta with probability at most delta; candidates on which
--- somebody grew that rich are gone for good. Without replacement the mean of what is left moves with every draw, which is
--- what makes the interval close exactly when the last passage is in.
--- Wealth is kept on a grid of candidates between those still alive; the limits are widened by one grid step, so that no
--- candidate between two grid points is lost.
+-- somebody grew that rich are gone for good. Without replacement the mean of what is left moves with every draw, which
+-- is what makes the interval close exactly when the last passage is in. Wealth is kept on a grid of candidates between
+-- those still alive; the limits are widened by one grid step, so that no candidate between two grid points is lost.
 -- Source: Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", arXiv:2010.09686: the
 -- hedged capital process (theorem 3), without replacement (section 5), stakes by predictable plug-in (eq. 26).
 local ffi = require "ffi"

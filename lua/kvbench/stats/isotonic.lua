@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Is a rise in a falling curve a spike, or noise? The monotone least-squares fit and a test of what sticks out of it.
 --
--- The statistic is max_x (mean - isotonic fit): how far the curve climbs over the best curve that never climbs. Its null
--- is made from the data's own passages: each keeps its whole vector of residuals over x and has the vector's sign drawn
--- at random (a wild bootstrap by passage), so that neighbouring ratios stay as correlated as they are.
--- The null curve is flat: among monotone truths it gives the largest excess, so the test holds its level for all of them
--- and has less power than one that knew the slope. Rejected: redrawing around the isotonic fit, which has followed some
--- of the noise: it calls 8 % of true cliffs and 7 % of flat curves spikes instead of 5 % (simulated, 40 passages).
+-- The statistic is max_x (mean - isotonic fit): how far the curve climbs over the best curve that never climbs. Its
+-- null is made from the data's own passages: each keeps its whole vector of residuals over x and has the vector's sign
+-- drawn at random (a wild bootstrap by passage), so that neighbouring ratios stay as correlated as they are. The null
+-- curve is flat: among monotone truths it gives the largest excess, so the test holds its level for all of them and has
+-- less power than one that knew the slope. Rejected: redrawing around the isotonic fit, which has followed some of the
+-- noise: it calls 8 % of true cliffs and 7 % of flat curves spikes instead of 5 % (simulated, 40 passages).
 local ffi = require "ffi"
 local resample = require "kvbench.stats.resample"
 local rng = require "kvbench.rng"

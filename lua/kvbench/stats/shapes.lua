@@ -3,8 +3,8 @@
 --
 -- A cell is one passage at one x: {x, n, sum, squares} of its rows, so that a bootstrap replicate is a new set of
 -- weights and errors are those of single rows. Offset and height enter linearly and are solved for exactly (variable
--- projection, Golub & Pereyra 1973); what is searched is one place (kink) or place and width (logistic), inside the data's
--- own range: a step that lies outside of it is not what the data show.
+-- projection, Golub & Pereyra 1973); what is searched is one place (kink) or place and width (logistic), inside the
+-- data's own range: a step that lies outside of it is not what the data show.
 local ffi = require "ffi"
 local solve = require "kvbench.stats.solve"
 
@@ -85,8 +85,8 @@ end
 function M.kink.at(f, x) return f.offset + f.slope * x + f.bend * math.max(0, x - f.kink) end
 
 M.logistic = { parameters = 4 }
---- Middle b50 and width (in units of x; from 10 to 90 % of the step is 4.39 widths). low and high are the levels that it
---- leads from and to as x grows.
+--- Middle b50 and width (in units of x; from 10 to 90 % of the step is 4.39 widths). low and high are the levels that
+--- it leads from and to as x grows.
 function M.logistic.fit(d, weight, start)
   local range, u, best = d.high - d.low, d.scratch, nil
   local function try(middle, log_width)

@@ -2,8 +2,8 @@
 -- Small symmetric systems in double precision: normal equations of regressions with a handful of columns.
 local M = {}
 
---- Inverse of a symmetric positive definite matrix (array of rows) by Cholesky, or nil and the index of the first column
---- that the ones before it explain (to within `tolerance` of its own length).
+--- Inverse of a symmetric positive definite matrix (array of rows) by Cholesky, or nil and the index of the first
+--- column that the ones before it explain (to within `tolerance` of its own length).
 function M.inverse(a, tolerance)
   local n, l, out = #a, {}, {}
   for i = 1, n do
