@@ -96,6 +96,23 @@ void kvb_process_stop(int64_t pid); /* SIGTERM */
 int64_t kvb_process_id(void);
 void kvb_sleep(double seconds); /* a signal ends it early */
 
+/*
+ * A child process that may compute and nothing else, for code that nobody trusts (docs/security.md). start: argv and
+ * environment (NAME=VALUE, nothing else is passed on) end with NULL, argv[0] is a path; standard input is a socket. Owns: close kills it.
+ * send and receive: all bytes or an error, in at most `seconds` (KVB_E_IO: too slow, or it ended; KVB_E_CANCELLED).
+ */
+typedef struct kvb_sandbox kvb_sandbox;
+kvb_status kvb_sandbox_start(const char *const *argv, const char *const *environment, kvb_sandbox **out);
+void kvb_sandbox_close(kvb_sandbox *s);
+kvb_status kvb_sandbox_send(kvb_sandbox *s, const void *data, int64_t bytes, double seconds);
+kvb_status kvb_sandbox_receive(kvb_sandbox *s, void *data, int64_t bytes, double seconds);
+/* For the child. lock: from here on no files, sockets, processes, threads or executable memory, at most `bytes` of address
+ * space and `cpu_seconds`; cannot be undone; call it before the first foreign byte is read. read, write: all bytes, from
+ * and to the parent; KVB_E_IO when it is gone. */
+kvb_status kvb_sandbox_lock(int64_t bytes, int32_t cpu_seconds);
+kvb_status kvb_sandbox_read(void *to, int64_t bytes);
+kvb_status kvb_sandbox_write(const void *from, int64_t bytes);
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 /* Writes to a temporary name in the same folder, flushes, renames: readers see the old file or the new one, never half. */

@@ -27,6 +27,7 @@ kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the ca
   --dtype NAME     auto, f32, bf16: weights and cache
   --threads N      1 .. CPUs this process may use; 0 = all
   --seed TEXT      default of the scripts' own seed
+  --sandbox        run press files that are not kvbench's own in processes that can do nothing else
   --strict         an operation that a backend lacks is an error, not a slower reference
   --api            print the C interface with its documentation
   --version
@@ -71,7 +72,7 @@ local valued = {
   ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16", "f16" }, ["--threads"] = threads,
   ["--gpus"] = function(word) return word end, ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
 }
-local flags = { "-i", "-h", "--help", "--version", "--api", "--strict" }
+local flags = { "-i", "-h", "--help", "--version", "--api", "--strict", "--sandbox" }
 
 local function all_options()
   local names = { unpack(flags) }
@@ -99,6 +100,7 @@ local function parse()
     elseif word == "-i" then plan.interactive = true
     elseif word == "-h" or word == "--help" then plan.action = "help"
     elseif word == "--version" or word == "--api" then plan.action = word:sub(3)
+    elseif word == "--sandbox" then options.sandbox = true
     elseif word == "--strict" then
       options.strict = true
       require("kvbench.ffi").C.kvb_strict_set(1)
@@ -200,6 +202,7 @@ local function run(plan, first)
   return status
 end
 
+if words[1] == "--sandbox-child" then return require("kvbench.sandbox_child").main() end -- see sandbox.lua
 signal.patience(PATIENCE)
 local plan
 local ok, result = errors.call(function()

@@ -4,6 +4,7 @@
 -- Nothing is registered anywhere else. A name that both folders have is an error, so that nobody measures another rule
 -- than they think.
 local ffi = require "ffi"
+local options = require "kvbench.options"
 local paths = require "kvbench.paths"
 local text = require "kvbench.text"
 local library = require "kvbench.ffi"
@@ -45,15 +46,25 @@ function M.check(rule, where)
   return rule
 end
 
---- The rule in a file, and the hash of its text.
+local function run(content, path)
+  local chunk, why = loadstring(content, "@" .. path)
+  if not chunk then error("press: " .. why, 0) end
+  return chunk()
+end
+
+local function sandbox() return require "kvbench.sandbox" end
+
+--- Forgets the files that were loaded, and ends the processes behind those in the sandbox once nobody uses them.
+function M.forget() loaded = {} end
+
+--- The rule in a file, and the hash of its text. With --sandbox, someone else's file runs in a process of its own.
 function M.load(path)
   local known = loaded[path]
   local content = read(path)
-  if known and known.text == content then return known.rule, known.hash end
-  local chunk, why = loadstring(content, "@" .. path)
-  if not chunk then error("press: " .. why, 0) end
-  local rule = M.check(chunk(), path)
-  loaded[path] = { rule = rule, text = content, hash = hash_of(content) }
+  if known and known.text == content and known.sandboxed == options.sandbox then return known.rule, known.hash end
+  local rule = M.check(options.sandbox and sandbox().foreign(path) and sandbox().rule(path, content) or
+    run(content, path), path)
+  loaded[path] = { rule = rule, text = content, hash = hash_of(content), sandboxed = options.sandbox }
   return rule, loaded[path].hash
 end
 
