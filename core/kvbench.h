@@ -145,6 +145,47 @@ void kvb_sink_discard(kvb_sink *s); /* nothing appears */
 /* 64-bit hash of bytes (not cryptographic), for provenance. */
 uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed);
 
+/* ---- results store ------------------------------------------------------------------------------------------------- */
+
+/*
+ * A SQLite file (docs/store.md has the schema). One thread at a time. Failures name the file: KVB_E_IO (disk full, read-only,
+ * held by another program for a minute), KVB_E_FORMAT (damaged, or no database), KVB_E_MISSING (mode READ and no file).
+ * open: WRITE makes the file if need be and journals ahead, so that a process killed at any moment leaves its last whole
+ * transaction; READ works beside a writer, and in a folder nobody may write to. Owns: kvb_store_close.
+ */
+typedef struct kvb_store kvb_store;
+typedef struct kvb_query kvb_query;
+enum { KVB_STORE_READ = 0, KVB_STORE_WRITE = 1 };
+enum { KVB_VALUE_NULL = 0, KVB_VALUE_NUMBER = 1, KVB_VALUE_TEXT = 2, KVB_VALUE_BLOB = 3 };
+kvb_status kvb_store_open(const char *path, int32_t mode, kvb_store **out);
+void kvb_store_close(kvb_store *s); /* after its queries */
+kvb_status kvb_store_run(kvb_store *s, const char *sql); /* statements without results, separated by ';' */
+void kvb_store_interrupt(kvb_store *s);                  /* ends the running statement with KVB_E_CANCELLED */
+int64_t kvb_store_changes(kvb_store *s);                 /* rows inserted, updated or deleted since it was opened */
+/* One prepared statement; borrows the store. Parameters count from 1, columns from 0. step: *row = 1 when there is a row to
+ * read, 0 at the end (and the statement is ready to run again). Bound values are copied; column bytes are valid until the
+ * next step, reset or bind. Numbers are doubles. Binding rewinds. */
+kvb_status kvb_query_new(kvb_store *s, const char *sql, int64_t bytes, kvb_query **out);
+void kvb_query_free(kvb_query *q);
+kvb_status kvb_query_bind_null(kvb_query *q, int32_t i);
+kvb_status kvb_query_bind_number(kvb_query *q, int32_t i, double value);
+kvb_status kvb_query_bind_text(kvb_query *q, int32_t i, const char *text, int64_t bytes);
+kvb_status kvb_query_bind_blob(kvb_query *q, int32_t i, const void *data, int64_t bytes);
+kvb_status kvb_query_step(kvb_query *q, int32_t *row);
+void kvb_query_reset(kvb_query *q);
+int32_t kvb_query_columns(const kvb_query *q);
+const char *kvb_query_name(const kvb_query *q, int32_t i);
+int32_t kvb_query_kind(const kvb_query *q, int32_t i); /* KVB_VALUE_... */
+double kvb_query_number(const kvb_query *q, int32_t i);
+const void *kvb_query_bytes(const kvb_query *q, int32_t i, int64_t *bytes); /* text is UTF-8 */
+/*
+ * A lock file: one process holds it, and the kernel gives it back however that process ends. *out = NULL when another one
+ * has it; *holder is then that process's id (-1: not known), else 0. Owns: kvb_lock_release, which removes the file.
+ */
+typedef struct kvb_lock kvb_lock;
+kvb_status kvb_lock_take(const char *path, kvb_lock **out, int64_t *holder);
+void kvb_lock_release(kvb_lock *lock);
+
 /* ---- HTTP ---------------------------------------------------------------------------------------------------------- */
 
 /* 1 when libcurl was found on this machine (it is opened when first asked for; KVB_LIBCURL names another file), else 0. */
@@ -433,6 +474,13 @@ int64_t kvb_keep_total(const kvb_keep *k); /* kept pairs over all cells */
 /* |a and b|, |a or b| over one head (layer < 0: over all) */
 kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both, int64_t *either);
 uint64_t kvb_keep_hash(const kvb_keep *k); /* equal sets have equal hashes: equal conditions run once */
+/*
+ * The ledger's form of keep-sets: those of one press at one context, n in [1, 255] of one shape, by falling number kept. pack:
+ * *data [*bytes] valid until this thread's next pack; small when each set is part of the one before. unpack: set `which`
+ * (from 0) of such bytes, which need not be trusted (KVB_E_FORMAT); owns: kvb_keep_free.
+ */
+kvb_status kvb_ledger_pack(const kvb_keep *const *keeps, int32_t n, const void **data, int64_t *bytes);
+kvb_status kvb_ledger_unpack(const void *data, int64_t bytes, int32_t which, kvb_keep **out);
 
 /* ---- continuations: questions appended to (evicted) contexts ------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
 # A tool counts as present when it runs, wherever it came from; a library when its package is installed.
 set -eu
 
-libraries="libc6-dev libluajit-5.1-dev libdnnl-dev libcairo2-dev libzstd-dev libpcre2-dev libutf8proc-dev
+libraries="libc6-dev libluajit-5.1-dev libdnnl-dev libcairo2-dev libzstd-dev libsqlite3-dev libpcre2-dev libutf8proc-dev
   libjansson-dev libedit-dev libcmocka-dev libstb-dev
   liblbfgs-dev fonts-dejavu-core"
 
@@ -29,7 +29,7 @@ need curl curl --version # its library is what `dataset make --with URL` opens
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     if [ -n "$missing" ] ||
-        ! pkg-config --exists luajit libpcre2-8 libutf8proc jansson cairo libzstd libedit cmocka; then
+        ! pkg-config --exists luajit libpcre2-8 libutf8proc jansson cairo libzstd sqlite3 libedit cmocka; then
         echo "kvbench: this is not Debian or Ubuntu; install by hand the equivalents of:$missing" $libraries >&2
         exit 1
     fi

@@ -18,6 +18,7 @@ kvbench model info MODEL                     what a model file or folder is
 kvbench press list|new NAME|check FILE       eviction rules: the registry, a skeleton, tests and a small safety cliff
 kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
 kvbench dataset list|show|check|tags|make .. datasets: look, validate, tag, write; kvbench dataset --help
+kvbench runs list|show|export|verify ..      stored runs; kvbench runs --help
 kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
 
   -e CODE          run CODE (before the script, if there is one)
@@ -123,6 +124,7 @@ local commands = {
   bench = function(rest) return require("kvbench.bench").main(rest) end,
   press = function(rest) return require("kvbench.press_command").main(rest) end,
   prompt = function(rest) return require("kvbench.prompt.command").main(rest) end,
+  runs = function(rest) return require("kvbench.runs").main(rest) end,
   dataset = function(rest) return require("kvbench.dataset.command").main(rest) end,
   model = function(rest)
     local verb, usage = rest[1], "usage: kvbench model info MODEL (a registry name, a file or a folder)"

@@ -2,7 +2,8 @@
 -- kv = require "kvbench": the workbench's modules, loaded when first touched so that the prompt appears at once.
 local modules = {
   args = true, bench = true, dataset = true, experiment = true, json = true, metric = true, model = true, plot = true,
-  press = true, probe = true, prompt = true, ratios = true, rng = true, stats = true, sweep = true, tag = true, tensor = true,
+  press = true, probe = true, prompt = true, ratios = true, rng = true, runs = true, stats = true, sweep = true,
+  tag = true, tensor = true,
 }
 
 return setmetatable({}, {

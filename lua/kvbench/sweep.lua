@@ -3,8 +3,8 @@
 --
 -- Eviction follows a dense prefill, so one prefill and one score a press serve every ratio and question of a passage;
 -- all continuations run as rows of one continuous batch. Equal conditions (ratio 0 under any press; two presses that
--- keep the same set) run once and are written for each. Finished passages are on disk as they finish: a run that is
--- interrupted goes on where it was when it is started again with the same arguments.
+-- keep the same set) run once and are written for each. Answers are stored as they finish: a run that is interrupted
+-- goes on where it was, inside a passage too, when it is started again with the same arguments.
 local library = require "kvbench.ffi"
 local fleet = require "kvbench.fleet"
 local presses = require "kvbench.press"
@@ -29,25 +29,39 @@ local function check_cancelled(run, done, total)
     run.out and (" and stored in " .. run.out .. " -> run the same command to go on") or ""), 0)
 end
 
--- Takes finished continuations, makes rows, and stores a record once all of its rows are there.
+-- Stores what is done of a record; when nothing of it is left, forgets it.
+local function settle(state, record, run)
+  local work = state.work[record]
+  for block, count in pairs(work.counts) do
+    if count.got == count.expected then
+      run:done(record, block, count.expected)
+      work.counts[block] = nil
+    end
+  end
+  if next(work.counts) then return end
+  state.work[record] = nil
+  state.done_records, state.done_here = state.done_records + 1, state.done_here + 1
+end
+
+-- Takes finished continuations, makes rows and stores them.
 local function collect(o, state, run)
   for result in function() return state.batch:next() end do
     local question, sets = asked.take(result)
-    local unit = question.unit
-    local rows = state.rows[unit.record] or {}
-    state.rows[unit.record] = rows
+    local record, rows = question.unit.record, {}
     for _, set in ipairs(sets) do
       for _, condition in ipairs(set.conditions) do
         rows[#rows + 1] = rows_of.make(o, question, condition, set)
-        state.done_rows = state.done_rows + 1
+        local count = state.work[record].counts[condition.press]
+        count.got = count.got + 1
       end
     end
-    if #rows == state.expected[unit.record] then
-      run:store(unit.record, rows)
-      state.rows[unit.record] = nil
-      state.done_records = state.done_records + 1
+    if #rows > 0 then
+      run:add(rows)
+      state.done_rows = state.done_rows + #rows
+      settle(state, record, run)
     end
   end
+  run:tick(state)
 end
 
 local function records_left(o, run)
@@ -59,24 +73,25 @@ local function records_left(o, run)
 end
 
 -- The sweep on several GPUs: this process only starts workers and takes in what they finish.
-local function on_devices(o, run, devices, sweep, open_folder)
+local function on_devices(o, run, devices, sweep)
   local total = #o.dataset.records
   local bar = not o.quiet and progress.new { label = o.label, total = total, unit = "passages",
     done = total - #records_left(o, run) }
   local started = C.kvb_time()
-  local before = #run.rows
+  local before = run:count()
   local function left() return records_left(o, run) end
   local first = total - #left()
-  local ok, err = pcall(shards.run, run, devices, sweep, left, open_folder, function(done)
+  local ok, err = pcall(shards.run, run, devices, sweep, left, function(done)
     if bar then bar:update(math.min(total, first + done)) end
   end)
   if bar and ok then bar:finish() end
   if not ok then
-    run:close()
-    check_cancelled(run, total - #left(), total)
+    local done = total - #left()
+    run:close(C.kvb_cancelled() ~= 0 and "interrupted" or "failed")
+    check_cancelled(run, done, total)
     error(err, 0)
   end
-  run.seconds, run.continuations = C.kvb_time() - started, #run.rows - before
+  run.seconds, run.continuations = C.kvb_time() - started, run:count() - before
   return run:finish()
 end
 
@@ -85,7 +100,8 @@ end
 ---   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_one
 ---   evictable           "passage" (default: prompt and examples are kept) or "context" (all competes, as in KVPress)
 ---   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
----   out                 folder for rows.jsonl, rows.csv and run.json; without it results stay in memory
+---   out                 folder of the run: run.sqlite as answers come, at the end rows.csv and rows.jsonl; without it
+---     results stay in memory
 ---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
 ---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
 ---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
@@ -97,24 +113,26 @@ end
 function M.run(opt)
   local o = settings.of(opt)
   local stops = units.stops(o) -- also finds a wrong style or regime before anything is written
-  local run, shard = runs.open(o), fleet.shard()
+  local shard = fleet.shard()
+  local run = runs.open(o, shard and "look")
   local function open_folder(folder) return runs.open(setmetatable({ out = folder }, { __index = o })) end
-  if not shard then shards.merge(run, open_folder) end -- of workers that a user or a scheduler started
+  if not shard then shards.merge(run) end -- of workers that a user or a scheduler started
   local left = records_left(o, run)
   local total = #o.dataset.records
   begun = begun + 1
   if #left == 0 then return run:finish() end
   local devices = fleet.devices()
-  if devices then return on_devices(o, run, devices, begun, open_folder) end
+  if devices then return on_devices(o, run, devices, begun) end
   if shard and (shard.sweep or begun) == begun then
     o.out = shards.folder(run.out or error("sweep: a worker needs a folder to work in -> out = ...", 0), shard)
-    left = shards.share(left, shard)
-    run:close()
+    left = shards.share(left, shard, o.dataset.records)
     run = open_folder(o.out)
     left = records_left({ dataset = { records = left } }, run)
+  elseif shard then -- a sweep of the script that is not this worker's
+    run = open_folder(run.out)
   end
-  local state = { needs = variants.needs(o, presses.needs(o.presses)), rows = {}, expected = {}, done_rows = 0,
-    done_records = total - #left }
+  local state = { needs = variants.needs(o, presses.needs(o.presses)), work = {}, done_rows = 0, run = run, total = total,
+    done_records = total - #left, done_here = 0 }
   state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops) }
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
@@ -127,12 +145,7 @@ function M.run(opt)
         for i = next_record, math.min(next_record + o.group - 1, #left) do group[#group + 1] = left[i] end
         next_record = next_record + #group
         units.begin(o, state, group)
-        for _, record in ipairs(group) do -- variants may have left nothing to ask of a passage
-          if not state.expected[record] then
-            run:store(record, {})
-            state.done_records = state.done_records + 1
-          end
-        end
+        for _, record in ipairs(group) do settle(state, record, run) end -- it may all be there
       end
       pending = state.batch:step()
       collect(o, state, run)
@@ -143,7 +156,8 @@ function M.run(opt)
   state.batch:close()
   if bar and ok then bar:finish() end
   if not ok then
-    run:close()
+    local closed, why = pcall(run.close, run, C.kvb_cancelled() ~= 0 and "interrupted" or "failed")
+    if not closed and C.kvb_cancelled() == 0 then err = why end
     check_cancelled(run, state.done_records, total)
     error(err, 0)
   end

@@ -44,7 +44,7 @@ local alone
 t.case("two engines give the rows of one", function()
   alone = sweep("alone", "none")
   t.eq(sweep("two", "none", "--gpus", "cpu,cpu"), alone)
-  t.eq(process.shell("ls two").out, "rows.csv\nrows.jsonl\nrun.json\n")
+  t.eq(process.shell("ls two").out, "rows.csv\nrows.jsonl\nrun.json\nrun.sqlite\n")
 end)
 
 t.case("a worker that dies loses nothing", function()

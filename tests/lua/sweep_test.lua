@@ -175,7 +175,7 @@ t.case("an interrupted run goes on and ends with the same bytes", function()
   end
 end)
 
-t.case("a torn last line is dropped, and only that passage is run again", function()
+t.case("rows of a version without a store are taken over; of a torn last line only that passage is run again", function()
   local out = new_folder()
   sweep { out = out }
   local lines = {}
@@ -184,6 +184,7 @@ t.case("a torn last line is dropped, and only that passage is run again", functi
   for _, cut in ipairs { 1, 200, #lines[3] } do
     write(out .. "/rows.jsonl", lines[1] .. "\n" .. lines[2] .. "\n" .. lines[3]:sub(1, cut))
     os.remove(out .. "/rows.csv")
+    os.remove(out .. "/run.sqlite")
     local prefilled = 0
     local prefill = getmetatable(model).__index(model, "prefill_many")
     model.prefill_many = function(self, texts, needs)
@@ -215,6 +216,9 @@ t.case("a folder of another run is not mixed with", function()
   other:close()
   t.fails(function() sweep { out = out, dataset = small "B" } end, "holds another run: dataset_")
   t.ok(read(out .. "/rows.csv") == expected, "a refused run changed the rows")
+  write(out .. "/run.sqlite", ("{"):rep(4096))
+  t.fails(function() sweep { out = out } end, "run%.sqlite': file is not a database")
+  os.remove(out .. "/run.sqlite")
   write(out .. "/run.json", "{")
   t.fails(function() sweep { out = out } end, "run%.json")
 end)
@@ -242,9 +246,10 @@ t.case("presses that fail are named and what is done is kept", function()
   for _, case in ipairs(cases) do
     local out = new_folder()
     t.fails(function() sweep { out = out, presses = { kv.press(case[1]) }, group = 1, max_new_tokens = 1 } end, case[2])
-    local stored = read(out .. "/rows.jsonl")
-    t.ok(#stored > 0 and stored:sub(-1) == "\n", case[1].name .. ": nothing of the first passages was kept")
-    t.ok(json.decode(stored:match "^[^\n]+").passage_id == data.records[1].id)
+    local stored = kv.runs.open(out).rows
+    t.ok(#stored > 0, case[1].name .. ": nothing of the first passages was kept")
+    t.ok(stored[1].passage_id == data.records[1].id)
+    t.eq(read(out .. "/rows.csv"), nil)
   end
   t.eq(#sweep().rows, #whole.rows) -- and the model still works
 end)

@@ -55,13 +55,18 @@ local function measure(o, row, view)
   end
 end
 
+--- What names a row: question number q of a unit under one condition.
+function M.key(unit, q, condition)
+  return table.concat({ unit.record.id, q, condition.press, condition.ratio, unit.regime, condition.variant }, "|")
+end
+
 --- The row of one condition of a question; `set` is what came back for its keep-set (sweep/asked.lua).
 function M.make(o, asked, condition, set)
   local unit, q, result = asked.unit, asked.q, set.result
   local question, tokenizer = unit.record.questions[q], o.model.tokenizer
   local text, stopped = cut_at(tokenizer:decode(result.ids, { skip_special = true }), unit.prompt.stop)
   local row = {
-    key = table.concat({ unit.record.id, q, condition.press, condition.ratio, unit.regime, condition.variant }, "|"),
+    key = M.key(unit, q, condition),
     passage_id = unit.record.id, question = q, press = condition.press, ratio = condition.ratio, regime = unit.regime,
     variant = condition.variant or "",
     gold = question.a, direction = question.direction, answer_type = question.answer_type,

@@ -1,206 +1,202 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A run: the rows of a sweep, on disk as they come, and the curves drawn from them.
+-- A run: the rows of a sweep, in a store as they come, and the curves drawn from them.
 --
--- run.json says what was run (model, dataset, presses, prompt, device, revision and their hashes); rows.jsonl grows by
--- one passage at a time, so whatever stops a run leaves whole passages behind. A folder whose run.json differs is never
--- mixed with: the error names the difference.
+-- A folder holds run.sqlite (everything; docs/store.md), run.json (what was run) and, once the run is complete, rows.csv and
+-- rows.jsonl. Answers are stored as they finish, a transaction a second: whatever stops a run leaves whole answers
+-- behind, and a work unit (a passage and a block of conditions) that is begun again only asks what is missing. A folder
+-- whose manifest differs is never mixed with: the error names the difference. Without a folder rows stay in memory.
 local library = require "kvbench.ffi"
-local csv = require "kvbench.csv"
-local json = require "kvbench.json"
-local rows_of = require "kvbench.sweep.rows"
-local stats = require "kvbench.stats"
-local ffi = require "ffi"
-local C, check = library.C, library.check
+local answers = require "kvbench.store.answers"
+local curves = require "kvbench.sweep.curves"
+local export = require "kvbench.sweep.export"
+local folder = require "kvbench.sweep.folder"
+local ledger = require "kvbench.store.ledger"
+local locks = require "kvbench.sweep.lock"
+local manifests = require "kvbench.sweep.manifest"
+local progress_file = require "kvbench.sweep.progress_file"
+local sessions = require "kvbench.store.sessions"
+local work = require "kvbench.store.units"
+local C = library.C
 
 local M = {}
 local Run = {}
-Run.__index = Run
 
--- Names and versions of the sweep's own metrics; nil without any, as runs were stored before there were metrics.
-local function metric_list(o)
-  local list = {}
-  for i, own in ipairs(o.metrics or {}) do list[i] = own.name .. (own.version and " " .. own.version or "") end
-  return #list > 0 and list or nil
-end
+local TICK_SECONDS = 1
 
-local function press_list(o)
-  local list = {}
-  for i, press in ipairs(o.presses) do list[i] = { label = press:label(), source_hash = press.source_hash } end
-  return list
-end
-
--- Everything that must agree for rows of two invocations to belong together.
-local function manifest_of(o)
-  return {
-    model = o.model.name, model_hash = o.model.hash, dtype = o.model.dtype, device = o.model.device:match "^%a+",
-    tier = o.model.tier,
-    dataset = o.dataset.task, dataset_seed = o.dataset.seed, dataset_hash = o.dataset.hash,
-    generator_hash = o.dataset.generator_hash, passages = #o.dataset.records, presses = press_list(o),
-    ratios = o.ratios, regimes = o.regimes, evictable = o.evictable, style = o.style, idk_example = o.idk_example,
-    max_new_tokens = o.max_new_tokens, ignore_stop = o.ignore_stop, seed = o.seed, sinks = o.sinks,
-    variants = o.variants and o.variants.id, teacher = o.teacher or nil, metrics = metric_list(o),
-    buckets = o.model.buckets,
-    version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()),
-  }
-end
-
-local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local content = file:read "*a"
-  file:close()
-  return content
-end
-
--- Recorded, but no reason to keep rows apart: rows do not depend on the buckets (proven at load), and every line of
--- rows.jsonl names the revision that made it, should a run go on after an update.
-local informative = { revision = true, version = true, buckets = true }
-
--- The first field in which two manifests differ, or nil.
-local function difference(a, b)
-  local names = {}
-  for name in pairs(a) do names[name] = true end
-  for name in pairs(b) do names[name] = true end
-  local sorted = {}
-  for name in pairs(names) do sorted[#sorted + 1] = name end
-  table.sort(sorted)
-  for _, name in ipairs(sorted) do
-    local function text(value) return json.encode(value == nil and json.null or value) end
-    local x, y = text(a[name]), text(b[name])
-    if x ~= y and not informative[name] then return name, x, y end
+-- Rows are read from the store when first asked for; a run of millions is looked at through run.db instead.
+function Run.__index(run, name)
+  if name == "rows" and rawget(run, "out") then
+    local list = run:reading(function(db) return export.rows(answers.new(db)) end)
+    rawset(run, "rows", list)
+    return list
   end
+  return Run[name]
 end
 
--- Rows of whole passages: a last line that was cut off, and rows of a passage that is not complete, are dropped.
-local function read_rows(path)
-  local content, rows, done = read_file(path) or "", {}, {}
-  for line in content:gmatch "([^\n]*)\n" do
-    local ok, block = pcall(json.decode, line)
-    if ok and type(block) == "table" and block.rows then
-      done[block.passage_id] = true
-      for _, row in ipairs(block.rows) do
-        for name, value in pairs(row) do
-          if value == json.null then row[name] = nil end
-        end
-        rows[#rows + 1] = row
-      end
-    end
-  end
-  return rows, done, content ~= "" and content:sub(-1) ~= "\n"
-end
-
---- Opens the run of a sweep's settings: new, or the one in o.out to go on with.
-function M.open(o)
-  local run = setmetatable({ out = o.out, rows = {}, done = {}, manifest = manifest_of(o), presses = {} }, Run)
+--- Opens the run of a sweep's settings: new, or the one in o.out to go on with; waits while another process has it.
+--- how: "look" only reads what is done, without a lock.
+function M.open(o, how)
+  local run = setmetatable({ out = o.out, manifest = manifests.of(o), presses = {}, spent = 0, units = {}, ticked = 0 },
+    Run)
   for i, press in ipairs(o.presses) do run.presses[i] = press:label() end
-  if not o.out then return run end
-  check(C.kvb_dir_make(o.out))
-  local path, rows_path = o.out .. "/run.json", o.out .. "/rows.jsonl"
-  local existing = read_file(path)
-  if existing then
-    local name, was, is = difference(json.decode(existing, path), json.decode(json.encode(run.manifest), "this run"))
-    if name then
-      error(("'%s' holds another run: %s was %s, now %s -> choose another out = folder, or delete this one"):format(
-        o.out, name, was:sub(1, 80), is:sub(1, 80)), 0)
-    end
-    local torn
-    run.rows, run.done, torn = read_rows(rows_path)
-    if torn then -- a line cut off by whatever stopped the last run: rewritten without it
-      local whole = read_file(rows_path):match "^(.*\n)[^\n]*$" or ""
-      check(C.kvb_file_write(rows_path, whole, #whole))
-    end
-  else
-    local content = json.encode(run.manifest) .. "\n"
-    check(C.kvb_file_write(path, content, #content))
-    check(C.kvb_file_write(rows_path, "", 0))
+  run.blocks = manifests.blocks(run.manifest)
+  if not o.out then
+    rawset(run, "rows", {})
+    return run
   end
-  local file, reason = io.open(rows_path, "ab")
-  if not file then error(("cannot append to '%s': %s"):format(rows_path, reason), 0) end
-  run.file = file
+  return folder.open(run, o, how)
+end
+
+--- The run stored in a folder, for reading; manifest: as its store has it.
+function M.stored(out, manifest)
+  local run = setmetatable({ out = out, manifest = manifest, presses = {}, spent = 0 }, Run)
+  for i, press in ipairs(manifest.presses) do run.presses[i] = press.label end
+  run.blocks = manifests.blocks(manifest)
   return run
 end
 
-function Run:has(record) return self.done[record.id] == true end
-
---- Adds all rows of one passage; with an output folder they are on disk when this returns.
-function Run:store(record, rows)
-  table.sort(rows, function(a, b) return a.key < b.key end)
-  for _, row in ipairs(rows) do self.rows[#self.rows + 1] = row end
-  self.done[record.id] = true
-  if not self.file then return end
-  local block = { passage_id = record.id, revision = self.manifest.revision, rows = rows }
-  local ok, reason = self.file:write(json.encode(block), "\n")
-  if ok then ok, reason = self.file:flush() end
-  if not ok then
-    error(("cannot write to '%s/rows.jsonl': %s -> free some space and run the same command to go on"):format(self.out,
-      tostring(reason)), 0)
-  end
+--- Looks again which units are done, after a merge.
+function Run:reload()
+  self.answers = answers.new(self.db)
+  self.units = work.load(self.db)
 end
 
-function Run:close()
-  if self.file then self.file:close() end
-  self.file = nil
+--- fn(db) on the run's store, open already or for this call.
+function Run:reading(fn)
+  if self.db then
+    self:flush()
+    return fn(self.db)
+  end
+  return folder.reading(self.out, fn)
 end
 
-local function all_columns(rows)
-  local columns, seen, extra = {}, {}, {}
-  for _, name in ipairs(rows_of.columns) do
-    columns[#columns + 1] = name
-    seen[name] = true
-  end
-  for _, row in ipairs(rows) do
-    for name in pairs(row) do
-      if not seen[name] then
-        seen[name] = true
-        extra[#extra + 1] = name
-      end
+--- Blocks of a record that are not done: a set of names, or nil when all are.
+function Run:left(record)
+  local done, left = self.units[record.id] or {}, nil
+  for _, block in ipairs(self.blocks) do
+    if not done[block] then
+      left = left or {}
+      left[block] = true
     end
   end
-  table.sort(extra)
-  for _, name in ipairs(extra) do columns[#columns + 1] = name end
-  return columns
+  return left
 end
 
---- Orders the rows by key (whatever order they ran in) and writes rows.csv.
+function Run:has(record) return self:left(record) == nil end
+
+-- Time spent here is what a run pays for being kept: it is recorded with the session.
+local function timed(name, fn)
+  Run[name] = function(self, ...)
+    if not self.db then return fn(self, ...) end
+    local started = C.kvb_time()
+    local result = fn(self, ...)
+    self.spent = self.spent + C.kvb_time() - started
+    return result
+  end
+end
+
+--- Set of the keys that a record's rows have already, or nil.
+timed("known", function(self, record)
+  return self.db and self.answers:known(record.id)
+end)
+
+--- Adds rows that finished together. They are on disk after the next tick() a second later, or flush().
+timed("add", function(self, rows)
+  if not self.db then
+    for _, row in ipairs(rows) do self.rows[#self.rows + 1] = row end
+    return
+  end
+  self.db:begin()
+  for _, row in ipairs(rows) do self.answers:add(row) end
+end)
+
+--- Stores where the tokens of a unit's context stand.
+timed("add_context", function(self, unit)
+  if not self.db then return end
+  self.db:begin()
+  ledger.add_context(self.db, self.answers:passage(unit.record.id), unit)
+end)
+
+--- Stores what a press left of a unit's context at its ratios.
+timed("add_keeps", function(self, unit, label, keeps)
+  if not self.db then return end
+  self.db:begin()
+  ledger.add_keeps(self.db, self.answers:passage(unit.record.id), unit, label, keeps)
+end)
+
+--- Marks a block of a record as done, with its number of answers.
+timed("done", function(self, record, block, count)
+  local units = self.units[record.id] or {}
+  self.units[record.id] = units
+  units[block] = true
+  if not self.db then return end
+  self.db:begin()
+  work.done(self.db, self.answers:passage(record.id), block, count, self.session.id, self.manifest.revision)
+end)
+
+--- To be called between steps: once a second, makes what was added last and tells how far this process is (state: what
+--- progress_file.write takes).
+timed("tick", function(self, state)
+  self.state = state
+  if not self.db or C.kvb_time() - self.ticked < TICK_SECONDS then return end
+  self.ticked = C.kvb_time()
+  self.db:commit()
+  progress_file.write(self.out, state, "running")
+end)
+
+timed("flush", function(self)
+  if self.db then self.db:commit() end
+end)
+
+--- Number of rows.
+function Run:count()
+  if not self.out then return #self.rows end
+  return self:reading(function(db) return db:row "SELECT COUNT(*) FROM answers" end)
+end
+
+--- Gives the folder back; what was added is stored. outcome: "done", "interrupted" or "failed".
+function Run:close(outcome)
+  local ok, err = true, nil
+  if self.db then
+    ok, err = pcall(function()
+      self.db:commit()
+      sessions.finish(self.db, self, outcome or "interrupted")
+      if outcome == "done" then self.db:run "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE" end
+    end)
+    self.db:close()
+    self.db, self.answers = nil, nil
+    progress_file.finish(self.out, self.state, outcome or "interrupted")
+  end
+  locks.release(self.lock)
+  self.lock = nil
+  if not ok then error(err, 0) end
+end
+
+--- Orders the rows by key (whatever order they ran in) and, with a folder whose units are all done, writes rows.csv and
+--- rows.jsonl, unless they are there already.
 function Run:finish()
-  self:close()
-  table.sort(self.rows, function(a, b) return a.key < b.key end)
-  if self.out then csv.write(self.out .. "/rows.csv", all_columns(self.rows), self.rows) end
+  if not self.out then
+    table.sort(self.rows, function(a, b) return a.key < b.key end)
+  elseif self.db then
+    self:flush()
+    local ok, err = pcall(sessions.export, self)
+    self:close(ok and "done" or "failed")
+    if not ok then error(err, 0) end
+  end
   return self
 end
 
---- Rows of one press with the shared full-cache rows at ratio 0: the plain ones, or those of one variant.
-function Run:press_rows(label, variant)
-  local list = {}
-  for _, row in ipairs(self.rows) do
-    if (row.press == label or row.press == "full") and (row.variant or "") == (variant or "") then
-      list[#list + 1] = row
-    end
-  end
-  return list
+--- The keep-set that a press (its label) left of a passage at a ratio, from the ledger. opt: regime (default agnostic),
+--- question (of regime aware_one).
+function Run:keep(passage_id, press, ratio, opt)
+  return self:reading(function(db) return ledger.keep(db, passage_id, press, ratio, opt) end)
 end
 
---- Series for plot.lines, one a press: mean of column y (or of y(row)) over the ratio, with a passage-bootstrap band.
---- opt: presses (default all), variant (default "": the plain rows), filter(row), band "sup-t"|"pointwise",
---- replicates, seed, name = {label -> shown name}.
-function Run:curves(y, opt)
-  opt = opt or {}
-  local series = {}
-  for _, label in ipairs(opt.presses or self.presses) do
-    local rows = {}
-    for _, row in ipairs(self:press_rows(label, opt.variant)) do
-      if not opt.filter or opt.filter(row) then rows[#rows + 1] = row end
-    end
-    local points = stats.curve(rows, { x = "ratio", y = y, cluster = "passage_id", band = opt.band or "sup-t",
-      replicates = opt.replicates or 2000, seed = opt.seed or 1 })
-    local s = { label = opt.name and opt.name[label] or label, x = {}, y = {}, lo = {}, hi = {} }
-    for i, p in ipairs(points) do
-      s.x[i], s.y[i] = p.x, p.mean
-      s.lo[i], s.hi[i] = p.lo or p.mean, p.hi or p.mean
-    end
-    series[#series + 1] = s
-  end
-  return series
+--- The evidence index of a passage (metric.evidence), from the ledger. opt: as for keep.
+function Run:index(passage_id, opt)
+  return self:reading(function(db) return ledger.index(db, passage_id, opt) end)
 end
+
+Run.press_rows, Run.curves = curves.press_rows, curves.curves
 
 return M

@@ -1,8 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A sweep on several GPUs: workers fill shard-<i>-of-<n>/ below the sweep's folder, a passage at a time; the parent
--- takes whole passages into the sweep's own rows, and goes on with what is left, on the devices that did not fail.
+-- A sweep on several engines: workers fill the stores in shard-<i>-of-<n>/ below the sweep's folder; the parent takes what
+-- they have into the sweep's own store, and goes on with what is left, on the devices that did not fail.
 local fleet = require "kvbench.fleet"
 local library = require "kvbench.ffi"
+local locks = require "kvbench.sweep.lock"
+local merge = require "kvbench.store.merge"
+local watch = require "kvbench.sweep.progress_file"
 local ffi = require "ffi"
 local C, check = library.C, library.check
 
@@ -11,14 +14,19 @@ local M = {}
 --- Where a worker keeps its rows.
 function M.folder(out, shard) return ("%s/shard-%d-of-%d"):format(out, shard.index, shard.count) end
 
---- The records of a worker: every count-th of those that are left.
-function M.share(left, shard)
-  local mine = {}
-  for i = shard.index + 1, #left, shard.count do mine[#mine + 1] = left[i] end
+--- The records of a worker: every count-th of those that are left. Started by hand or by a scheduler, the share depends
+--- on the place in the data set alone: a task that is started again owns the same records, whatever was merged meanwhile.
+function M.share(left, shard, records)
+  local mine, place = {}, {}
+  for i, record in ipairs(shard.sweep and left or records) do place[record] = i - 1 end
+  for _, record in ipairs(left) do
+    if place[record] % shard.count == shard.index then mine[#mine + 1] = record end
+  end
   return mine
 end
 
-local function shard_folders(out)
+--- The shard folders below a run's folder.
+function M.folders(out)
   local list, found = ffi.new("const char *[1]"), {}
   check(C.kvb_dir_list(out, list))
   for name in ffi.string(list[0]):gmatch "[^\n]+" do
@@ -27,58 +35,54 @@ local function shard_folders(out)
   return found
 end
 
---- Takes the finished passages of every shard folder into the run, and removes the folders.
-function M.merge(run, open_shard)
-  if not run.out then return end
-  local records = {}
-  for _, folder in ipairs(shard_folders(run.out)) do
-    local shard = open_shard(folder)
-    local rows_of = {}
-    for _, row in ipairs(shard.rows) do
-      rows_of[row.passage_id] = rows_of[row.passage_id] or {}
-      table.insert(rows_of[row.passage_id], row)
-    end
-    for id in pairs(shard.done) do
-      if not run.done[id] then records[#records + 1] = { id = id, rows = rows_of[id] } end
-    end
-    shard:close()
-  end
-  table.sort(records, function(a, b) return a.id < b.id end)
-  for _, record in ipairs(records) do
-    if not run.done[record.id] then run:store(record, record.rows) end
-  end
-  for _, folder in ipairs(shard_folders(run.out)) do
-    for _, name in ipairs { "rows.jsonl", "rows.csv", "run.json", "log.txt" } do os.remove(folder .. "/" .. name) end
-    os.remove(folder)
-  end
+-- Removes a shard's folder with what we wrote there.
+local function remove(folder)
+  for _, name in ipairs { "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "rows.jsonl", "rows.csv", "run.json",
+    "progress.json", "log.txt" } do os.remove(folder .. "/" .. name) end
+  os.remove(folder)
 end
 
--- Passages that the workers have stored so far: lines of their files, counted from where the last look ended.
+--- Takes what the shards of a run have stored into the run (open for writing) and removes their folders; a shard that
+--- somebody works on stays. Returns the number of shards that stayed.
+function M.merge(run)
+  if not run.db then return 0 end
+  local busy = 0
+  run:flush()
+  for _, folder in ipairs(M.folders(run.out)) do
+    local lock = locks.try(folder)
+    if lock then
+      local path = folder .. "/run.sqlite"
+      local ok, err = true, nil
+      if C.kvb_path_kind(path) == 1 then ok, err = pcall(merge.take, run.db, path) end
+      locks.release(lock)
+      if not ok then error(err, 0) end
+      remove(folder)
+    else
+      busy = busy + 1
+    end
+  end
+  run:reload()
+  return busy
+end
+
+-- Passages that the workers have done so far.
 local function counter(out, count)
-  local seen, lines = {}, 0
   return function()
+    local done = 0
     for i = 0, count - 1 do
-      local path = M.folder(out, { index = i, count = count }) .. "/rows.jsonl"
-      local file = io.open(path, "rb")
-      if file then
-        file:seek("set", seen[i] or 0)
-        local text = file:read "*a" or ""
-        seen[i] = (seen[i] or 0) + #text
-        lines = lines + select(2, text:gsub("\n", ""))
-        file:close()
-      end
+      local state = watch.read(M.folder(out, { index = i, count = count }))
+      done = done + (state and state.done_here or 0)
     end
-    return lines
+    return done
   end
 end
 
---- Runs what is left of a sweep on `devices`. left(): records without rows; open_shard(folder): that folder's Run;
---- update(done): progress. Fails when no device is left that works, or on Ctrl-C; what was finished is kept.
-function M.run(run, devices, sweep, left, open_shard, update)
+--- Runs what is left of a sweep on `devices`. left(): records that are not done; update(done): progress. Fails when no device is left that works, or on Ctrl-C; what was finished is kept.
+function M.run(run, devices, sweep, left, update)
   if not run.out then
     error("sweep: several GPUs need a folder to work in -> out = \"out/my_sweep\"", 0)
   end
-  M.merge(run, open_shard) -- of a run that was stopped
+  M.merge(run) -- of a run that was stopped
   local before = #left()
   while #left() > 0 do
     for i = 0, #devices - 1 do check(C.kvb_dir_make(M.folder(run.out, { index = i, count = #devices }))) end
@@ -96,7 +100,7 @@ function M.run(run, devices, sweep, left, open_shard, update)
           fleet.last_words(worker))
       end
     end
-    M.merge(run, open_shard)
+    M.merge(run)
     if C.kvb_cancelled() ~= 0 then error("interrupted", 0) end
     if #reasons > 0 then
       if #good == 0 then error("every GPU failed: " .. table.concat(reasons, "; "), 0) end

@@ -7,6 +7,7 @@
 local evidence = require "kvbench.metric.evidence"
 local prompt = require "kvbench.prompt"
 local questions = require "kvbench.sweep.asked"
+local rows_of = require "kvbench.sweep.rows"
 local variants = require "kvbench.sweep.variants"
 
 local M = {}
@@ -67,8 +68,8 @@ local function question_ids(o, unit, question)
   return n and out or ids
 end
 
--- All conditions of one prefilled context: {press label, ratio, keep} with ratio 0 once.
-local function conditions_of(o, unit)
+-- The conditions of one prefilled context that are still to be run: {press label, ratio, keep} with ratio 0 once.
+local function conditions_of(o, state, unit)
   local range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
   local options = { evictable = range, ranks = o.variants ~= nil }
   local list, wanted, full = {}, {}, false
@@ -76,10 +77,14 @@ local function conditions_of(o, unit)
     if ratio == 0 then full = true else wanted[#wanted + 1] = ratio end
   end
   unit.ctx.seed = ("%s/%s"):format(o.seed, unit.record.id)
-  if full then list[1] = { press = "full", ratio = 0 } end
+  local left = state.work[unit.record].left
+  if full and left.full then list[1] = { press = "full", ratio = 0 } end
   for _, press in ipairs(o.presses) do
-    for _, keep in ipairs(#wanted > 0 and press:keeps(unit.ctx, wanted, options) or {}) do
-      list[#list + 1] = { press = press:label(), ratio = keep.ratio, keep = keep, notes = keep.notes }
+    local label = press:label()
+    local keeps = #wanted > 0 and left[label] and press:keeps(unit.ctx, wanted, options) or {}
+    state.run:add_keeps(unit, label, keeps)
+    for _, keep in ipairs(keeps) do
+      list[#list + 1] = { press = label, ratio = keep.ratio, keep = keep, notes = keep.notes }
     end
   end
   return list
@@ -96,10 +101,18 @@ local function common_prefix(questions)
   return #questions > 1 and n or 0
 end
 
--- Queues every continuation of one prefilled context.
+--- Counts a row that a block of a record will have, or has already.
+function M.expect(work, block, known)
+  local count = work.counts[block]
+  count.expected = count.expected + 1
+  if known then count.got = count.got + 1 end
+end
+
+-- Queues every continuation of one prefilled context that has no answer yet.
 local function enqueue(o, state, unit)
   unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
-  local conditions = conditions_of(o, unit)
+  state.run:add_context(unit)
+  local conditions, work = conditions_of(o, state, unit), state.work[unit.record]
   if not o.variants then unit.ctx:forget() end
   local asked = {}
   for i, q in ipairs(unit.questions) do asked[i] = question_ids(o, unit, unit.record.questions[q]) end
@@ -107,19 +120,25 @@ local function enqueue(o, state, unit)
   for i, q in ipairs(unit.questions) do
     local question = questions.new(o, state, unit, q, asked[i], trunk)
     for _, condition in ipairs(o.variants and variants.expand(o, unit, q, conditions) or conditions) do
-      question:add(condition)
+      local known = work.known[rows_of.key(unit, q, condition)]
+      M.expect(work, condition.press, known)
+      if not known then question:add(condition) end -- else answered before this run was interrupted
       for _, owned in ipairs(condition.close or {}) do owned:close() end -- the continuation keeps it
-      state.expected[unit.record] = (state.expected[unit.record] or 0) + 1
     end
   end
   if o.variants then unit.ctx:forget() end
   unit.ctx:close() -- the continuations keep it
 end
 
---- Prefills the contexts of a group of records, `group` at a time, since observations are larger than caches.
+--- Prefills the contexts of a group of records, `group` at a time, since observations are larger than caches, and queues
+--- what is left of them. state.work[record] = {left = blocks to do, known = keys of rows there are, counts = {[block] =
+--- {expected, got}}} until the record is done.
 function M.begin(o, state, records)
   local units = {}
   for _, record in ipairs(records) do
+    local work = { left = state.run:left(record), known = state.run:known(record) or {}, counts = {} }
+    for block in pairs(work.left) do work.counts[block] = { expected = 0, got = 0 } end
+    state.work[record] = work
     for _, unit in ipairs(contexts_of(o, record)) do units[#units + 1] = unit end
   end
   for first = 1, #units, o.group do

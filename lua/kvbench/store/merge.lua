@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Taking one store of a run into another: what is there already stays, so that merging twice changes nothing, and a merge
+-- that is interrupted leaves the store as it was.
+local answers = require "kvbench.store.answers"
+local database = require "kvbench.store.db"
+local json = require "kvbench.json"
+local manifests = require "kvbench.sweep.manifest"
+local schema = require "kvbench.store.schema"
+
+local M = {}
+
+-- Columns the source has and the target lacks, after which every column of the source is one of the target.
+local function add_columns(db, target)
+  for row in db:rows "SELECT name, kind FROM part.metrics ORDER BY name" do
+    local known = target.kinds[row[1]]
+    if known and known ~= row[2] then
+      error(("column '%s' is a %s in the one and a %s in the other"):format(row[1], known, row[2]), 0)
+    end
+    if not known then target:add_column(row[1], row[2]) end
+  end
+end
+
+-- Are the passages and conditions of both numbered alike? Those of one run are; conditions made on the way need not be.
+local function same_numbers(db, target)
+  if db:row "SELECT 1 FROM part.passages s LEFT JOIN main.passages p ON p.id = s.id AND p.name = s.name WHERE p.id IS NULL" then
+    error("their passages differ although their manifests agree", 0)
+  end
+  local same = true
+  local new = {}
+  for row in db:rows "SELECT id, key, press, ratio, regime, variant FROM part.conditions ORDER BY id" do new[#new + 1] = row end
+  for _, row in ipairs(new) do
+    same = target:condition(row[2], row[3], row[4], row[5], row[6]) == row[1] and same
+  end
+  return same
+end
+
+local function copy_answers(db, same)
+  local names, given = {}, {}
+  for row in db:rows "SELECT name FROM part.metrics ORDER BY name" do
+    names[#names + 1], given[#given + 1] = ", " .. database.quote(row[1]), ", a." .. database.quote(row[1])
+  end
+  local condition = same and "a.condition" or "c.id"
+  db:run(("INSERT OR IGNORE INTO main.answers (passage, condition, question%s) SELECT a.passage, %s, a.question%s "
+    .. "FROM part.answers a%s"):format(table.concat(names), condition, table.concat(given), same and "" or
+    " JOIN part.conditions s ON s.id = a.condition JOIN main.conditions c ON c.key = s.key"))
+end
+
+local function copy_rest(db)
+  for _, name in ipairs { "questions", "contexts", "ledger", "sessions" } do
+    db:run(("INSERT OR IGNORE INTO main.%s SELECT * FROM part.%s"):format(name, name))
+  end
+  db:run [[
+    UPDATE main.passages SET record = COALESCE(record, (SELECT s.record FROM part.passages s WHERE s.id = passages.id)),
+      revision = COALESCE(revision, (SELECT s.revision FROM part.passages s WHERE s.id = passages.id))
+      WHERE id IN (SELECT passage FROM part.units WHERE state = 'done') AND (record IS NULL OR revision IS NULL);
+    INSERT OR REPLACE INTO main.units SELECT s.* FROM part.units s
+      LEFT JOIN main.units u ON u.passage = s.passage AND u.block = s.block
+      WHERE s.state = 'done' AND (u.state IS NULL OR u.state <> 'done');
+  ]]
+end
+
+--- Takes the store at `path` into the open store `db` of the same run. Returns the number of answers that were new.
+function M.take(db, path)
+  local source = database.open(path, "write") -- also finishes what a killed writer left in the journal
+  local ok, err = pcall(function()
+    schema.migrate(source)
+    local stored = source:row "SELECT manifest FROM runs"
+    if not stored then error(("'%s' is empty"):format(path), 0) end
+    manifests.require_same(stored, json.decode(db:row "SELECT manifest FROM runs", db.path), path)
+  end)
+  source:close()
+  if not ok then error(err, 0) end
+  local before = db:row "SELECT COUNT(*) FROM answers"
+  db:exec("ATTACH ? AS part", path)
+  ok, err = pcall(db.transaction, db, function()
+    local target = answers.new(db)
+    local same = same_numbers(db, target)
+    add_columns(db, target)
+    copy_answers(db, same)
+    copy_rest(db)
+  end)
+  db:forget()
+  db:run "DETACH part"
+  if not ok then error(("'%s' was not merged into '%s': %s"):format(path, db.path, tostring(err)), 0) end
+  return db:row "SELECT COUNT(*) FROM answers" - before
+end
+
+return M

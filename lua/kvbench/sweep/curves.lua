@@ -1,0 +1,41 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What a run draws: rows of one press, and curves over the ratio.
+local stats = require "kvbench.stats"
+
+local M = {}
+
+--- Rows of one press with the shared full-cache rows at ratio 0: the plain ones, or those of one variant.
+function M.press_rows(run, label, variant)
+  local list = {}
+  for _, row in ipairs(run.rows) do
+    if (row.press == label or row.press == "full") and (row.variant or "") == (variant or "") then
+      list[#list + 1] = row
+    end
+  end
+  return list
+end
+
+--- Series for plot.lines, one a press: mean of column y (or of y(row)) over the ratio, with a passage-bootstrap band.
+--- opt: presses (default all), variant (default "": the plain rows), filter(row), band "sup-t"|"pointwise",
+--- replicates, seed, name = {label -> shown name}.
+function M.curves(run, y, opt)
+  opt = opt or {}
+  local series = {}
+  for _, label in ipairs(opt.presses or run.presses) do
+    local rows = {}
+    for _, row in ipairs(run:press_rows(label, opt.variant)) do
+      if not opt.filter or opt.filter(row) then rows[#rows + 1] = row end
+    end
+    local points = stats.curve(rows, { x = "ratio", y = y, cluster = "passage_id", band = opt.band or "sup-t",
+      replicates = opt.replicates or 2000, seed = opt.seed or 1 })
+    local s = { label = opt.name and opt.name[label] or label, x = {}, y = {}, lo = {}, hi = {} }
+    for i, p in ipairs(points) do
+      s.x[i], s.y[i] = p.x, p.mean
+      s.lo[i], s.hi[i] = p.lo or p.mean, p.hi or p.mean
+    end
+    series[#series + 1] = s
+  end
+  return series
+end
+
+return M
