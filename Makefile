@@ -11,7 +11,7 @@ KVB_OFFLINE ?=
 KVB_GOLDEN  ?= $(wildcard ../shared/golden)
 export CI SAN KVB_GOLDEN
 
-.PHONY: help setup build demo test bench bundle clean
+.PHONY: help setup build demo test bench bundle soak fuzz clean
 
 help:
 	@echo "make demo     install, build, fetch the model, run experiments/safety_cliff.lua, say where the figures are"
@@ -19,6 +19,8 @@ help:
 	@echo "make setup    install the packages and fetch the default model (both others do this)"
 	@echo "make build    build/kvbench"
 	@echo "make bench    the benchmark sweep, as JSON"
+	@echo "make soak     sweeps, prompts and faults for SOAK_MINUTES (20): flat memory, no wrong result"
+	@echo "make fuzz     every C parser under libFuzzer for FUZZ_SECONDS (600); needs clang 15 or newer"
 	@echo "make bundle   build/bundle: a folder that runs on another Linux"
 	@echo "make clean    remove the build folders"
 
@@ -51,5 +53,11 @@ bench: setup
 bundle: build
 	@scripts/bundle.sh $(build) $(build)/bundle
 
+soak: build
+	@$(build)/kvbench --device cpu tests/soak.lua
+
+fuzz:
+	@tests/fuzz/libfuzzer.sh $(or $(FUZZ_SECONDS),600)
+
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-tsan build-fuzz

@@ -94,11 +94,12 @@ void *kvb_alloc(size_t bytes, int32_t tag) {
 }
 
 void *kvb_alloc_array(size_t n, size_t size, int32_t tag) {
-    if (size && n > SIZE_MAX / 4 / size) {
+    size_t bytes = kvb_mul_size(n, size);
+    if (bytes > SIZE_MAX / 4) {
         kvb_fail(KVB_E_MEMORY, "out of memory: %zu elements of %zu bytes cannot be addressed", n, size);
         return NULL;
     }
-    return kvb_alloc(n * size, tag);
+    return kvb_alloc(bytes, tag);
 }
 
 void kvb_free(void *p) {
@@ -120,7 +121,7 @@ void *kvb_realloc(void *p, size_t bytes, int32_t tag) {
 }
 
 char *kvb_strdup_n(const char *s, size_t n, int32_t tag) {
-    char *copy = kvb_alloc_raw(n + 1, tag);
+    char *copy = kvb_alloc_raw(kvb_add_size(n, 1), tag);
     if (!copy) return NULL;
     memcpy(copy, s, n);
     copy[n] = 0;

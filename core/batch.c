@@ -167,8 +167,8 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, kvb_slot **out) {
         if (!s) return KVB_E_MEMORY;
         s->capacity = capacity;
         s->bytes = kvb_model_kv_bytes(b->m, capacity);
-        s->memory = kvb_backend_alloc(b->m->backend, (size_t)s->bytes, KVB_MEM_CACHE);
-        s->lane = kvb_alloc_array((size_t)d->layers * (size_t)d->kv_heads, sizeof *s->lane, KVB_MEM_CACHE);
+        s->memory = kvb_backend_alloc(b->m->backend, kvb_size(s->bytes), KVB_MEM_CACHE);
+        s->lane = kvb_alloc_array(kvb_mul_size((size_t)d->layers, (size_t)d->kv_heads), sizeof *s->lane, KVB_MEM_CACHE);
         if (!s->memory || !s->lane) {
             destroy_slot(b->m->backend, s);
             return KVB_E_MEMORY;
@@ -213,7 +213,7 @@ static void insert_live(kvb_batch *b, kvb_sequence *s) {
 
 /* Everything a sequence needs while it is live, or nothing. */
 static kvb_status equip(kvb_batch *b, kvb_sequence *s) {
-    if (wants_logits(s) && !s->logits && !(s->logits = kvb_alloc_raw((size_t)logits_bytes(b, s), KVB_MEM_CACHE)))
+    if (wants_logits(s) && !s->logits && !(s->logits = kvb_alloc_raw(kvb_size(logits_bytes(b, s)), KVB_MEM_CACHE)))
         return KVB_E_MEMORY;
     KVB_TRY(kvb_trace_begin(s->trace));
     KVB_TRY(take_slot(b, capacity_of(s), &s->slot));

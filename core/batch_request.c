@@ -82,8 +82,8 @@ kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *r) {
     s->stop = KVB_STOP_LENGTH;
     s->pause_left = r->pause_after;
     s->first_position = r->position < 0 ? r->ctx->tokens : r->position;
-    s->ids = kvb_alloc_array((size_t)(r->n + r->max_new), sizeof *s->ids, KVB_MEM_OTHER);
-    s->margins = kvb_alloc_array((size_t)r->max_new + 1, sizeof *s->margins, KVB_MEM_OTHER);
+    s->ids = kvb_alloc_array(kvb_add_size((size_t)r->n, (size_t)r->max_new), sizeof *s->ids, KVB_MEM_OTHER);
+    s->margins = kvb_alloc_array(kvb_add_size((size_t)r->max_new, 1), sizeof *s->margins, KVB_MEM_OTHER);
     if (!s->ids || !s->margins) {
         kvb_sequence_free(s);
         return KVB_E_MEMORY;

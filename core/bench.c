@@ -56,11 +56,13 @@ kvb_status kvb_bench_products(kvb_model *m, int32_t which, int32_t rows, int32_t
     const kvb_backend *b = m->backend;
     int64_t widest = kvb_max64(2 * (int64_t)d->ffn, kvb_max64((d->heads + 2 * d->kv_heads) * d->head_dim, d->hidden));
     if (which == 4) widest = kvb_min64(m->head_columns, d->vocab);
-    size_t elements = (size_t)rows * (size_t)kvb_max64(d->ffn, kvb_max64(d->hidden, d->heads * d->head_dim));
+    size_t elements = kvb_mul_size((size_t)rows, (size_t)kvb_max64(d->ffn, kvb_max64(d->hidden,
+            d->heads * d->head_dim)));
     size_t unit = (size_t)kvb_dtype_bytes(d->dtype);
-    float *noise = kvb_alloc_raw(elements * sizeof *noise, KVB_MEM_SCRATCH);
-    char *x = kvb_backend_alloc(b, elements * unit, KVB_MEM_SCRATCH);
-    void *y = kvb_backend_alloc(b, (size_t)rows * (size_t)widest * sizeof(float), KVB_MEM_SCRATCH);
+    float *noise = kvb_alloc_raw(kvb_mul_size(elements, sizeof *noise), KVB_MEM_SCRATCH);
+    char *x = kvb_backend_alloc(b, kvb_mul_size(elements, unit), KVB_MEM_SCRATCH);
+    void *y = kvb_backend_alloc(b, kvb_mul_size(kvb_mul_size((size_t)rows, (size_t)widest), sizeof(float)),
+            KVB_MEM_SCRATCH);
     kvb_tensor plain = kvb_view1(noise, KVB_F32, (int64_t)elements);
     kvb_status status = noise && x && y ? kvb_op_uniform(KVB_DEVICE_CPU, &plain, 1, 0) : KVB_E_MEMORY;
     if (status == KVB_OK && d->dtype == KVB_BF16)

@@ -102,7 +102,7 @@ void kvb_canvas_free(kvb_canvas *c) {
 static kvb_status record(kvb_canvas *c, op o) {
     if (c->n_ops == c->room) {
         size_t room = c->room ? c->room * 2 : 256;
-        op *grown = kvb_realloc(c->ops, room * sizeof *grown, KVB_MEM_OTHER);
+        op *grown = kvb_realloc(c->ops, kvb_mul_size(room, sizeof *grown), KVB_MEM_OTHER);
         if (!grown) {
             drop(&o);
             return c->status = KVB_E_MEMORY;
@@ -129,7 +129,7 @@ void kvb_canvas_arc(kvb_canvas *c, double x, double y, double radius, double fro
 void kvb_canvas_stroke(kvb_canvas *c, double width, uint32_t rgba, const double *dash, int32_t n_dash) {
     op o = {.kind = OP_STROKE, .rgba = rgba, .v = {width}};
     if (n_dash > 0) {
-        size_t bytes = (size_t)n_dash * sizeof *dash;
+        size_t bytes = kvb_mul_size((size_t)n_dash, sizeof *dash);
         o.data = kvb_alloc_raw(bytes, KVB_MEM_OTHER);
         if (!o.data) {
             c->status = KVB_E_MEMORY;
@@ -312,8 +312,8 @@ typedef struct buffer {
 } buffer;
 
 static bool buffer_append(buffer *b, const void *data, size_t bytes) {
-    if (b->n + bytes > b->room) {
-        size_t room = (b->n + bytes) * 2;
+    if (bytes > b->room - b->n) {
+        size_t room = kvb_mul_size(kvb_add_size(b->n, bytes), 2);
         char *grown = kvb_realloc(b->data, room, KVB_MEM_OTHER);
         if (!grown) return false;
         b->data = grown;
@@ -411,7 +411,7 @@ static void stb_stream(void *context, void *data, int bytes) { buffer_append(con
 
 /* Cairo's native-endian premultiplied ARGB to packed RGB; the page is opaque, so nothing is lost by dropping alpha. */
 static kvb_status encode_png(cairo_surface_t *image, int width, int height, buffer *out) {
-    unsigned char *rgb = kvb_alloc_array((size_t)width * 3, (size_t)height, KVB_MEM_OTHER);
+    unsigned char *rgb = kvb_alloc_array(kvb_mul_size((size_t)width, 3), (size_t)height, KVB_MEM_OTHER);
     if (!rgb) return KVB_E_MEMORY;
     const unsigned char *data = cairo_image_surface_get_data(image);
     int stride = cairo_image_surface_get_stride(image);

@@ -147,7 +147,7 @@ char *kvb_text_clean(const char *text, int64_t bytes) {
         kvb_fail(KVB_E_ARG, "a text of %lld bytes in a figure; the limit is 1048576", (long long)bytes);
         return NULL;
     }
-    char *out = kvb_alloc_raw((size_t)bytes * 3 + 1, KVB_MEM_OTHER);
+    char *out = kvb_alloc_raw(kvb_add_size(kvb_mul_size((size_t)bytes, 3), 1), KVB_MEM_OTHER);
     if (!out) return NULL;
     int64_t n = 0;
     for (int64_t i = 0; i < bytes;) {

@@ -15,7 +15,8 @@ static kvb_ctx *make(kvb_model *m, int32_t tokens) {
     c->model = m;
     kvb_model_retain(m);
     c->tokens = tokens;
-    c->lane = kvb_alloc_array((size_t)m->desc.layers * (size_t)m->desc.kv_heads, sizeof *c->lane, KVB_MEM_CACHE);
+    c->lane = kvb_alloc_array(kvb_mul_size((size_t)m->desc.layers, (size_t)m->desc.kv_heads), sizeof *c->lane,
+            KVB_MEM_CACHE);
     c->ids = kvb_alloc_array((size_t)tokens, sizeof *c->ids, KVB_MEM_CACHE);
     if (c->lane && c->ids) return c;
     kvb_ctx_free(c);
@@ -59,7 +60,7 @@ const int32_t *kvb_ctx_ids(const kvb_ctx *c) { return c->ids; }
 
 /* n floats where the model's device can write them. */
 static float *take(const kvb_ctx *c, int64_t n) {
-    return kvb_backend_alloc(c->model->backend, (size_t)n * sizeof(float), KVB_MEM_CACHE);
+    return kvb_backend_alloc(c->model->backend, kvb_mul_size(kvb_size(n), sizeof(float)), KVB_MEM_CACHE);
 }
 
 static kvb_status make_observations(kvb_ctx *c, int32_t observe, int32_t window) {
@@ -101,7 +102,7 @@ static kvb_status begin(kvb_model *m, const int32_t *ids, int32_t n, int32_t ind
     if (!c) return KVB_E_MEMORY;
     memcpy(c->ids, ids, (size_t)n * sizeof *ids);
     c->cache_bytes = kvb_model_kv_bytes(m, n);
-    c->cache = kvb_backend_alloc(m->backend, (size_t)c->cache_bytes, KVB_MEM_CACHE);
+    c->cache = kvb_backend_alloc(m->backend, kvb_size(c->cache_bytes), KVB_MEM_CACHE);
     kvb_status status = c->cache ? make_observations(c, observe, window) : KVB_E_MEMORY;
     if (status != KVB_OK) {
         kvb_ctx_free(c);
@@ -343,8 +344,9 @@ kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out) 
     memcpy(e->ids, c->ids, (size_t)c->tokens * sizeof *e->ids);
     e->ragged = 1;
     e->cache_bytes = bytes;
-    e->cache = kvb_backend_alloc(c->model->backend, (size_t)bytes, KVB_MEM_CACHE);
-    e->positions = kvb_alloc_array((size_t)kvb_keep_total(keep) + 1, sizeof *e->positions, KVB_MEM_CACHE);
+    e->cache = kvb_backend_alloc(c->model->backend, kvb_size(bytes), KVB_MEM_CACHE);
+    e->positions = kvb_alloc_array(kvb_add_size(kvb_size(kvb_keep_total(keep)), 1), sizeof *e->positions,
+            KVB_MEM_CACHE);
     e->position_at = kvb_alloc_array((size_t)lanes, sizeof *e->position_at, KVB_MEM_CACHE);
     kvb_status status = e->cache && e->positions && e->position_at ? fill_evicted(c, keep, e) : KVB_E_MEMORY;
     if (status != KVB_OK)

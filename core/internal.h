@@ -38,6 +38,24 @@ void *kvb_alloc(size_t bytes, int32_t tag);
 void *kvb_alloc_raw(size_t bytes, int32_t tag);
 /* n * size with an overflow check. */
 void *kvb_alloc_array(size_t n, size_t size, int32_t tag);
+/* Sizes in bytes saturate, and a saturated size cannot be allocated: no product or sum wraps around to a small one.
+ * Every size that an allocation is given is made with these; tests/lua/sizes_test.lua reads the sources for others. */
+static inline size_t kvb_mul_size(size_t a, size_t b) {
+    size_t product;
+    return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
+}
+static inline size_t kvb_add_size(size_t a, size_t b) {
+    size_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
+}
+/* A count or size held as int64_t; negative ones come from no valid computation. */
+static inline size_t kvb_size(int64_t n) { return n < 0 ? SIZE_MAX : (size_t)n; }
+/* The product of counts, or INT64_MAX where it is larger; a factor below 0 gives that too. */
+static inline int64_t kvb_mul64(int64_t a, int64_t b) {
+    int64_t product;
+    return a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
+
 /* Grows or shrinks; contents kept, new bytes zeroed. `p` may be NULL. On failure p stays valid and NULL is returned. */
 void *kvb_realloc(void *p, size_t bytes, int32_t tag);
 void kvb_free(void *p);
@@ -48,7 +66,10 @@ char *kvb_strdup_n(const char *s, size_t n, int32_t tag);
 
 static inline int64_t kvb_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t kvb_max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t kvb_round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+/* Up to a multiple; the last one there is for what lies above it. */
+static inline int64_t kvb_round_up(int64_t n, int64_t unit) {
+    return n > INT64_MAX - unit ? INT64_MAX / unit * unit : (n + unit - 1) / unit * unit;
+}
 
 /* Round to nearest even; NaN stays NaN. */
 static inline uint16_t kvb_f32_to_bf16(float x) {

@@ -23,7 +23,8 @@ static uint64_t range_mask(int32_t w, int32_t from, int32_t to) {
 }
 
 static size_t bytes_of(const kvb_keep *k) {
-    return (size_t)k->layers * (size_t)k->heads * (size_t)k->words * sizeof *k->bits;
+    return kvb_mul_size(kvb_mul_size((size_t)k->layers, (size_t)k->heads), kvb_mul_size((size_t)k->words,
+            sizeof *k->bits));
 }
 
 /* A set without bits. */
@@ -45,7 +46,8 @@ static kvb_status make(int32_t layers, int32_t kv_heads, int32_t tokens, kvb_kee
 static kvb_status make_on_host(int32_t layers, int32_t kv_heads, int32_t tokens, kvb_keep **out) {
     kvb_keep *k;
     KVB_TRY(make(layers, kv_heads, tokens, &k));
-    k->bits = kvb_alloc_array((size_t)layers * (size_t)kv_heads * (size_t)k->words, sizeof *k->bits, KVB_MEM_OTHER);
+    k->bits = kvb_alloc_array(kvb_mul_size(kvb_mul_size((size_t)layers, (size_t)kv_heads), (size_t)k->words),
+            sizeof *k->bits, KVB_MEM_OTHER);
     if (!k->bits) {
         kvb_keep_free(k);
         return KVB_E_MEMORY;

@@ -24,7 +24,7 @@ kvb_status kvb_lanes_gather(const kvb_model *m, const kvb_lane *from, const kvb_
                             const int32_t *position, const int64_t *at, int64_t positions) {
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     if (m->backend->lanes_gather) return m->backend->lanes_gather(&kind, from, to, count, position, at, positions);
-    float *key = kvb_alloc_array(2 * (size_t)kind.head_dim, sizeof *key, KVB_MEM_SCRATCH);
+    float *key = kvb_alloc_array(kvb_mul_size(2, (size_t)kind.head_dim), sizeof *key, KVB_MEM_SCRATCH);
     if (!key) return KVB_E_MEMORY;
     float *value = key + kind.head_dim;
     for (int32_t i = 0; i < count; i++)
@@ -41,7 +41,8 @@ kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *t
                            const kvb_tensor *keys, const kvb_tensor *values) {
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     if (m->backend->lanes_write) return m->backend->lanes_write(&kind, from, to, count, tokens, keys, values);
-    float *pairs = kvb_alloc_array(2 * (size_t)kind.head_dim, sizeof *pairs * (size_t)count, KVB_MEM_SCRATCH);
+    float *pairs = kvb_alloc_array(kvb_mul_size(2, (size_t)kind.head_dim), kvb_mul_size(sizeof *pairs, (size_t)count),
+            KVB_MEM_SCRATCH);
     if (!pairs) return KVB_E_MEMORY;
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (count > 1)
     for (int32_t i = 0; i < count; i++) {
@@ -71,7 +72,7 @@ kvb_status kvb_lanes_copy(const kvb_model *m, const kvb_lane_copy *copy, int32_t
     if (count == 0) return KVB_OK;
     if (m->backend->lanes_copy)
         return m->backend->lanes_copy(&kind, copy, count, m->desc.layers * m->desc.kv_heads);
-    float *key = kvb_alloc_array(2 * (size_t)kind.head_dim, sizeof *key, KVB_MEM_SCRATCH);
+    float *key = kvb_alloc_array(kvb_mul_size(2, (size_t)kind.head_dim), sizeof *key, KVB_MEM_SCRATCH);
     if (!key) return KVB_E_MEMORY;
     for (int32_t i = 0; i < count; i++) copy_one(m, copy + i, key, key + kind.head_dim);
     kvb_free(key);

@@ -12,6 +12,27 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Everything that is sized by a description (weights, a cache and every observation of the longest passage) stays below
+ * 2^60 bytes, so that no product of its fields overflows anywhere. */
+static kvb_status check_sizes(const kvb_model_desc *d) {
+    const int64_t wide = kvb_mul64(d->heads, d->head_dim), most = (int64_t)1 << 60, unit = 16; /* bytes, with slack */
+    const int64_t sizes[] = {
+        kvb_mul64(kvb_mul64(d->layers + 1, d->max_positions), kvb_mul64(wide, unit)),   /* keys, values, queries */
+        kvb_mul64(kvb_mul64(d->layers + 1, d->max_positions), kvb_mul64(d->hidden, unit)), /* hidden states */
+        kvb_mul64(kvb_mul64(d->vocab, d->max_positions), unit),                           /* logits */
+        kvb_mul64(kvb_mul64(d->vocab, d->hidden), unit),
+        kvb_mul64(kvb_mul64(d->layers, d->hidden), kvb_mul64(kvb_mul64(3, wide) + 2 * (int64_t)d->ffn, unit)),
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] > most) {
+            kvb_fail(KVB_E_ARG, "model: %d layers x %d hidden x %d positions x %d tokens need more than 2^60 bytes",
+                     d->layers, d->hidden, d->max_positions, d->vocab);
+            kvb_hint("-> the configuration is damaged");
+            return KVB_E_ARG;
+        }
+    return KVB_OK;
+}
+
 static kvb_status check_desc(const kvb_model_desc *d) {
     struct {
         const char *name;
@@ -41,6 +62,7 @@ static kvb_status check_desc(const kvb_model_desc *d) {
         kvb_hint("-> use --dtype f32");
         return KVB_E_UNSUPPORTED;
     }
+    KVB_TRY(check_sizes(d));
     if (!(d->norm_eps > 0) || !(d->norm_eps < 1)) return kvb_fail(KVB_E_ARG, "model: norm epsilon is %g", d->norm_eps);
     if (!(d->rope_theta > 1) || !isfinite(d->rope_theta))
         return kvb_fail(KVB_E_ARG, "model: RoPE theta is %g", d->rope_theta);
@@ -172,7 +194,7 @@ static bool slot_used(const kvb_model_desc *d, int32_t slot) {
 
 /* GGUF's row (head, j, half) back to rotate-half's (head, half, j). A bias is a matrix of one column. */
 static kvb_status deinterleave(float *w, int64_t rows, int64_t columns, int32_t head_dim) {
-    float *copy = kvb_alloc_raw((size_t)(rows * columns) * sizeof *copy, KVB_MEM_SCRATCH);
+    float *copy = kvb_alloc_raw(kvb_mul_size(kvb_size(kvb_mul64(rows, columns)), sizeof *copy), KVB_MEM_SCRATCH);
     if (!copy) return KVB_E_MEMORY;
     memcpy(copy, w, (size_t)(rows * columns) * sizeof *copy);
     for (int64_t r = 0; r < rows; r++) {
@@ -187,7 +209,7 @@ static kvb_status deinterleave(float *w, int64_t rows, int64_t columns, int32_t 
 static kvb_status join(kvb_model *m, float **plain, kvb_packed **packed, const float *part, int64_t first, int64_t rows,
                        int64_t total, bool complete) {
     int64_t columns = m->desc.hidden;
-    if (!*plain) *plain = kvb_alloc_array((size_t)total * (size_t)columns, sizeof **plain, KVB_MEM_SCRATCH);
+    if (!*plain) *plain = kvb_alloc_array(kvb_size(kvb_mul64(total, columns)), sizeof **plain, KVB_MEM_SCRATCH);
     if (!*plain) return KVB_E_MEMORY;
     memcpy(*plain + first * columns, part, (size_t)(rows * columns) * sizeof *part);
     if (!complete) return KVB_OK;
@@ -217,7 +239,7 @@ static kvb_status keep_embedding(kvb_model *m, const float *w) {
     }
     int64_t n = (int64_t)m->desc.vocab * m->desc.hidden, unit = kvb_dtype_bytes(m->desc.dtype);
     if (m->embed) return KVB_OK; /* kept by an earlier call whose LM head failed */
-    m->embed = kvb_alloc_raw((size_t)(n * unit), KVB_MEM_WEIGHTS);
+    m->embed = kvb_alloc_raw(kvb_size(kvb_mul64(n, unit)), KVB_MEM_WEIGHTS);
     if (!m->embed) return KVB_E_MEMORY;
     m->plain_bytes += n * unit;
     if (m->desc.dtype == KVB_F32)
@@ -303,7 +325,7 @@ kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_w
         return KVB_E_SHAPE;
     }
     int64_t count = s.rows * (s.columns ? s.columns : 1);
-    float *values = kvb_alloc_raw((size_t)count * sizeof *values, KVB_MEM_SCRATCH);
+    float *values = kvb_alloc_raw(kvb_mul_size(kvb_size(count), sizeof *values), KVB_MEM_SCRATCH);
     if (!values) return KVB_E_MEMORY;
     kvb_status status = kvb_weights_read(w, index, values, count);
     bool rotated = slot == KVB_W_Q || slot == KVB_W_K || slot == KVB_W_Q_BIAS || slot == KVB_W_K_BIAS;
@@ -346,7 +368,7 @@ static double angle_of(int32_t position, float f) {
 kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
     if (n <= m->rope_positions) return KVB_OK;
     int32_t half = m->desc.head_dim / 2, positions = (int32_t)kvb_round_up(n, 1024);
-    size_t bytes = (size_t)positions * (size_t)half * sizeof(float);
+    size_t bytes = kvb_mul_size(kvb_mul_size((size_t)positions, (size_t)half), sizeof(float));
     float *cosine = kvb_alloc_raw(bytes, KVB_MEM_WEIGHTS), *sine = kvb_alloc_raw(bytes, KVB_MEM_WEIGHTS);
     if (!cosine || !sine) {
         kvb_free(cosine);
@@ -370,7 +392,8 @@ kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
 
 kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tensor *cos_out, kvb_tensor *sin_out) {
     int64_t shape[2] = {n, m->desc.head_dim};
-    if (first < 0 || n < 0) return kvb_fail(KVB_E_ARG, "RoPE tables from position %d, %d rows", first, n);
+    if (first < 0 || n < 0 || n > INT32_MAX - first)
+        return kvb_fail(KVB_E_ARG, "RoPE tables from position %d, %d rows", first, n);
     KVB_TRY(kvb_tensor_expect("rope tables", "cos", cos_out, KVB_F32, 2, shape));
     KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
     int32_t half = m->desc.head_dim / 2;
@@ -406,9 +429,9 @@ static kvb_status same_bits(kvb_model *m, kvb_packed *w, int32_t in, int32_t out
                             int32_t y_dtype, bool *same) {
     const int32_t most = KVB_HOST_ROWS;
     int64_t unit = kvb_dtype_bytes(m->desc.dtype), y_unit = kvb_dtype_bytes(y_dtype);
-    char *x = kvb_alloc_raw((size_t)(most * (int64_t)in * unit), KVB_MEM_SCRATCH);
-    float *all = kvb_alloc_array((size_t)most * (size_t)out, sizeof *all, KVB_MEM_SCRATCH);
-    float *some = kvb_alloc_array((size_t)most * (size_t)out, sizeof *some, KVB_MEM_SCRATCH);
+    char *x = kvb_alloc_raw(kvb_size(kvb_mul64(kvb_mul64(most, in), unit)), KVB_MEM_SCRATCH);
+    float *all = kvb_alloc_array(kvb_mul_size((size_t)most, (size_t)out), sizeof *all, KVB_MEM_SCRATCH);
+    float *some = kvb_alloc_array(kvb_mul_size((size_t)most, (size_t)out), sizeof *some, KVB_MEM_SCRATCH);
     kvb_status status = x && all && some ? KVB_OK : KVB_E_MEMORY;
     uint64_t state = 1;
     for (int64_t i = 0; status == KVB_OK && i < (int64_t)most * in; i++) {
@@ -509,7 +532,7 @@ int64_t kvb_lane_room(const kvb_model *m, int32_t capacity) {
 }
 
 int64_t kvb_model_kv_bytes(const kvb_model *m, int32_t capacity) {
-    return 2 * kvb_lane_room(m, capacity) * m->desc.layers * m->desc.kv_heads;
+    return kvb_mul64(kvb_mul64(2, kvb_lane_room(m, capacity)), (int64_t)m->desc.layers * m->desc.kv_heads);
 }
 
 void kvb_model_carve_lanes(const kvb_model *m, kvb_lane *lane, char *memory, int32_t capacity) {

@@ -30,7 +30,7 @@ static kvb_status fill(float *to, int64_t first, int64_t n, uint64_t seed, float
 static kvb_status make(const kvb_model *m, int32_t first, int32_t out, int32_t in, uint64_t seed, kvb_packed **packed) {
     float scale = deviation * sqrtf(3); /* uniform noise in [-a, a) has deviation a / sqrt(3) */
     if (m->backend->pack_noise) return m->backend->pack_noise(out, in, m->desc.dtype, seed, scale, packed);
-    float *w = kvb_alloc_raw((size_t)out * (size_t)in * sizeof *w, KVB_MEM_SCRATCH);
+    float *w = kvb_alloc_raw(kvb_mul_size(kvb_mul_size((size_t)out, (size_t)in), sizeof *w), KVB_MEM_SCRATCH);
     if (!w) return KVB_E_MEMORY;
     kvb_status status = fill(w, (int64_t)first * in, (int64_t)out * in, seed, scale);
     if (status == KVB_OK) status = m->backend->pack(w, out, in, m->desc.dtype, packed);
@@ -85,7 +85,7 @@ static kvb_status make_ends(kvb_model *m, uint64_t seed) {
         return KVB_OK;
     }
     float *row = kvb_alloc_array((size_t)d->hidden, sizeof *row, KVB_MEM_SCRATCH);
-    m->embed = kvb_alloc_raw((size_t)(n * unit), KVB_MEM_WEIGHTS);
+    m->embed = kvb_alloc_raw(kvb_size(kvb_mul64(n, unit)), KVB_MEM_WEIGHTS);
     m->plain_bytes += n * unit;
     kvb_status status = row && m->embed ? KVB_OK : KVB_E_MEMORY;
     for (int32_t r = 0; r < d->vocab && status == KVB_OK; r++) {

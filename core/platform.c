@@ -279,7 +279,7 @@ static kvb_status read_names(DIR *dir, char ***names_out, size_t *n_out) {
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         if (n == room) {
-            char **grown = kvb_realloc(names, (room = room ? room * 2 : 64) * sizeof *names, KVB_MEM_OTHER);
+            char **grown = kvb_realloc(names, kvb_mul_size(room = room ? room * 2 : 64, sizeof *names), KVB_MEM_OTHER);
             if (!grown) {
                 status = KVB_E_MEMORY;
                 break;
@@ -289,7 +289,7 @@ static kvb_status read_names(DIR *dir, char ***names_out, size_t *n_out) {
         struct stat info;
         bool folder = fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && S_ISDIR(info.st_mode);
         size_t length = strlen(entry->d_name);
-        names[n] = kvb_alloc(length + 2, KVB_MEM_OTHER);
+        names[n] = kvb_alloc(kvb_add_size(length, 2), KVB_MEM_OTHER);
         if (!names[n]) {
             status = KVB_E_MEMORY;
             break;

@@ -195,10 +195,10 @@ kvb_status kvb_probe_fit(const kvb_tensor *x, const int32_t *labels, const int32
     KVB_TRY(kvb_tensor_expect("probe", "weights", weights, KVB_F32, 2, (int64_t[]){classes, features + 1}));
     if (weights->device_id != 0) return kvb_fail(KVB_E_ARG, "probe: weights must be in the host's memory");
     fit f = {.n = n, .features = features, .classes = classes, .labels = labels, .rows = rows, .l2 = l2};
-    f.x = kvb_alloc_array((size_t)n * (size_t)features, sizeof *f.x, KVB_MEM_OTHER);
-    f.z = kvb_alloc_array((size_t)n * (size_t)classes, sizeof *f.z, KVB_MEM_OTHER);
-    f.w = kvb_alloc_array((size_t)classes * (size_t)features, sizeof *f.w, KVB_MEM_OTHER);
-    f.gw = kvb_alloc_array((size_t)classes * (size_t)features, sizeof *f.gw, KVB_MEM_OTHER);
+    f.x = kvb_alloc_array(kvb_mul_size((size_t)n, (size_t)features), sizeof *f.x, KVB_MEM_OTHER);
+    f.z = kvb_alloc_array(kvb_mul_size((size_t)n, (size_t)classes), sizeof *f.z, KVB_MEM_OTHER);
+    f.w = kvb_alloc_array(kvb_mul_size((size_t)classes, (size_t)features), sizeof *f.w, KVB_MEM_OTHER);
+    f.gw = kvb_alloc_array(kvb_mul_size((size_t)classes, (size_t)features), sizeof *f.gw, KVB_MEM_OTHER);
     f.mean = kvb_alloc_array((size_t)features, sizeof *f.mean, KVB_MEM_OTHER);
     f.scale = kvb_alloc_array((size_t)features, sizeof *f.scale, KVB_MEM_OTHER);
     kvb_status status = KVB_E_MEMORY;

@@ -22,7 +22,7 @@ static char **environment(const char *const *extra) {
     size_t n = 0, m = 0;
     while (extra[m]) m++;
     while (environ[n]) n++;
-    char **all = kvb_alloc_array(n + m + 1, sizeof *all, KVB_MEM_OTHER);
+    char **all = kvb_alloc_array(kvb_add_size(kvb_add_size(n, m), 1), sizeof *all, KVB_MEM_OTHER);
     if (!all) return NULL;
     for (size_t i = 0; i < m; i++) all[i] = (char *)extra[i];
     size_t at = m;

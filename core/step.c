@@ -41,7 +41,7 @@ kvb_status kvb_host_step_new(kvb_model *m, kvb_step **out) {
     if (!s) return KVB_E_MEMORY;
     s->m = m;
     bool ok = true;
-#define TAKE(field, count, size) ok = ok && (s->field = kvb_alloc((count) * (size), KVB_MEM_SCRATCH))
+#define TAKE(field, count, size) ok = ok && (s->field = kvb_alloc(kvb_mul_size(count, size), KVB_MEM_SCRATCH))
     TAKE(x, rows * (size_t)d->hidden, sizeof(float));
     TAKE(normed, rows * (size_t)d->hidden, unit);
     TAKE(qkv, rows * (q + 2 * (size_t)(d->kv_heads * d->head_dim)), sizeof(float));

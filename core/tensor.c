@@ -48,7 +48,7 @@ kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const 
     for (int i = 0; i < ndim; i++) {
         if (shape[i] < 0)
             return kvb_fail(KVB_E_SHAPE, "tensor: dimension %d has size %lld", i + 1, (long long)shape[i]);
-        if (shape[i] && count > ((int64_t)1 << 46) / unit / shape[i])
+        if (shape[i] > (int64_t)1 << 46 || (shape[i] && count > ((int64_t)1 << 46) / unit / shape[i]))
             return kvb_fail(KVB_E_MEMORY, "tensor: dimension %d of size %lld makes it larger than 64 TiB", i + 1,
                             (long long)shape[i]);
         count *= shape[i];
@@ -58,7 +58,7 @@ kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const 
     kvb_storage *storage = kvb_alloc(sizeof *storage, KVB_MEM_TENSOR);
     if (!storage) return KVB_E_MEMORY;
     storage->backend = backend;
-    storage->data = take(backend, (size_t)(count * unit), cleared != 0);
+    storage->data = take(backend, kvb_mul_size(kvb_size(count), (size_t)unit), cleared != 0);
     if (!storage->data) {
         kvb_free(storage);
         return KVB_E_MEMORY;
@@ -69,7 +69,7 @@ kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const 
                         .ndim = ndim,
                         .dtype = dtype,
                         .device_id = device >= KVB_DEVICE_CUDA ? device : 0};
-    for (int64_t i = ndim - 1, step = 1; i >= 0; step *= shape[i--]) {
+    for (int64_t i = ndim - 1, step = 1; i >= 0; step = kvb_mul64(step, shape[i--])) { /* of an empty one: any */
         out->shape[i] = shape[i];
         out->stride[i] = step;
     }

@@ -22,9 +22,9 @@ kvb_status tok_grow(void **data, size_t *room, size_t n, size_t more, size_t siz
     if (more <= *room - n) return KVB_OK;
     size_t wanted = n + more < 2 * n ? 2 * n : n + more;
     if (wanted < 64) wanted = 64;
-    if (n + more < n || wanted > SIZE_MAX / 4 / size)
+    if (n + more < n || kvb_mul_size(wanted, size) > SIZE_MAX / 4)
         return kvb_fail(KVB_E_MEMORY, "out of memory: %zu elements of %zu bytes cannot be addressed", n + more, size);
-    void *grown = kvb_realloc(*data, wanted * size, KVB_MEM_OTHER);
+    void *grown = kvb_realloc(*data, kvb_mul_size(wanted, size), KVB_MEM_OTHER);
     if (!grown) return KVB_E_MEMORY;
     *data = grown;
     *room = wanted;

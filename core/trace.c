@@ -63,7 +63,8 @@ static kvb_status copy_patches(kvb_trace *t, const kvb_request *r) {
     int64_t hidden = t->m->desc.hidden;
     t->n_patches = r->n_patches;
     t->patch = kvb_alloc_array((size_t)r->n_patches, sizeof *t->patch, KVB_MEM_CACHE);
-    t->patched = kvb_backend_alloc(t->m->backend, (size_t)(r->n_patches * hidden) * sizeof(float), KVB_MEM_CACHE);
+    t->patched = kvb_backend_alloc(t->m->backend, kvb_mul_size(kvb_mul_size((size_t)r->n_patches, (size_t)hidden),
+            sizeof(float)), KVB_MEM_CACHE);
     if (!t->patch || !t->patched) return KVB_E_MEMORY;
     for (int32_t i = 0; i < r->n_patches; i++) {
         float *to = t->patched + i * hidden;

@@ -46,7 +46,7 @@ static void *push(void **array, int32_t *n, int32_t *room, size_t size) {
             return NULL;
         }
         int32_t grown = *room ? *room * 2 : 64;
-        void *p = kvb_realloc(*array, (size_t)grown * size, KVB_MEM_OTHER);
+        void *p = kvb_realloc(*array, kvb_mul_size((size_t)grown, size), KVB_MEM_OTHER);
         if (!p) return NULL;
         *array = p;
         *room = grown;
@@ -140,7 +140,8 @@ kvb_status kvb_weights_check_overlaps(const kvb_weights *w, int32_t first, const
 /* ---- opening and closing ------------------------------------------------------------------------------------ */
 
 kvb_status kvb_weights_map(kvb_weights *w, const char *path, const char *described, weight_file **out) {
-    weight_file *files = kvb_realloc(w->files, (size_t)(w->n_files + 1) * sizeof *files, KVB_MEM_OTHER);
+    weight_file *files = kvb_realloc(w->files, kvb_mul_size(kvb_add_size((size_t)w->n_files, 1), sizeof *files),
+            KVB_MEM_OTHER);
     if (!files) return KVB_E_MEMORY;
     w->files = files;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

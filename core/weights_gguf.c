@@ -74,7 +74,7 @@ static kvb_status take_strings(cursor *c, weight_meta *m, uint64_t n) {
                       (long long)c->file->bytes);
     uint64_t start = c->at;
     if (n > KVB_META_STRIDE) {
-        m->landmarks = kvb_alloc_array(n / KVB_META_STRIDE + 1, sizeof *m->landmarks, KVB_MEM_OTHER);
+        m->landmarks = kvb_alloc_array(kvb_add_size(n / KVB_META_STRIDE, 1), sizeof *m->landmarks, KVB_MEM_OTHER);
         if (!m->landmarks) return KVB_E_MEMORY;
     }
     for (uint64_t i = 0; i < n; i++) {

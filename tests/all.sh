@@ -5,12 +5,12 @@
 #
 # A part is a program that prints such a line last. One that prints none, or fails without counting a failure, counts as
 # a failure: a crash cannot pass. What failed is shown in full, the rest as one line each. Parts: unit valgrind lua fault
-# ops cuda golden fuzz docs e2e. KVB_GOLDEN = a folder with more goldens; FUZZ_SECONDS = seconds per fuzz target (5).
+# ops cuda golden fuzz tsan docs e2e. KVB_GOLDEN = a folder with more goldens; FUZZ_SECONDS = seconds per fuzz target (5).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:?usage: tests/all.sh BUILD-FOLDER [PART...]}
 shift
-wanted=" ${*:-unit valgrind lua fault ops cuda golden fuzz docs e2e} "
+wanted=" ${*:-unit valgrind lua fault ops cuda golden fuzz tsan docs e2e} "
 kvbench=$PWD/$build/kvbench
 export KVBENCH=$kvbench
 cache=${KVBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvbench}
@@ -188,6 +188,15 @@ if asked fuzz; then
             "tests/fuzz/corpus/$name"
     done
 fi
+
+if asked fuzz; then # what is read in Lua
+    for folder in config jsonl tokenizer_config template press_spec; do
+        part "fuzz $folder" "$kvbench" --device cpu tests/fuzz/lua_fuzz.lua $folder --seconds "${FUZZ_SECONDS:-5}" \
+            tests/fuzz/corpus/$folder/*
+    done
+fi
+
+if asked tsan && ((!sanitized)); then part "tsan" tests/tsan.sh; fi
 
 if asked docs; then part "tests/docs_test.lua" "$kvbench" tests/run.lua tests/docs_test.lua; fi
 

@@ -252,8 +252,8 @@ kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, in
     const kvb_attn_call call = {kind, heads, group, (float)(scale * 1.4426950408889634)};
     int64_t each = kvb_round_up(scratch_bytes(kind), 64), row_size = (int64_t)heads * kind->head_dim;
     int32_t threads = kvb_threads(), blocks = 0;
-    int32_t *start = kvb_alloc_array((size_t)rows + 1, sizeof *start, KVB_MEM_SCRATCH);
-    char *memory = kvb_alloc_raw((size_t)(each * threads), KVB_MEM_SCRATCH);
+    int32_t *start = kvb_alloc_array(kvb_add_size((size_t)rows, 1), sizeof *start, KVB_MEM_SCRATCH);
+    char *memory = kvb_alloc_raw(kvb_size(kvb_mul64(each, threads)), KVB_MEM_SCRATCH);
     if (!start || !memory) {
         kvb_free(start);
         kvb_free(memory);

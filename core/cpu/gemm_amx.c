@@ -341,7 +341,9 @@ static void prepare(job *j, const kvb_packed *w, const uint16_t *a, int32_t rows
     }
 }
 
-static size_t rows_bytes(int32_t rows, int32_t in) { return (size_t)padded_rows(rows) * (size_t)steps_of(in) * 64; }
+static size_t rows_bytes(int32_t rows, int32_t in) {
+    return kvb_mul_size(kvb_mul_size((size_t)padded_rows(rows), (size_t)steps_of(in)), 64);
+}
 
 /* ---- the backend's calls ---- */
 
@@ -411,7 +413,7 @@ kvb_status kvb_amx_best(kvb_packed *const *head, int32_t chunks, const void *x, 
                         float *second, int32_t *index) {
     int32_t threads = kvb_threads();
     uint16_t *a = kvb_alloc_raw(rows_bytes(rows, head[0]->in), KVB_MEM_SCRATCH);
-    top *tops = kvb_alloc_array((size_t)threads * (size_t)rows, sizeof *tops, KVB_MEM_SCRATCH);
+    top *tops = kvb_alloc_array(kvb_mul_size((size_t)threads, (size_t)rows), sizeof *tops, KVB_MEM_SCRATCH);
     job *jobs = kvb_alloc_array((size_t)chunks, sizeof *jobs, KVB_MEM_SCRATCH);
     kvb_status status = a && tops && jobs ? KVB_OK : KVB_E_MEMORY;
     if (status == KVB_OK) {

@@ -171,7 +171,7 @@ static kvb_status find(const kvb_packed *w, int32_t rows, int32_t bias, int32_t 
     }
     if (n_products == product_room) {
         int32_t room = product_room ? 2 * product_room : 256;
-        product *grown = kvb_realloc(products, (size_t)room * sizeof *products, KVB_MEM_OTHER);
+        product *grown = kvb_realloc(products, kvb_mul_size((size_t)room, sizeof *products), KVB_MEM_OTHER);
         if (!grown) return KVB_E_MEMORY;
         products = grown;
         product_room = room;

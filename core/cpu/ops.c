@@ -142,8 +142,10 @@ kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
     kvb_lane_kind kind = {(int32_t)dim, bf16 ? KVB_BF16 : KVB_F32};
     int64_t per_head = (keys + 63) / 64;
     kvb_lane *lane =
-        kvb_alloc_array((size_t)(2 * kv_heads), sizeof *lane, KVB_MEM_SCRATCH); /* then as many empty own lanes */
-    uint64_t *words = kvb_alloc_array((size_t)(rows * kv_heads * per_head), sizeof *words, KVB_MEM_SCRATCH);
+        kvb_alloc_array(kvb_mul_size(2, (size_t)kv_heads), sizeof *lane,
+                KVB_MEM_SCRATCH); /* then as many empty own lanes */
+    uint64_t *words = kvb_alloc_array(kvb_mul_size(kvb_mul_size((size_t)rows, (size_t)kv_heads), (size_t)per_head),
+            sizeof *words, KVB_MEM_SCRATCH);
     kvb_attn_row *row = kvb_alloc_array((size_t)rows, sizeof *row, KVB_MEM_SCRATCH);
     kvb_status status = lane && words && row ? fill_lanes(&kind, k, v, lane) : KVB_E_MEMORY;
     if (status == KVB_OK) {

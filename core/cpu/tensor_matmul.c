@@ -24,7 +24,7 @@ kvb_status cpu_matmul(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y) {
     int32_t threads = kvb_loop_threads(batch * m * n * kvb_max64(k, 1) / 8), failed = 0;
 #pragma omp parallel num_threads(threads)
     {
-        float *scratch = kvb_alloc_raw((size_t)kvb_gemm_scratch(k) * sizeof *scratch, KVB_MEM_SCRATCH);
+        float *scratch = kvb_alloc_raw(kvb_mul_size((size_t)kvb_gemm_scratch(k), sizeof *scratch), KVB_MEM_SCRATCH);
         if (!scratch) {
 #pragma omp atomic write
             failed = 1;

@@ -52,7 +52,7 @@ static kvb_status order(const char *op, const kvb_tensor *x, kvb_tensor *y, bool
     if (n == 0) return KVB_OK;
 #pragma omp parallel num_threads(kvb_loop_threads(rows * n * 8))
     {
-        item *items = kvb_alloc_raw(2 * (size_t)n * sizeof *items, KVB_MEM_SCRATCH);
+        item *items = kvb_alloc_raw(kvb_mul_size(kvb_mul_size(2, (size_t)n), sizeof *items), KVB_MEM_SCRATCH);
         if (!items) {
 #pragma omp atomic write
             failed = 1;

@@ -17,7 +17,7 @@ static const float *contiguous(const float *x, int64_t n, int64_t step, float *b
     *owned = NULL;
     if (step == 1) return x;
     float *to = buffer;
-    if (n > BUFFERED) to = *owned = kvb_alloc_raw((size_t)n * sizeof *to, KVB_MEM_SCRATCH);
+    if (n > BUFFERED) to = *owned = kvb_alloc_raw(kvb_mul_size((size_t)n, sizeof *to), KVB_MEM_SCRATCH);
     for (int64_t i = 0; to && i < n; i++) to[i] = x[i * step];
     return to;
 }
@@ -97,7 +97,7 @@ kvb_status cpu_softmax(const kvb_tensor *x, kvb_tensor *y, int32_t dim) {
             continue;
         }
         float *work = buffer;
-        if (n > BUFFERED) work = owned = kvb_alloc_raw((size_t)n * sizeof *work, KVB_MEM_SCRATCH);
+        if (n > BUFFERED) work = owned = kvb_alloc_raw(kvb_mul_size((size_t)n, sizeof *work), KVB_MEM_SCRATCH);
         if (!work) {
 #pragma omp atomic write
             failed = true;

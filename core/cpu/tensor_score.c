@@ -45,7 +45,7 @@ static kvb_status run(const char *op, const work *job, int64_t effort, int64_t f
     int32_t failed = 0, threads = kvb_loop_threads(effort);
 #pragma omp parallel num_threads(threads)
     {
-        float *scratch = kvb_alloc((size_t)floats * sizeof(float), KVB_MEM_SCRATCH);
+        float *scratch = kvb_alloc(kvb_mul_size(kvb_size(floats), sizeof(float)), KVB_MEM_SCRATCH);
         if (!scratch) {
 #pragma omp atomic write
             failed = 1;

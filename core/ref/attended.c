@@ -39,7 +39,7 @@ kvb_status ref_attended(const kvb_tensor *q, const kvb_tensor *k, kvb_tensor *y,
     KVB_TRY(ref_check_attended(q, k, y));
     int32_t last = y->ndim; /* of k; q has one dimension more */
     int64_t n = k->shape[last - 1], d = k->shape[last], rows = q->shape[last];
-    double *sum = kvb_alloc_array(2 * (size_t)(n + 1), sizeof *sum, KVB_MEM_SCRATCH);
+    double *sum = kvb_alloc_array(kvb_mul_size(2, kvb_add_size((size_t)n, 1)), sizeof *sum, KVB_MEM_SCRATCH);
     if (!sum) return KVB_E_MEMORY;
     kvb_tensor heads = ref_drop_dim(y, last - 1);
     for (ref_walk w = ref_walk_start(&heads); w.more; ref_walk_next(&w, &heads)) {

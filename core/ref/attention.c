@@ -28,7 +28,7 @@ kvb_status ref_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
                          kvb_tensor *y, double scale, int32_t bf16) {
     KVB_TRY(ref_check_attention(q, k, v, mask, y));
     int64_t rows = q->shape[0], heads = q->shape[1], dim = q->shape[2], kv_heads = k->shape[0], keys = k->shape[1];
-    double *score = kvb_alloc_array((size_t)keys + 1, sizeof *score, KVB_MEM_SCRATCH);
+    double *score = kvb_alloc_array(kvb_add_size((size_t)keys, 1), sizeof *score, KVB_MEM_SCRATCH);
     if (!score) return KVB_E_MEMORY;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < heads; h++) {

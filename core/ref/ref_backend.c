@@ -62,7 +62,7 @@ static void rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, 
 static kvb_status attend(const kvb_lane_kind *kind, const kvb_attn_row *rows, int32_t n, int32_t heads,
                          int32_t kv_heads, const float *q, double scale, kvb_tensor *y) {
     int32_t d = kind->head_dim, group = heads / kv_heads;
-    double *sum = kvb_alloc((size_t)d * sizeof *sum, KVB_MEM_SCRATCH);
+    double *sum = kvb_alloc(kvb_mul_size((size_t)d, sizeof *sum), KVB_MEM_SCRATCH);
     if (!sum) return KVB_E_MEMORY;
     for (int32_t r = 0; r < n; r++)
         for (int32_t h = 0; h < heads; h++) {
@@ -93,7 +93,7 @@ static kvb_status pack(const float *w, int32_t out, int32_t in, int32_t dtype, k
     if (dtype != KVB_F32)
         return kvb_fail(KVB_E_UNSUPPORTED, "the reference device computes in f32 only -> use --dtype f32");
     kvb_packed *p = kvb_alloc(sizeof *p, KVB_MEM_WEIGHTS);
-    float *copy = kvb_alloc_array((size_t)out * (size_t)in, sizeof *copy, KVB_MEM_WEIGHTS);
+    float *copy = kvb_alloc_array(kvb_mul_size((size_t)out, (size_t)in), sizeof *copy, KVB_MEM_WEIGHTS);
     if (!p || !copy) {
         kvb_free(p);
         kvb_free(copy);

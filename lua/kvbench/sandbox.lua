@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- --sandbox: a press file of someone else as a rule that runs elsewhere. Its code is loaded and called in a child process
+-- --sandbox: a press file of someone else as a rule that runs elsewhere. Its code is loaded and called in a child
+-- process
 -- that may compute and nothing else (core/sandbox.c); this side sends keys, values and what the rule needs besides, and
 -- takes back scores. What comes back is data of a known size, or a line of text: nothing of it is executed.
 local ffi = require "ffi"

@@ -109,23 +109,25 @@ local function own_metatable(t)
 end
 
 local function require_inside(name)
-  if name == "kvbench.tensor" then return copy(makers, "zeros ones full arange linspace eye causal_mask where cat stack "
-    .. "rand randn randint randperm bernoulli from is") end
+  if name == "kvbench.tensor" then
+    return copy(makers, "zeros ones full arange linspace eye causal_mask where cat stack rand randn randint randperm "
+      .. "bernoulli from is")
+  end
   if name == "kvbench" then return { tensor = require_inside "kvbench.tensor" } end
   error(("require '%s': the sandbox has kvbench.tensor alone"):format(tostring(name):sub(1, 60)), 0)
 end
 
 --- A fresh global table for a chunk of foreign code.
 function M.environment()
-  local env = copy(_G, "assert error ipairs next pairs pcall select tonumber tostring type unpack xpcall rawequal rawget "
-    .. "rawset _VERSION")
+  local env = copy(_G, "assert error ipairs next pairs pcall select tonumber tostring type unpack xpcall rawequal "
+    .. "rawget rawset _VERSION")
   env.setmetatable = function(t, m)
     if type(t) ~= "table" then error("setmetatable: a table is needed", 2) end
     return setmetatable(t, m)
   end
   env.getmetatable = own_metatable
-  env.math = copy(math, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min modf "
-    .. "pi pow rad sin sinh sqrt tan tanh")
+  env.math = copy(math, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min "
+    .. "modf pi pow rad sin sinh sqrt tan tanh")
   env.string = copy(string, "byte char find format gmatch gsub len lower match rep reverse sub upper")
   env.table = copy(table, "concat insert maxn remove sort")
   env.coroutine = copy(coroutine, "create resume running status wrap yield")

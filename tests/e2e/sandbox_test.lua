@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- --sandbox: a foreign press gives the same scores as without, and cannot do anything else. What the process may not do is
+-- --sandbox: a foreign press gives the same scores as without, and cannot do anything else. What the process may not
+-- do is
 -- tried by tests/unit/test_sandbox.c with system calls; here it is what Lua code would try.
 local fake = require "kvbench.fake_context"
 local find = require "kvbench.press_find"
@@ -120,9 +121,12 @@ t.case("bytecode and broken files", function()
   t.fails(function() foreign("return { name = 'x', score = print, needs = print }") end, "data only")
   t.fails(function() foreign("local a = {} a.a = a return { name = 'x', score = print, params = a }") end, "too deep")
   t.fails(function() foreign("return { name = {}, score = print }") end, "no name")
-  t.fails(function() foreign("return { name = 'a\\nb\\27[2J', score = function() error('\\27[2Jx\\ny') end }"):keep(ctx, .5) end,
+  t.fails(function()
+    foreign("return { name = 'a\\nb\\27[2J', score = function() error('\\27[2Jx\\ny') end }"):keep(ctx, .5)
+  end,
     "^press 'a b %[2J' in the sandbox: [^%c]*$")
-  for _, score in ipairs { "1", "nil", "{}", "ctx", "ctx.keys", "ctx.keys:norm(-1):narrow(3, 1, 5)", "tensor.zeros(1, 2, 60)" } do
+  for _, score in ipairs { "1", "nil", "{}", "ctx", "ctx.keys", "ctx.keys:norm(-1):narrow(3, 1, 5)",
+    "tensor.zeros(1, 2, 60)" } do
     t.fails(function()
       foreign(('local tensor = require "kvbench.tensor" return { name = "x", score = function(_, ctx) return %s end }')
         :format(score)):keep(ctx, .5)
@@ -134,7 +138,8 @@ t.case("loops and bombs end, and the next score works", function()
   local bombs = {
     "while true do end", "local s = 'x' while true do s = s .. s end", "return ('x'):rep(1e10)",
     "local t = {} for i = 1, 1e12 do t[i] = {} end", "local function f() return f() + 1 end return f()",
-    "string.find(('a'):rep(1e5), ('a*'):rep(40) .. 'b')", "local co = coroutine.wrap(function() while true do end end) co()",
+    "string.find(('a'):rep(1e5), ('a*'):rep(40) .. 'b')",
+    "local co = coroutine.wrap(function() while true do end end) co()",
     "while true do pcall(error) end", "local x = {} for i = 1, 1e9 do x[i] = tensor.zeros(1e6) end",
   }
   local seconds = os.getenv "KVB_SANDBOX_SECONDS"
@@ -146,7 +151,11 @@ t.case("loops and bombs end, and the next score works", function()
     refused(bomb, "^press 'x' in the sandbox: ")
     t.ok(library.C.kvb_time() - from < 30, bomb)
   end
-  local moody = foreign 'local n = 0 return { name = "moody", score = function(_, ctx) if ctx.tokens == 60 then while true do end end return -ctx.keys:norm(-1) end }'
+  local moody = foreign [[
+    return { name = "moody", score = function(_, ctx)
+      while ctx.tokens == 60 do end
+      return -ctx.keys:norm(-1)
+    end }]]
   t.fails(function() moody:keep(ctx, .5) end, "no answer within 1.5 seconds")
   sandbox.seconds = patience
   local other = fake.new { layers = 2, heads = 4, kv_heads = 2, tokens = 50, head_dim = 8 }
