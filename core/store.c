@@ -96,7 +96,7 @@ static kvb_status failed(const kvb_store *s, int rc, const char *doing) {
 /* A path as a URI file name: what has a meaning there is escaped. NULL when out of memory. */
 static char *uri_of(const char *path, const char *parameters) {
     size_t n = strlen(path);
-    char *uri = kvb_alloc(5 + 3 * n + strlen(parameters) + 1, KVB_MEM_OTHER), *p = uri;
+    char *uri = kvb_alloc(kvb_add_size(kvb_mul_size(3, n), kvb_add_size(strlen(parameters), 6)), KVB_MEM_OTHER), *p = uri;
     if (!uri) return NULL;
     p += sprintf(p, "file:");
     for (size_t i = 0; i < n; i++) {
