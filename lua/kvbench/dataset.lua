@@ -52,6 +52,9 @@ end
 function M.check(record, rules)
   if not rules then
     if type(record) ~= "table" or type(record.task) ~= "string" then return nil, "the record names no task" end
+    if not folder.named(record.task) then
+      return nil, ("task: there is no task '%s'"):format(record.task:gsub("%c", " "):sub(1, 80))
+    end
     local ok, task = pcall(M.task, record.task)
     if not ok then return nil, task end
     rules = task.rules

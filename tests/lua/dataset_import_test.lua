@@ -155,3 +155,23 @@ t.case("marked spans: bytes stay, values win, labels join", function()
   t.eq(mark.wrap("é é é é", 3), "é é\né é")
   t.eq(mark.wrap("unbreakable", 3), "unbreakable")
 end)
+
+t.case("a task named in data is a name, never a file to run", function()
+  local base = os.tmpname()
+  local lua, data = base .. ".lua", base .. ".jsonl"
+  local file = assert(io.open(lua, "w"))
+  file:write "intruder = true return { name = 'x', size = 1, rules = {}, generate = function() end }"
+  file:close()
+  local record = dataset("base", { size = 1 }).records[1]
+  for _, name in ipairs { lua, "../" .. lua, "/" .. lua, "./x.lua" } do
+    record.task = name
+    file = assert(io.open(data, "w"))
+    file:write(require("kvbench.json").encode(record), "\n")
+    file:close()
+    pcall(dataset, data)
+    pcall(dataset, { record })
+    t.ok(not dataset.check(record))
+    t.eq(rawget(_G, "intruder"), nil, name)
+  end
+  for _, path in ipairs { base, lua, data } do os.remove(path) end
+end)

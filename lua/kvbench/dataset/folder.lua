@@ -24,6 +24,9 @@ function M.find(name)
   end
 end
 
+--- As find, for a name that stands in data: never a path, since what is found is run.
+function M.named(name) return type(name) == "string" and name:match("^[%w_-]+$") and M.find(name) or nil end
+
 -- Names in a folder, by the C library inside kvbench and by `ls` in a plain Lua.
 local function entries(root)
   local ok, library = pcall(require, "kvbench.ffi")

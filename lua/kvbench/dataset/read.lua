@@ -44,7 +44,7 @@ end
 local function rules_for(record, opt)
   if opt.rules ~= nil then return opt.rules or nil end
   local name = opt.task or record.task
-  if not folder.find(name) then return nil end
+  if not (opt.task and folder.find or folder.named)(name) then return nil end
   return require("kvbench.dataset").task(name).rules
 end
 
