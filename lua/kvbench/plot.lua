@@ -6,6 +6,7 @@ local figure = require "kvbench.plot.figure"
 local heatmap = require "kvbench.plot.heatmap"
 local lines = require "kvbench.plot.lines"
 local note = require "kvbench.plot.note"
+local radar = require "kvbench.plot.radar"
 local style = require "kvbench.plot.style"
 
 local M = {}
@@ -13,7 +14,7 @@ local M = {}
 local function fail(text, ...) error(text:format(...), 0) end
 
 local PANEL = { "kind", "title", "x", "y", "series", "vlines", "hlines", "matrix", "color", "annotate", "spans",
-  "text" }
+  "text", "categories" }
 local FIGURE = { "title", "caption", "width", "height", "legend" }
 local GRID = { "columns", "panels", "share_y", "share_x", "share_color" }
 local AXIS = { "label", "scale", "ticks", "labels", "min", "max", "format", "first", "origin" }
@@ -139,8 +140,9 @@ local function set_scales(panels, o)
   end
 end
 
---- A grid of panels: plot.small_multiples{columns=, panels = {{kind="lines"|"heatmap", ...}, {kind="note", text=
---- "cannot tell: ...", title=}, ...}, title=, caption=,
+--- A grid of panels: plot.small_multiples{columns=, panels = {{kind="lines"|"heatmap", ...}, {kind="radar",
+--- categories = {names}, series = {{label=, y = values}, ...}}, {kind="note", text= "cannot tell: ...", title=}, ...},
+--- title=, caption=,
 --- share_y = true, share_x = (when all x axes have one label), share_color = (when all are heatmaps), legend=, width=,
 --- height= (of all panels together)}. A label has one colour in all panels and stands once in the legend. Returns a
 --- Figure.
@@ -161,7 +163,8 @@ function M.small_multiples(spec)
     if kind == "lines" then panels[i] = lines.prepare(p, at, looks)
     elseif kind == "heatmap" then panels[i], heatmaps = heatmap.prepare(p, at), heatmaps + 1
     elseif kind == "note" then panels[i] = note.prepare(p, at)
-    else fail("%s: no kind '%s' -> lines, heatmap or note", at, tostring(kind)) end
+    elseif kind == "radar" then panels[i] = radar.prepare(p, at, looks)
+    else fail("%s: no kind '%s' -> lines, heatmap, radar or note", at, tostring(kind)) end
   end
   columns = math.min(columns, #panels)
   local rows = math.ceil(#panels / columns)

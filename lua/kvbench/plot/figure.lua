@@ -8,6 +8,7 @@ local kvb = require "kvbench.ffi"
 local labels = require "kvbench.plot.labels"
 local lines = require "kvbench.plot.lines"
 local note = require "kvbench.plot.note"
+local radar = require "kvbench.plot.radar"
 local style = require "kvbench.plot.style"
 local text = require "kvbench.plot.text"
 local axes = require "kvbench.plot.axes"
@@ -16,7 +17,7 @@ local M = {}
 local Figure = {}
 Figure.__index = Figure
 
-local kinds = { lines = lines, heatmap = heatmap, note = note }
+local kinds = { lines = lines, heatmap = heatmap, note = note, radar = radar }
 local MARGIN, GUTTER = 3, 9 -- points: around the page, between panels
 
 --- panels: prepared and scaled. o: columns, title, caption, width, height (inches, of the panels together), share_y,
@@ -86,7 +87,7 @@ end
 local function names_of(f)
   local out, seen = {}, {}
   for _, panel in ipairs(f.panels) do
-    for _, name in ipairs(panel.kind == "lines" and lines.names(panel) or {}) do
+    for _, name in ipairs(kinds[panel.kind].names and kinds[panel.kind].names(panel) or {}) do
       if not seen[name.label] then
         seen[name.label] = true
         out[#out + 1] = name
