@@ -11,6 +11,7 @@ local presses = require "kvbench.press"
 local progress = require "kvbench.progress"
 local asked = require "kvbench.sweep.asked"
 local runs = require "kvbench.sweep.run"
+local precision = require "kvbench.sweep.precision"
 local rows_of = require "kvbench.sweep.rows"
 local settings = require "kvbench.sweep.settings"
 local shards = require "kvbench.sweep.shards"
@@ -40,6 +41,7 @@ local function settle(state, record, run)
   end
   if next(work.counts) then return end
   state.work[record] = nil
+  if state.watcher then state.watcher:done(record.id) end
   state.done_records, state.done_here = state.done_records + 1, state.done_here + 1
 end
 
@@ -51,6 +53,7 @@ local function collect(o, state, run)
     for _, set in ipairs(sets) do
       for _, condition in ipairs(set.conditions) do
         rows[#rows + 1] = rows_of.make(o, question, condition, set)
+        if state.watcher then state.watcher:see(rows[#rows]) end
         local count = state.work[record].counts[condition.press]
         count.got = count.got + 1
       end
@@ -108,6 +111,8 @@ end
 ---     sweep/variants.lua
 ---   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)
 ---   metrics             list of {name =, columns = function(view) -> table}: columns of your own (docs/observe.md)
+---   precision           e.g. .03: passages in a random order of the seed's until every watched curve point is known to
+---     +- that (docs/statistics.md); watch = columns in [0, 1], default word_f1 and hallucination; run.stopped says why
 ---   group               passages prefilled at once  seed      of random presses      quiet   no progress
 --- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
 function M.run(opt)
@@ -120,8 +125,10 @@ function M.run(opt)
   local left = records_left(o, run)
   local total = #o.dataset.records
   begun = begun + 1
-  if #left == 0 then return run:finish() end
   local devices = fleet.devices()
+  local watcher = precision.new(o, devices or shard)
+  if watcher then left = watcher:resume(run, left) end
+  if #left == 0 then return precision.finish(watcher, run:finish()) end
   if devices then return on_devices(o, run, devices, begun) end
   if shard and (shard.sweep or begun) == begun then
     o.out = shards.folder(run.out or error("sweep: a worker needs a folder to work in -> out = ...", 0), shard)
@@ -131,13 +138,14 @@ function M.run(opt)
   elseif shard then -- a sweep of the script that is not this worker's
     run = open_folder(run.out)
   end
-  local state = { needs = variants.needs(o, presses.needs(o.presses)), work = {}, done_rows = 0, run = run, total = total,
-    done_records = total - #left, done_here = 0 }
+  local state = { needs = variants.needs(o, presses.needs(o.presses)), work = {}, done_rows = 0, run = run,
+    total = total, done_records = total - #left, done_here = 0, watcher = watcher }
   state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops) }
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
   local next_record, pending = 1, 0
   local started = C.kvb_time()
+  local function enough() return watcher ~= nil and watcher.stopped ~= nil end
   local ok, err = pcall(function()
     repeat
       while next_record <= #left and state.batch:queued() == 0 do
@@ -150,7 +158,7 @@ function M.run(opt)
       pending = state.batch:step()
       collect(o, state, run)
       if bar then bar:update(state.done_records) end
-    until pending == 0 and next_record > #left
+    until enough() or pending == 0 and next_record > #left
   end)
   run.model_rows, run.model_padded_rows, run.model_steps = state.batch:rows()
   state.batch:close()
@@ -162,7 +170,7 @@ function M.run(opt)
     error(err, 0)
   end
   run.seconds, run.continuations = C.kvb_time() - started, state.done_rows
-  run:finish()
+  precision.finish(watcher, run:finish())
   if shard then error(require("kvbench.args").finish(0, "this worker's share is done"), 0) end
   return run
 end

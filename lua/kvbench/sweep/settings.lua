@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What kv.sweep can be told, its defaults, and what is wrong with what it was told.
+local precision = require "kvbench.sweep.precision"
 local presses = require "kvbench.press"
 local ratios = require "kvbench.ratios"
 local text = require "kvbench.text"
@@ -15,7 +16,7 @@ local defaults = {
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
   "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe",
-  "variants", "teacher", "metrics" }
+  "variants", "teacher", "metrics", "precision", "watch" }
 
 -- The sweep's own metrics: each a table with a name and a function.
 local function metrics_of(list)
@@ -65,6 +66,7 @@ function M.of(opt)
   o.presses, o.sinks = list, o.sinks or 4
   o.variants = variants.of(o.variants)
   o.metrics = metrics_of(o.metrics)
+  o.precision, o.watch = precision.of(o)
   return o
 end
 
