@@ -14,7 +14,8 @@ local target = require "kvbench.causal.target"
 
 local e = causal.experiment { name = "dose", title = "Dose: heads that keep the answer", options = { ratio = 0,
   orders = 16, doses = { 5, 10, 20, 40, 60, 80 }, calibration = 6, passages = 16 },
-  docs = { ratio = "of the press around V", orders = "random nested orders", doses = "numbers of cells", calibration = "other passages for w" } }
+  docs = { ratio = "of the press around V", orders = "random nested orders", doses = "numbers of cells",
+    calibration = "other passages for w" } }
 local opt, model = e.opt, e:model()
 local n_cells = model.layers * model.kv_heads
 local doses = { 0 }

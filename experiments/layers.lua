@@ -28,7 +28,7 @@ local function one_layer(v)
   return list
 end
 local first = require "kvbench.dataset"(heads.calibration(e, opt.task, opt.passages, opt.calibration))
-local run1 = causal.sweep(e, { make = one_layer, treat = { opt.ratio }, ratios = { 0, opt.ratio }, dataset = first,
+local run1 = causal.sweep(e, { make = one_layer, treat = { opt.ratio }, gate = false, dataset = first,
   presses = { press, random }, teacher = true, max_new_tokens = 1, id = "layers one 1 " .. opt.passages })
 
 local function sensitivity(label)

@@ -15,8 +15,7 @@ local e = causal.experiment { name = "lens", title = "Logit lens under eviction"
   options = { treat = { .5, .7, .9 }, passages = 24 }, docs = { treat = "ratios" } }
 local opt, model = e.opt, e:model()
 local press = kv.press(opt.press)
-local _, _, gate, dataset = causal.sweep(e, { make = function() end, treat = {}, presses = { press }, id = "gate",
-  passages = opt.passages })
+local gate, dataset = causal.gate_of(e, press), e:dataset(opt.task)
 
 -- Mean ln p of an answer's tokens at every level, from 0.
 local function lens(ctx, ids, keep, answer)

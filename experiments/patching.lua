@@ -17,8 +17,7 @@ local e = causal.experiment { name = "patching", title = "Activation patching be
   options = { ratio = .7, step = 2, passages = 24 }, docs = { ratio = "evicted", step = "every step-th level" } }
 local opt, model = e.opt, e:model()
 local press = kv.press(opt.press)
-local _, _, gate, dataset = causal.sweep(e, { make = function() end, treat = {}, presses = { press }, id = "gate",
-  passages = opt.passages })
+local gate, dataset = causal.gate_of(e, press), e:dataset(opt.task)
 
 local levels = {}
 for l = 0, model.layers, math.max(1, opt.step) do levels[#levels + 1] = l end

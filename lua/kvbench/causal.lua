@@ -35,7 +35,7 @@ local function doubt(gate, effect)
 end
 M.doubt = doubt
 
--- The ratios of plain conditions that show whether the grid passes through the cliff.
+-- The ratios at which the gate looks for the cliff.
 local GRID = { 0, .1, .3, .5, .6, .7, .8, .9 }
 
 --- Everything from the passage on evicted: what the model answers from the prompt and the question alone.
@@ -49,29 +49,34 @@ local function contains(list, x)
   return false
 end
 
+--- The gate of a task and press: a sweep of its own over --gate passages, which all causal scripts share through the
+--- folder of sweeps. The gate is about model, task and press, so it may rest on more passages than an experiment.
+function M.gate_of(e, press, task)
+  local closed = variants.of { id = "gate", make = function(v) return v.ratio == 0 and { closed_book(v) } or nil end }
+  local run = e:sweep { task = task or e.opt.task, passages = math.max(2, e.opt.gate), presses = { press }, ratios = GRID,
+    variants = closed, name = "gate", label = "gate" }
+  return M.gate(run, contrast.cells(run.rows)), run
+end
+
 --- A sweep with interventions. o: make(v) -> list of variants (or nil), called where v.ratio is one of `treat` (0 too,
---- if listed) for answerable questions; id (with its parameters); task, presses, passages, needs, ratios (the plain
---- grid) and what else e:sweep takes. Returns run, cells (contrast.cells), gate (M.gate of the first press), dataset.
+--- if listed) for answerable questions; id (with its parameters); task, presses, passages, needs, and what else e:sweep
+--- takes; gate = false: none is wanted. Returns run, cells (contrast.cells), gate (of the first press), dataset.
 function M.sweep(e, o)
-  local grid = { unpack(o.ratios or GRID) }
-  for _, ratio in ipairs(o.treat) do if not contains(grid, ratio) then grid[#grid + 1] = ratio end end
+  local grid = { unpack(o.treat) }
+  if not contains(grid, 0) then grid[#grid + 1] = 0 end
   table.sort(grid)
+  local gate = o.gate ~= false and M.gate_of(e, o.presses[1], o.task) or nil
   local made = variants.of { id = ("%s %s"):format(o.id, table.concat(o.treat, " ")), needs = o.needs,
     make = function(v)
-      local list = contains(o.treat, v.ratio) and v.question.answerable ~= false and o.make(v) or {}
-      if v.ratio == 0 then list[#list + 1] = closed_book(v) end
-      return list
+      return contains(o.treat, v.ratio) and v.question.answerable ~= false and o.make(v) or nil
     end }
   local settings = { ratios = grid, variants = made, name = made.id }
   for name, value in pairs(o) do
-    if name ~= "make" and name ~= "id" and name ~= "treat" and name ~= "needs" and name ~= "ratios" then
-      settings[name] = value
-    end
+    if not ({ make = 1, id = 1, treat = 1, needs = 1, gate = 1 })[name] then settings[name] = value end
   end
   settings.task = settings.task or e.opt.task
   local run, dataset = e:sweep(settings)
-  local cells = contrast.cells(run.rows)
-  return run, cells, M.gate(run, cells), dataset
+  return run, contrast.cells(run.rows), gate, dataset
 end
 
 --- May a claim be tested here? Full-cache minus closed-book accuracy must have a lower bound over .3, and three ratios
@@ -184,13 +189,14 @@ end
 
 M.columns = { "condition", "estimate", "lo", "hi", "p", "n", "passages", "note" }
 
---- A kv.experiment with the options causal experiments share: task, press, passages.
+--- A kv.experiment with the options causal experiments share: task, press, passages, gate.
 function M.experiment(spec)
-  local options = { task = "base", passages = 40, press = "ea", presses = false, ratios = false }
+  local options = { task = "base", passages = 40, press = "ea", gate = 60, presses = false, ratios = false }
   for name, value in pairs(spec.options or {}) do options[name] = value end
   spec.options = options
   spec.docs = spec.docs or {}
   spec.docs.task, spec.docs.press = spec.docs.task or "task of the dataset", spec.docs.press or "press that evicts"
+  spec.docs.gate = "passages on which it is judged whether a claim can be tested"
   return experiment(spec)
 end
 
