@@ -62,8 +62,8 @@ for _, record in ipairs(dataset.records) do
   ctx:close()
 end
 
-local function curve(label, value, style)
-  local s = { label = label, style = style, x = {}, y = {}, lo = {}, hi = {} }
+local function curve(label, value)
+  local s = { label = label, x = {}, y = {}, lo = {}, hi = {} }
   for l = 0, model.layers do
     local m = causal.mean(cells, function(cell) return value(cell, l) end)
     if m then
@@ -75,9 +75,10 @@ local function curve(label, value, style)
 end
 local gold, decoy = {}, {}
 for _, part in ipairs { { "gold", gold }, { "decoy", decoy } } do
-  part[2][1] = curve("full cache", function(cell, l) return cell.full[part[1]][l] end)
   for _, ratio in ipairs(opt.treat) do
-    part[2][#part[2] + 1] = curve(("%g evicted"):format(ratio), function(cell, l) return cell.at[ratio][part[1]][l] end)
+    part[2][#part[2] + 1] = curve(("%g evicted"):format(ratio), function(cell, l)
+      return cell.full[part[1]][l] - cell.at[ratio][part[1]][l]
+    end)
   end
 end
 
@@ -111,8 +112,9 @@ end
 local setting = e:setting(dataset, "press " .. press:label())
 if #gold > 0 then
   local x = { label = "level: what enters this layer" }
-  local y = { label = "ln p per token, logit lens" }
-  e:save(kv.plot.small_multiples { columns = 2, width = 6.8, title = "What the rows that answer would say",
+  local y = { label = "nats per token lost, logit lens" }
+  e:save(kv.plot.small_multiples { columns = 2, width = 6.8,
+    title = "What eviction takes from the rows that answer, level by level",
     panels = { { kind = "lines", title = "the gold answer", x = x, y = y, series = gold },
       { kind = "lines", title = "another value of the passage", x = x, y = y, series = decoy } },
     caption = ("%s %d questions. %s Bands: 95 %% BCa, each level by itself, passages resampled."):format(setting,

@@ -77,7 +77,8 @@ for _, ratio in ipairs(opt.treat) do
   contrast("re-rotated - original, question at n", "re-rotated, n", "original, n")
   verdicts[#verdicts + 1] = { ratio, main, why }
 end
-e:save(kv.plot.small_multiples { columns = 1, width = 6.8, panels = panels, title = "Holes or closed ranks",
+e:save(kv.plot.small_multiples { columns = 1, width = 6.8, height = 1.9 * #panels, panels = panels,
+  title = "Holes or closed ranks",
   caption = ("%s %s Bars: 95 %% BCa, passages resampled."):format(e:setting(dataset, "press " .. press:label()),
     causal.describe(gate)) }, "positions")
 e:table("positions", causal.columns, causal.rows(rows), "Paired differences in P(correct)")

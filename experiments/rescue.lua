@@ -91,7 +91,7 @@ for _, ratio in ipairs(opt.treat) do
 end
 
 local setting = e:setting(dataset, "press " .. opt.press)
-e:save(kv.plot.small_multiples { columns = 1, width = 6.8, panels = panels,
+e:save(kv.plot.small_multiples { columns = 1, width = 6.8, height = 1.9 * #panels, panels = panels,
   title = "What forcing tokens to stay rescues",
   caption = setting .. " Head budgets exact. " .. causal.describe(gate)
     .. " Bars: 95 % BCa, passages resampled. Control: window (a random one of V's length)." }, "rescue")

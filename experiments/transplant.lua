@@ -100,7 +100,8 @@ for _, ratio in ipairs(opt.treat) do
   panels[#panels + 1] = causal.forest(levels, { title = ("%g evicted: budgets of / order of"):format(ratio), min = 0,
     max = 1, y_label = "P(correct)" })
 end
-e:save(kv.plot.small_multiples { columns = 1, width = 6.8, panels = panels, title = "Whose budgets, whose order",
+e:save(kv.plot.small_multiples { columns = 1, width = 6.8, height = 1.9 * #panels, panels = panels,
+  title = "Whose budgets, whose order",
   caption = ("%s A: %s, B: %s. %s Bars: 95 %% BCa, passages resampled."):format(e:setting(dataset), shown.a, shown.b,
     causal.describe(gate)) }, "transplant")
 e:table("transplant", causal.columns, causal.rows(rows), "Effects on P(correct), paired by question")
