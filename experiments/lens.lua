@@ -65,7 +65,7 @@ end
 local function curve(label, value)
   local s = { label = label, x = {}, y = {}, lo = {}, hi = {} }
   for l = 0, model.layers do
-    local m = causal.mean(cells, function(cell) return value(cell, l) end)
+    local m = causal.mean(cells, function(cell) return value(cell, l) end, { exact = true })
     if m then
       local i = #s.x + 1
       s.x[i], s.y[i], s.lo[i], s.hi[i] = l, m.estimate, m.lo, m.hi
