@@ -81,7 +81,6 @@ rows[#rows + 1] = { label = "leak - a tenth of full - V evicted, nats per gold t
   why = why_limited }
 contrast("full - V unseen but kept, P(correct)", causal.correct, "", "V unseen, kept")
 contrast("full - unseen window, P(correct)", causal.correct, "", "window unseen, evicted")
-contrast("V evicted - closed book, nats per gold token", "gold_logprob_per_token", "V evicted", "closed book")
 
 e:save(kv.plot.small_multiples { columns = 1, width = 6.8, share_y = false, title = "What later tokens know",
   panels = { panel("answers", causal.correct, "P(correct)", 0, 1),
