@@ -98,6 +98,28 @@ def artefacts(folder, config, seed):
     return a
 
 
+def gates(folder, config, seed):
+    """Fast KVzip's gates with random weights, and the file that kvbench reads."""
+    module = importlib.import_module("kvpress.presses.fastkvzip_press")
+    draw = torch.Generator().manual_seed(seed + 8)
+    kv, out = config.num_key_value_heads, []
+    for i in range(config.num_hidden_layers):
+        gate = module.FastKVzipGate(i, config.hidden_size, kv, config.num_attention_heads // kv, torch.float32, output_dim=8, sink=5)
+        with torch.no_grad():
+            for name, p in gate.named_parameters():
+                p.copy_(torch.randn(p.shape, generator=draw) * (0.3 if "proj" in name else 0.5) + (1 if "norm" in name else 0))
+        out.append(gate)
+    save_file({f"layers.{i}.{k}": v.contiguous() for i, g in enumerate(out) for k, v in g.state_dict().items()},
+              f"{folder}/gates.safetensors")
+    return out
+
+
+def fastkvzip_press(a, r, **given):
+    press = FastKVzipPress(r, **given)
+    press.gates = a["gates"]
+    return press
+
+
 def module_of(press):
     return importlib.import_module(type(press).__module__)
 
@@ -201,6 +223,9 @@ PRESSES = {
     "kvzip": (lambda a, r: KVzipPress(r), dict(press="kvzip")),
     "kvzip_chunks": (lambda a, r: KVzipPress(r, chunk_size=30, layerwise=True, n_sink=2), dict(press="kvzip", chunk_size=30, layerwise=True, n_sink=2)),
     "kvzip_plus": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True), dict(press="kvzip", kvzip_plus_normalization=True)),
+    "fastkvzip": (lambda a, r: fastkvzip_press(a, r), dict(press="fastkvzip", path="gates.safetensors")),
+    "fastkvzip_layerwise": (lambda a, r: fastkvzip_press(a, r, layerwise=True, n_sink=2, window_ratio=0.1),
+                            dict(press="fastkvzip", path="gates.safetensors", layerwise=True, n_sink=2, window_ratio=0.1)),
     "kvzip_plus_chunks": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True, chunk_size=40), dict(press="kvzip", kvzip_plus_normalization=True, chunk_size=40)),
 }
 
@@ -291,7 +316,7 @@ def decide(model, ids, press, eager):
             return s
 
         press.score = spy_score
-    if hasattr(press, "score_kvzip"):
+    if hasattr(press, "score_kvzip") or hasattr(press, "_score_fast"):
         post = press.compress_post
 
         def spy_post(m):
@@ -339,7 +364,7 @@ def main():
         model = build(family, folder, *map(int, a.heads.split(",")), a.seed)
         files = artefacts(folder, model.config, a.seed)
         ids, question = ids_of(model, a.tokens, a.seed + 200), ids_of(model, 4, a.seed + 201)
-        files["ids"] = ids
+        files["ids"], files["gates"] = ids, gates(folder, model.config, a.seed)
         for name in wanted:
             make, spec, text, eager = (PRESSES[name] + (None, False))[:4]
             for ratio in map(float, a.ratios.split(",")):

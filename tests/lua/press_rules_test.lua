@@ -143,7 +143,7 @@ end
 t.case("a missing or wrong file says which, and how to get it", function()
   local ctx = fake.new { layers = 3, kv_heads = 2, head_dim = 16, heads = 6, tokens = 30 }
   for name, what in pairs { qfilter = "filters", expected_attention_stats = "query statistics", lukv = "a budget curve",
-    kvzap = "the trained surrogate" } do
+    kvzap = "the trained surrogate", fastkvzip = "trained gates" } do
     t.fails(function() kv.press(name):keep(ctx, 0.5) end, "press '" .. name .. "' needs " .. what)
   end
   t.fails(function() kv.press("duo_attention", { on_the_fly_scoring = false }):keep(ctx, 0.5) end, "needs a head pattern")
@@ -193,7 +193,8 @@ t.case("every rule: the same keep-set alone and in a batch of contexts", functio
     texts[i] = {}
     for j = 1, 17 + 20 * i do texts[i][j] = r:int(3, 98) end
   end
-  local paths = { qfilter = "q_filters.safetensors", kvzap = "kvzap_mlp.safetensors", lukv = "curve.npy" }
+  local paths = { qfilter = "q_filters.safetensors", kvzap = "kvzap_mlp.safetensors", lukv = "curve.npy",
+    fastkvzip = "gates.safetensors" }
   local presses = {}
   for _, name in ipairs(kv.press.list()) do
     local given = {}
@@ -201,7 +202,7 @@ t.case("every rule: the same keep-set alone and in a batch of contexts", functio
     if name == "expected_attention_stats" then given.stats_folder = tiny .. "/query_stats.safetensors" end
     if name == "oracle" then given.question = "who?" end
     if name == "answer_aware" or name == "rescue" or name == "ablation" then given.tokens = "3-5" end
-    if name ~= "luKV" and name ~= "fastkvzip" then presses[#presses + 1] = kv.press(name, given) end
+    if name ~= "luKV" and name ~= "restorekv" and name ~= "RestoreKV" then presses[#presses + 1] = kv.press(name, given) end
   end
   local needs = kv.press.needs(presses)
   local together = model:prefill_many(texts, needs)
