@@ -204,7 +204,8 @@ function M.random(preset, opts)
   check(C.kvb_model_random(handle, C.kvb_hash64(seed, #seed, 0)))
   check(C.kvb_model_ready(handle))
   return wrap(handle, source, { device = device, dtype = dtype, tokenizer = tokenizer,
-    stop_ids = tokenizer and tokenizer.stop_ids or {}, hash = source.name .. "#" .. seed, tensor_types = {} })
+    stop_ids = tokenizer and tokenizer.stop_ids or {}, hash = source.name .. "#" .. seed, tensor_types = {},
+    random_seed = C.kvb_hash64(seed, #seed, 0) })
 end
 
 --- Loads a model. name_or_path: a registry name ("smollm2"), a .gguf file, or a Hugging Face folder.

@@ -104,7 +104,7 @@ function commands.png(rest)
   local spec = { matrix = value }
   local values, rows, columns, o = heat.matrix(value)
   if values then
-    spec.matrix = tensor.zeros(rows, columns)
+    spec.matrix = tensor.zeros(rows, columns, { device = "cpu" }) -- wherever new tensors are made now
     local p = spec.matrix:pointer()
     for r = 0, rows - 1 do for c = 0, columns - 1 do p[r * columns + c] = values(r, c) end end
     spec.x, spec.y = { label = o.columns, first = o.first }, { label = o.rows, first = o.first }

@@ -239,3 +239,18 @@ t.case("docs/presses.md lists every rule as it is", function()
   t.ok(made == page, "the table is out of date -> build/kvbench scripts/press_table.lua")
   for _, name in ipairs(kv.press.list()) do t.ok(page:find("`" .. name .. "`", 1, true), name .. " is in the table") end
 end)
+
+t.case("a random model's weights can be read: what its values and queries were made with", function()
+  local model = kv.model.random({ layers = 2, hidden = 32, heads = 4, kv_heads = 2, head_dim = 8, ffn = 48, vocab = 60,
+    max_positions = 512, norm_eps = 1e-5 }, { dtype = "f32", seed = 7 })
+  local ids = {}
+  for i = 1, 40 do ids[i] = (i * 7) % 60 end
+  local ctx = model:prefill(ids, { queries = true, hidden = true })
+  local x = require("kvbench.layer_input").of(ctx, 2)
+  local function made(slot, heads) return x:matmul(model:weight(slot, 1):transpose()):view(40, heads, 8):permute(2, 1, 3) end
+  t.ok((made("v", 2) - ctx.values[2]):abs():max() < 1e-6, "values")
+  t.ok((made("q", 4) - ctx.queries[2]):abs():max() < 1e-6, "queries")
+  t.ok((ctx.hidden[1][3] - model:weight("embed")[ids[3] + 1]):abs():max() == 0, "embedding")
+  t.eq(kv.press("criticalkv"):keep(ctx, 0.5):total(), 2 * 2 * 20)
+  t.fails(function() model:weight("o", 2) end, "layers 0 to 1")
+end)

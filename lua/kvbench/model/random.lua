@@ -1,5 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Shapes of well-known models, for benchmarks with random weights (core/model_random.c). From their published config.json.
+local ffi = require "ffi"
+local C = require("kvbench.ffi").C
+
 local M = {}
 
 local function rope(theta, scaling)
@@ -53,6 +56,41 @@ function M.source(preset)
   end
   return { kind = "random", name = "random:" .. (type(preset) == "table" and "custom" or preset), family = family,
     desc = desc, rope = shapes.rope or rope(10000), stop_ids = {} }
+end
+
+local QKV, O, GATE_UP, DOWN, EMBED, LM_HEAD = 0, 1, 2, 3, 0, 1 -- core/model_random.c
+
+-- Matrix `which` of a layer, rows [first, first + rows) of `columns`, or ones.
+local function place(model, slot)
+  local hidden, d = model.hidden, model.head_dim
+  local q, kv = model.heads * d, model.kv_heads * d
+  local ffn = model.ffn
+  local at = {
+    q = { QKV, 0, q, hidden }, k = { QKV, q, kv, hidden }, v = { QKV, q + kv, kv, hidden }, o = { O, 0, hidden, q },
+    gate = { GATE_UP, 0, ffn, hidden }, up = { GATE_UP, ffn, ffn, hidden }, down = { DOWN, 0, hidden, ffn },
+    embed = { EMBED, 0, model.vocab, hidden }, lm_head = { LM_HEAD, 0, model.vocab, hidden },
+  }
+  return at[slot]
+end
+
+--- Weight `slot` of a layer (from 0) of a random model, made anew: what core/model_random.c made, before it was packed.
+--- nil for a slot that it does not have.
+function M.weight(model, slot, layer)
+  local core = require "kvbench.tensor.core"
+  local tensor = require "kvbench.tensor"
+  local ones = { attn_norm = model.hidden, ffn_norm = model.hidden, final_norm = model.hidden, q_norm = model.head_dim,
+    k_norm = model.head_dim }
+  if ones[slot] then return tensor.ones({ ones[slot] }, { device = "cpu" }) end
+  local at = place(model, slot)
+  if not at or layer < 0 or layer >= model.layers then return nil end
+  if slot == "embed" or slot == "lm_head" then layer = model.layers end
+  if slot == "lm_head" and model.tied_embeddings then at[1] = EMBED end
+  local key = ffi.new("uint64_t[2]", layer, at[1])
+  local out = core.new({ at[3], at[4] }, "f32", "cpu", true)
+  core.run("uniform", out, C.kvb_hash64(key, 16, model.random_seed), at[2] * at[4])
+  local scale = ffi.new("float[3]", 0.02, math.sqrt(3))
+  scale[2] = scale[0] * scale[1]
+  return (out * 2 - 1) * scale[2]
 end
 
 return M

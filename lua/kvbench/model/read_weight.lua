@@ -31,6 +31,9 @@ end
 --- Weight `slot` (a name of model/family.lua, "o") of a layer (from 0) as an f32 tensor, rows = outputs. Rows of q and
 --- k are in the file's order (llama-family GGUF files interleave them).
 function M.read(model, slot, layer)
+  if model.random_seed then
+    return require("kvbench.model.random").weight(model, slot, layer or 0) or missing(model, slot, layer)
+  end
   local file = open(model)
   local index = file.at[tostring(slot) .. "/" .. tostring(layer or 0)]
   if not index then missing(model, slot, layer) end
