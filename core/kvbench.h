@@ -241,6 +241,30 @@ typedef struct kvb_tensor {
 
 /* Fresh zeroed host storage for a contiguous tensor. `out` owns one reference: kvb_tensor_release. */
 kvb_status kvb_tensor_new(int32_t dtype, int32_t ndim, const int64_t *shape, kvb_tensor *out);
+/*
+ * A chain of element-wise ops in one pass: nothing between inputs and result is stored. Bit for bit what the ops give one
+ * after another on the same device.
+ *
+ *   steps     count of them, at most KVB_FUSE_STEPS. a, b, c name operands: 0 .. n - 1 an input, KVB_FUSE_STEP + i the result of
+ *             step i, which comes before, -1 - k constants[k]. `into`: which of KVB_FUSE_REGISTERS places holds the result
+ *             until its last use (the last step's goes to out)
+ *   inputs    n f32 tensors of out's shape (broadcast: stride 0), n <= KVB_FUSE_INPUTS
+ *   out       contiguous f32; may be an input
+ *   cache     folder for compiled kernels of a GPU, made when needed; NULL: they are kept in memory only
+ *
+ * On the CPU tile by tile through registers that stay in the first cache; on a GPU a kernel compiled by NVRTC (a library of the
+ * toolkit, loaded when first needed; KVB_E_MISSING without it). KVB_E_UNSUPPORTED on the reference.
+ */
+enum { KVB_FUSE_INPUTS = 8, KVB_FUSE_STEPS = 48, KVB_FUSE_REGISTERS = 8, KVB_FUSE_CONSTANTS = 32, KVB_FUSE_STEP = 1000 };
+enum { KVB_FUSE_UNARY = 0, KVB_FUSE_BINARY = 1, KVB_FUSE_WHERE = 2 }; /* clamp takes its bounds from b and c */
+typedef struct kvb_fuse_step {
+    int32_t op, kind, a, b, c, into;
+} kvb_fuse_step;
+kvb_status kvb_fuse(int32_t device, const kvb_fuse_step *steps, int32_t count, const kvb_tensor *const *inputs, int32_t n,
+                    const float *constants, int32_t given, kvb_tensor *out, const char *cache);
+/* The CUDA source of the kernel that kvb_fuse compiles; valid until the thread's next call. */
+const char *kvb_fuse_source(const kvb_fuse_step *steps, int32_t count, int32_t n);
+
 /* The same in the memory of `device` (KVB_DEVICE_*), counted alike; cleared = 0 leaves it uninitialised, for an output. */
 kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const int64_t *shape, int32_t cleared,
                              kvb_tensor *out);

@@ -43,6 +43,7 @@ int64_t kvb_sizeof(const char *name) {
         {"kvb_model_desc", sizeof(kvb_model_desc)}, {"kvb_request", sizeof(kvb_request)},
         {"kvb_result", sizeof(kvb_result)},         {"kvb_paused", sizeof(kvb_paused)},
         {"kvb_patch", sizeof(kvb_patch)},           {"kvb_watch", sizeof(kvb_watch)},
+        {"kvb_fuse_step", sizeof(kvb_fuse_step)},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (strcmp(sizes[i].name, name) == 0) return (int64_t)sizes[i].bytes;

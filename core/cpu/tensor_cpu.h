@@ -56,7 +56,7 @@ static inline int64_t kvb_gemm_scratch(int64_t k) { return 32 * k; } /* one pack
  * the last one is the kernel's run. A job runs `row(state, offsets)` for every run, offsets in elements per operand,
  * in parallel.
  */
-enum { KVB_OPERANDS = 4 };
+enum { KVB_OPERANDS = KVB_FUSE_INPUTS + 1 };
 typedef struct kvb_loop {
     int64_t shape[KVB_MAX_DIMS], stride[KVB_OPERANDS][KVB_MAX_DIMS];
     int64_t run, outer; /* elements per run, runs */

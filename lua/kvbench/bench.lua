@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kvbench bench WHAT: what this machine does, as JSON with --json (one object on stdout, nothing else). prefill, decode
--- and sweep run the engine; press: what presses cost beside the prefill (bench/press.lua); gemm, attention and peak
+-- and sweep run the engine; press: what presses cost beside the prefill (bench/press.lua); fuse: chains of ops in
+-- one pass (bench/fuse.lua); gemm, attention and peak
 -- measure the device (bench/device.lua); paper-grid extrapolates the paper's whole grid (bench/paper_grid.lua).
 --
 -- Real weights and real texts; warmed up once; stop tokens ignored so that the work does not depend on the answers.
@@ -8,6 +9,7 @@
 -- and the full cache, 15-token questions, 24 new tokens.
 local device = require "kvbench.bench.device"
 local ffi = require "ffi"
+local fuse = require "kvbench.bench.fuse"
 local fleet = require "kvbench.fleet"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
@@ -117,6 +119,14 @@ benches["paper-grid"] = function(model, opt)
   return out
 end
 
+function benches.fuse(model, opt)
+  local started = C.kvb_time()
+  local measured = fuse.run(model.device, opt.seconds / 10)
+  local out = base(model, C.kvb_time() - started, opt)
+  out.chains, out.ops = measured.chains, measured.ops
+  return out
+end
+
 function benches.press(model, opt)
   local started = C.kvb_time()
   local measured = press_cost.run(model, function(n) return passages(model, 1, n)[1] end, opt.presses, opt.lengths,
@@ -127,7 +137,7 @@ function benches.press(model, opt)
 end
 
 local reports = { gemm = device.report_gemm, attention = device.report_attention, peak = device.report_peak,
-  ["paper-grid"] = paper_grid.report, press = press_cost.report }
+  ["paper-grid"] = paper_grid.report, press = press_cost.report, fuse = fuse.report }
 
 local function report(out)
   if reports[out.bench] then

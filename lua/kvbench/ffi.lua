@@ -17,7 +17,7 @@ local C = ffi.C
 M.C = C
 
 for _, name in ipairs { "kvb_tensor", "kvb_weight_info", "kvb_model_desc", "kvb_request", "kvb_result", "kvb_paused",
-  "kvb_patch", "kvb_watch" } do
+  "kvb_patch", "kvb_watch", "kvb_fuse_step" } do
   local here, there = ffi.sizeof(name), tonumber(C.kvb_sizeof(name))
   if here ~= there then
     error(("struct %s has %d bytes in Lua and %d in C -> rebuild: make clean build"):format(name, here, there), 0)

@@ -65,7 +65,7 @@ M.tensor_parts = {
   { "math", "Element by element" }, { "reduce", "Reductions" }, { "order", "Order" },
   { "index", "Picking and placing" }, { "join", "Joining and taking apart" }, { "product", "Products and windows" },
   { "moments", "What scores of many heads are made of" },
-  { "rope", "Rotary position embedding" }, { "linalg", "Linear algebra" }, { "show", "To and from Lua, printing" },
+  { "fuse", "Chains in one pass" }, { "rope", "Rotary position embedding" }, { "linalg", "Linear algebra" }, { "show", "To and from Lua, printing" },
   { "core", "Memory and devices" },
 }
 

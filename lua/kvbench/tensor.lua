@@ -6,7 +6,7 @@
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 for _, part in ipairs { "check", "make", "random", "views", "shape", "math", "reduce", "order", "index", "join", "product",
-  "moments", "rope", "linalg", "show" } do require("kvbench.tensor." .. part) end
+  "moments", "fuse", "rope", "linalg", "show" } do require("kvbench.tensor." .. part) end
 local text = require "kvbench.text"
 
 local M = {
@@ -14,7 +14,7 @@ local M = {
   stack = core.stack, scope = core.scope, persist = core.persist, outside = core.outside, use = core.use, on = core.on,
   current = core.current, locate_nan = core.locate_nan, show = core.show, bytes = core.bytes,
   zeros = core.zeros, ones = core.ones, full = core.full, arange = core.arange, linspace = core.linspace,
-  eye = core.eye, causal_mask = core.causal_mask,
+  eye = core.eye, fuse = core.fuse, fuse_source = core.fuse_source, causal_mask = core.causal_mask,
   seed = core.seed, rand = core.rand, randn = core.randn, randint = core.randint, randperm = core.randperm,
   bernoulli = core.bernoulli,
 }
