@@ -95,14 +95,14 @@ static const char *const binary_text[BINARY_KINDS] = {
     "%s + %s", "%s - %s", "%s * %s", "%s / %s", "powf(%s, %s)", "larger(%s, %s)", "smaller(%s, %s)", "%s < %s", "%s <= %s",
     "%s > %s", "%s >= %s", "%s == %s", "%s != %s"};
 
-static void name_of(int32_t which, char out[16]) {
-    if (which < 0) snprintf(out, 16, "p.constant[%d]", -1 - which);
-    else if (which < KVB_FUSE_STEP) snprintf(out, 16, "x%d", which);
-    else snprintf(out, 16, "s%d", which - KVB_FUSE_STEP);
+static void name_of(int32_t which, char out[32]) {
+    if (which < 0) snprintf(out, 32, "p.constant[%d]", -1 - which);
+    else if (which < KVB_FUSE_STEP) snprintf(out, 32, "x%d", which);
+    else snprintf(out, 32, "s%d", which - KVB_FUSE_STEP);
 }
 
 static void put_step(text *t, const kvb_fuse_step *s, int32_t i) {
-    char a[16], b[16], c[16];
+    char a[32], b[32], c[32];
     name_of(s->a, a), name_of(s->b, b), name_of(s->c, c);
     put(t, "    float s%d = ", i);
     if (s->op == KVB_FUSE_WHERE) put(t, "%s != 0 ? %s : %s", a, b, c);

@@ -42,7 +42,7 @@ end
 local reserved = {}
 for name in ([[name rule file params base needs scope nested budget ratio_dependent source_hash doc paper aliases
   paper_preset check cut thresholds widen_needs decides order_only whole rewrite from_scores decoding
-  accumulates square merge fused]]):gmatch "%S+" do reserved[name] = true end
+  accumulates square merge fused per_question]]):gmatch "%S+" do reserved[name] = true end
 
 local function merged(a, b)
   local out = {}
@@ -99,13 +99,13 @@ local function build(rule, hash, file, alias, preset, given, chain)
   press.nested = declared(rule, "nested", press)
   if press.nested == nil then press.nested = not press.ratio_dependent end
   press.scope, press.budget = declared(rule, "scope", press) or "head", declared(rule, "budget", press) or "exact"
-  press.whole = rule.whole or press.scope == "model"
+  press.whole, press.per_question = rule.whole or press.scope == "model", rule.per_question or false
   for _, member in ipairs(inner_presses(press)) do
     merge_needs(press.needs, member.needs)
     hashes[#hashes + 1] = member.source_hash
     press.ratio_dependent = press.ratio_dependent or member.ratio_dependent
     press.nested = press.nested and member.nested
-    press.whole = press.whole or member.whole
+    press.whole, press.per_question = press.whole or member.whole, press.per_question or member.per_question
   end
   press.needs = merge_needs(press.needs, declared(rule, "needs", press))
   if rule.widen_needs then rule.widen_needs(press, press.needs) end

@@ -20,6 +20,7 @@ end
 
 local function spans(self, ctx)
   local list = self.tokens and spans_of(self.tokens) or ctx.spans_of_interest
+  if list and list.complete then return list end -- a question without an answer in the text: nothing is forced
   if not list or #list == 0 then
     error(("press '%s' needs to know which tokens -> tokens = \"12-15,30\", or ctx.spans_of_interest = {{12, 16}, ...}")
       :format(self.name), 0)
@@ -44,6 +45,7 @@ return {
     mode = { default = "rescue", doc = "rescue or ablation" },
   },
   aliases = { rescue = { mode = "rescue" }, ablation = { mode = "ablation" } },
+  per_question = true, -- a sweep asks it anew for every question, with ctx.spans_of_interest set to the answer's tokens
   check = function(self)
     require("kvbench.press_parts").expect_scorer(self, self.of, "changes scores")
     if self.mode ~= "rescue" and self.mode ~= "ablation" then

@@ -8,7 +8,7 @@ local tensor = require "kvbench.tensor"
 local function questions_of(self, ctx)
   if self.question then return { { q = self.question, a = self.answer } } end
   if ctx.questions and #ctx.questions > 0 then return ctx.questions end
-  error(("press '%s' needs to know what will be asked -> question = \"...\", or ctx.questions = {{q = text}, ...}")
+  error(("press '%s' needs to know what will be asked -> question = \"...\", or ctx.questions = {{q = text}, ...} (or ids =)")
     :format(self.name), 0)
 end
 
@@ -39,13 +39,14 @@ return {
     max_new_tokens = { default = 24, min = 1, integer = true, doc = "of that answer" },
   },
   extra_pass = "answers each question with the full cache, then prefills context, question and answer",
+  per_question = true, -- a sweep asks it anew for every question, with ctx.questions set
   whole = true, -- one continuation serves every layer
   score = function(self, ctx)
     local asked = questions_of(self, ctx)
     local score = tensor.zeros(ctx.layers, ctx.kv_heads, ctx.tokens)
     for _, question in ipairs(asked) do
       local ids = {}
-      for i, id in ipairs(ctx:encode(question.q)) do ids[i] = id end
+      for i, id in ipairs(question.ids or ctx:encode(question.q)) do ids[i] = id end
       local answer = question.a and ctx:encode(question.a)
         or ctx:generate(ids, { max_new_tokens = self.max_new_tokens }).ids
       for _, id in ipairs(answer) do ids[#ids + 1] = id end

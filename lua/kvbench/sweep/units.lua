@@ -68,8 +68,20 @@ local function question_ids(o, unit, question)
   return n and out or ids
 end
 
--- The conditions of one prefilled context that are still to be run: {press label, ratio, keep} with ratio 0 once.
-local function conditions_of(o, state, unit)
+-- Token spans of the values that answer a question, for presses that force them; complete: there are no others.
+local function answer_spans(unit, question)
+  local spans = { complete = true }
+  for _, id in ipairs(question.fact_ids or {}) do
+    for _, mention in ipairs(unit.index.facts[id] or {}) do
+      if mention.value then spans[#spans + 1] = mention.value end
+    end
+  end
+  return spans
+end
+
+-- The conditions of one prefilled context that are still to be run: {press label, ratio, keep} with ratio 0 once; of the
+-- presses that decide for the context, or with a question's ids for the question q (oracle, answer_aware).
+local function conditions_of(o, state, unit, q, ids)
   local range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
   local options = { evictable = range, ranks = o.variants ~= nil }
   local list, wanted, full = {}, {}, false
@@ -78,11 +90,15 @@ local function conditions_of(o, state, unit)
   end
   unit.ctx.seed = ("%s/%s"):format(o.seed, unit.record.id)
   local left = state.work[unit.record].left
-  if full and left.full then list[1] = { press = "full", ratio = 0 } end
+  if full and left.full and not q then list[1] = { press = "full", ratio = 0 } end
+  if q then
+    unit.ctx.questions = { { ids = ids } }
+    unit.ctx.spans_of_interest = answer_spans(unit, unit.record.questions[q])
+  end
   for _, press in ipairs(o.presses) do
-    local label = press:label()
-    local keeps = #wanted > 0 and left[label] and press:keeps(unit.ctx, wanted, options) or {}
-    state.run:add_keeps(unit, label, keeps)
+    local label, due = press:label(), #wanted > 0 and press.per_question == (q ~= nil)
+    local keeps = due and left[label] and press:keeps(unit.ctx, wanted, options) or {}
+    if not q then state.run:add_keeps(unit, label, keeps) end -- sets of one question are not the context's
     for _, keep in ipairs(keeps) do
       list[#list + 1] = { press = label, ratio = keep.ratio, keep = keep, notes = keep.notes }
     end
@@ -113,20 +129,27 @@ local function enqueue(o, state, unit)
   unit.index = evidence.index(unit.record, unit.ctx.spans, { base = unit.prompt.passage_span[1], sinks = o.sinks })
   state.run:add_context(unit)
   local conditions, work = conditions_of(o, state, unit), state.work[unit.record]
-  if not o.variants then unit.ctx:forget() end
+  local by_question = false
+  for _, press in ipairs(o.presses) do by_question = by_question or press.per_question end
+  local needed = o.variants or by_question -- observations, after the presses that decide for the whole context
+  if not needed then unit.ctx:forget() end
   local asked = {}
   for i, q in ipairs(unit.questions) do asked[i] = question_ids(o, unit, unit.record.questions[q]) end
   local trunk = o.trunk and common_prefix(asked) or 0
   for i, q in ipairs(unit.questions) do
     local question = questions.new(o, state, unit, q, asked[i], trunk)
-    for _, condition in ipairs(o.variants and variants.expand(o, unit, q, conditions) or conditions) do
+    local own = { unpack(conditions) }
+    for _, condition in ipairs(by_question and conditions_of(o, state, unit, q, asked[i]) or {}) do
+      own[#own + 1] = condition
+    end
+    for _, condition in ipairs(o.variants and variants.expand(o, unit, q, own) or own) do
       local known = work.known[rows_of.key(unit, q, condition)]
       M.expect(work, condition.press, known)
       if not known then question:add(condition) end -- else answered before this run was interrupted
       for _, owned in ipairs(condition.close or {}) do owned:close() end -- the continuation keeps it
     end
   end
-  if o.variants then unit.ctx:forget() end
+  if needed then unit.ctx:forget() end
   unit.ctx:close() -- the continuations keep it
 end
 
