@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
 local decoding = require "kvbench.press_decoding"
+local protect = require "kvbench.press_protect"
 local keepset = require "kvbench.keep"
 local trace = require "kvbench.trace"
 local C, check = library.C, library.check
@@ -95,13 +96,14 @@ function Batch:rows()
 end
 
 --- The next finished continuation, or nil: {tag, ids, margins, stop, logits = tensor [rows, vocab] or nil, rows = own
---- rows that ran, and what trace.lua recorded}.
+--- rows that ran, decoding = what a decoding press left (press_protect.lua), and what trace.lua recorded}.
 function Batch:next()
   local r = self.result
   if C.kvb_batch_next(self:pointer(), r) == 0 then return nil end
   local tag = tonumber(r.tag)
   local stop = r.stop == C.KVB_STOP_TOKEN and "token" or "length"
   local out = { tag = self.tags[tag], ids = {}, margins = {}, stop = stop, rows = r.rows }
+  out.decoding = self.states[tag] and protect.report(self.states[tag])
   trace.read(out, self.specs[tag], r, self.model)
   self.tags[tag], self.states[tag], self.specs[tag] = nil, nil, nil
   for i = 1, r.n do out.ids[i], out.margins[i] = r.ids[i - 1], r.margins[i - 1] end

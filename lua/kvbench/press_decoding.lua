@@ -10,6 +10,7 @@ local keepset = require "kvbench.keep"
 local mass = require "kvbench.attention_mass"
 local orders = require "kvbench.press_order"
 local pick = require "kvbench.press_pick"
+local protect = require "kvbench.press_protect"
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -83,11 +84,13 @@ function M.start(request, keep, source, position)
   end
   local wants = press.needs.queries or press.needs.window_queries
   local state = {
-    press = press, target = press.rule.decoding(press, source, keep.decoding.ratio), context = source,
+    press = press, target = press.rule.decoding(press, source, keep.decoding.ratio, keep.decoding.evictable),
+    context = source,
     held = captured(source, wants), tokens = source.tokens, position = position, question = #request.ids, seen = 0,
     accumulates = accumulates(press.of), seed = source.seed,
   }
   state.live = tensor.outside(function() return keep:bits():to("f32") end)
+  state.protected = protect.mask(press, keep.decoding.evictable, source.tokens, state.target(position + #request.ids))
   if state.accumulates then state.mass = prefill_mass(source, state.held) end
   if press.rule.merge then -- it counts from the last question token on, and changes values: a cache of its own
     state.merges, state.steps, state.handle = true, 0, source:share()
@@ -176,7 +179,8 @@ local function choose_ragged(state, whole, live, counts, most, target)
       index:narrow(1, l, 1):narrow(2, h, 1):narrow(3, 1, m):copy_(at:to("f32"))
     end
   end
-  return orders.from_scores(state.press.of, scores):cut(ratio), index:to("i32")
+  index = index:to("i32")
+  return protect.first(orders.from_scores(state.press.of, scores), state, index):cut(ratio), index
 end
 
 -- What stays of live, [layers, kv_heads, tokens]: 1 and 0.
@@ -188,7 +192,7 @@ local function choose(state, whole, live, target)
     index = pick.index_of(live, most)
     local ratio = ratio_for(most, target)
     local part = part_of(state, whole, index, state.mass)
-    keep = state.press.of:order(part, nil, ratio):cut(ratio)
+    keep = protect.first(state.press.of:order(part, nil, ratio), state, index):cut(ratio)
   else
     keep, index = choose_ragged(state, whole, live, counts, most, target)
   end
@@ -219,7 +223,7 @@ local function merge(state, whole, live, n, capacity)
   else
     state.pause = 1 -- as the reference, which cuts as soon as there is something to cut
   end
-  state.seen, state.live = n, tensor.outside(function() return kept:clone() end)
+  state.seen, state.live, state.cuts = n, tensor.outside(function() return kept:clone() end), (state.cuts or 0) + 1
   local mine = kept:narrow(3, state.tokens + 1, n):pad(0, capacity - n, 1)
   return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause, changed
 end
@@ -237,7 +241,7 @@ function M.compress(state, own, capacity)
     state.mass = tensor.outside(tensor.scope, accumulate, state, whole, live, rows)
   end
   local kept = choose(state, whole, live, state.target(state.position + n))
-  state.seen, state.live = n, tensor.outside(function() return kept:clone() end)
+  state.seen, state.live, state.cuts = n, tensor.outside(function() return kept:clone() end), (state.cuts or 0) + 1
   state.pause = state.press.compression_interval
   local mine = kept:narrow(3, state.tokens + 1, n):pad(0, capacity - n, 1)
   return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause

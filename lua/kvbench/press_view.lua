@@ -80,6 +80,11 @@ function M.block(ctx, first, count, shared)
   }, View)
 end
 
+--- Layer l (from 1) of a view alone.
+function M.layer(view, l)
+  return M.block(rawget(view, "of"), rawget(view, "block_first") + l - 1, 1, rawget(view, "shared"))
+end
+
 function M.shared(ctx, evictable) return new_shared(ctx, ctx.token_first or 0, nil, evictable) end
 
 --- How many layers to score at once: on a CPU so that one tensor of all query heads takes about 4 MiB, what its caches hold

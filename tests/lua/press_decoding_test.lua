@@ -309,3 +309,41 @@ t.case("a hundred answers end at the bytes they began with; a batch closed midwa
   t.ok(C.kvb_memory_bytes(C.KVB_MEM_CACHE) <= before, "cache bytes")
   t.ok(tensor.bytes() <= tensors, ("tensor bytes: %d, then %d"):format(tensors, tensor.bytes()))
 end)
+
+t.case("tokens that may not be evicted stay while decoding, and count against the budget", function()
+  for _, press in ipairs {
+    kv.press("decoding", { of = "knorm", compression_interval = 3 }),
+    kv.press("decoding", { of = { press = "adakv", of = "keydiff" }, compression_interval = 3 }),
+    kv.press("ratio_decoding", { of = "tova", compression_interval = 2 }),
+  } do
+    local ctx = model:prefill(ids, all)
+    local keep = press:keep(ctx, 0.8, { evictable = { 10, 50 } }) -- 20 stay, and 7 of the other 40 (floor in double)
+    local batch = model:batch()
+    batch:add { ctx = ctx, keep = keep, ids = { 7, 9 }, max_new_tokens = 12, ignore_stop = true }
+    local decoding, seen = require "kvbench.press_decoding", 0
+    local original = decoding.compress
+    decoding.compress = function(state, own, capacity)
+      local left, mine, pause, changed = original(state, own, capacity)
+      seen = seen + 1
+      for l = 0, 1 do
+        for h = 0, 1 do
+          t.eq(left:count(l, h, 0, 10) + left:count(l, h, 50, 60), 20, press:label())
+        end
+      end
+      t.ok(left:count(0, 0, 10, 50) < 40, "others go")
+      return left, mine, pause, changed
+    end
+    local ok, results = pcall(batch.run, batch)
+    decoding.compress = original
+    if not ok then error(results, 0) end
+    local left = results[1].decoding
+    t.eq(left.cuts, seen)
+    t.ok(seen > 2 and #left.kept == ctx.layers and #left.kept[1] == ctx.kv_heads)
+    if press.name == "decoding" then t.eq(left.kept[1][1] + left.kept[1][2], 2 * 27, press:label()) end
+    t.ok(left.context_kept[1][1] >= 20 and left.context_kept[1][1] <= left.kept[1][1])
+  end
+  local ctx = model:prefill(ids)
+  local tight = kv.press("decoding", { of = "knorm", target_size = 20 })
+  t.fails(function() ask(ctx, tight:keep(ctx, 0.5, { evictable = { 10, 50 } }), { 7 }) end,
+    "a budget of 20 tokens is under the 20 that may not be evicted %-> at least 21")
+end)

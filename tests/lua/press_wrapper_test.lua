@@ -63,8 +63,17 @@ t.case("per_layer: a profile at its own mean, below and above it", function()
   t.fails(function() kv.press("per_layer", { of = "knorm", compression_ratios = { 0.2, 0.5 } }):keep(ctx, 0.5) end,
     "compression_ratios has 2 ratios, the context has 3 layers")
   t.fails(function() kv.press("per_layer", { of = "knorm", compression_ratios = { 0.2, 1 } }) end, "ratios in %[0, 1%)")
-  t.fails(function() kv.press("per_layer", { of = "criticalkv" }) end, "scores of 'criticalkv' belong to one ratio")
+  t.fails(function() kv.press("per_layer", { of = "kvzip" }) end, "press 'per_layer'")
   t.eq(press:label(), "per_layer(compression_ratios=0.2/0.5/0.8)")
+end)
+
+t.case("per_layer of a rule that looks at the ratio: every layer at its own", function()
+  local ctx = fake.new { layers = 3, heads = 4, kv_heads = 2, tokens = 60, head_dim = 8, hidden = 32 }
+  local keep = kv.press("per_layer", { of = "criticalkv", compression_ratios = { 0.2, 0.5, 0.8 } }):keep(ctx, 0.5)
+  for l, own in ipairs { 0.2, 0.5, 0.8 } do
+    local alone = kv.press("criticalkv"):keep(ctx, own)
+    for h = 0, 1 do t.eq(kept_tokens(keep, l - 1, h), kept_tokens(alone, l - 1, h), ("layer %d, head %d"):format(l, h)) end
+  end
 end)
 
 -- ---- CriticalKV ----

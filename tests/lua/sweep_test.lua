@@ -333,6 +333,63 @@ t.case("questions before the passage, or after it", function()
   for _, row in ipairs(alone.rows) do t.eq(row.margin, margin[row.key], row.key) end
 end)
 
+t.case("presses that know the question are asked anew for every question", function()
+  local seen = {}
+  local function columns(view) -- the share of (layer, head, token) of the answer that is kept, and what the set is
+    if not view.keep then return {} end
+    local kept, n = 0, 0
+    for _, id in ipairs(view.question.fact_ids or {}) do
+      for _, mention in ipairs(view.index.facts[id] or {}) do
+        if mention.value then
+          for l = 0, view.keep.layers - 1 do
+            for h = 0, view.keep.kv_heads - 1 do
+              kept = kept + view.keep:count(l, h, mention.value[1], mention.value[2])
+              n = n + mention.value[2] - mention.value[1]
+            end
+          end
+        end
+      end
+    end
+    return { answer_kept = n > 0 and kept / n or nil, set = view.keep:hash() }
+  end
+  local run = kv.sweep { model = model, dataset = data, presses = { "knorm", "oracle", { press = "rescue", of = "knorm" },
+    { press = "ablation", of = "knorm" } }, ratios = { 0, 0.7 }, quiet = true,
+    metrics = { { name = "answers", columns = columns } } }
+  t.eq(#run.rows, QUESTIONS * (1 + 4))
+  local rescued = 0
+  for _, row in ipairs(run.rows) do
+    if row.press:find "rescue" and row.answer_kept then
+      t.eq(row.answer_kept, 1, row.key)
+      rescued = rescued + 1
+    end
+    if row.press:find "ablation" and row.answer_kept then t.eq(row.answer_kept, 0, row.key) end
+    if row.press == "oracle" then
+      seen[row.passage_id] = seen[row.passage_id] or {}
+      seen[row.passage_id][row.set] = true
+    end
+    if row.ratio > 0 then t.near(row.effective_ratio, 0.7, 0.02, row.key) end
+  end
+  t.ok(rescued > 0, "some questions have an answer in the text")
+  for _, sets in pairs(seen) do
+    local n = 0
+    for _ in pairs(sets) do n = n + 1 end
+    t.ok(n > 1, "the oracle keeps other tokens for other questions")
+  end
+end)
+
+t.case("rows of decoding presses say what was left after the last cut", function()
+  local run = kv.sweep { model = model, dataset = data, presses = { { press = "decoding", of = "knorm",
+    compression_interval = 4 }, "knorm" }, ratios = { 0.7 }, quiet = true, max_new_tokens = 12, ignore_stop = true }
+  for _, row in ipairs(run.rows) do
+    if row.press == "knorm" then
+      t.eq(row.decode_cuts, nil)
+    else
+      t.ok(row.decode_cuts >= 2 and row.decode_kept > 0 and row.decode_context_kept < 1, row.key)
+      t.ok(row.notes:find "before the question", row.key)
+    end
+  end
+end)
+
 t.case("the bytes of a sweep are given back", function()
   local function live()
     for _ = 1, 4 do collectgarbage() end

@@ -112,7 +112,7 @@ return {
   order = function() end,
   cut = function(self, order, ratio)
     local keep = keepset.all(order.layers, order.kv_heads, order.tokens)
-    keep.decoding = { press = self, ratio = ratio }
+    keep.decoding = { press = self, ratio = ratio, evictable = order.evictable }
     return keep
   end,
 }

@@ -3,7 +3,7 @@
 -- context, question and answer is cut to target_size tokens per head. How: press_decoding.lua.
 local decoding = require "kvbench.press_decoding"
 local keepset = require "kvbench.keep"
-local ratios = require "kvbench.ratios"
+local protect = require "kvbench.press_protect"
 
 return {
   name = "decoding",
@@ -21,15 +21,16 @@ return {
     decoding.check(self)
     if self.target_size then decoding.check_target(self, self.target_size) end
   end,
-  --- How many tokens stay when `seen` have been read: a function, for a context and a ratio.
-  decoding = function(self, ctx, ratio)
-    local target = decoding.check_target(self, self.target_size or ratios.n_kept(ctx.tokens, ratio))
+  --- How many tokens stay when `seen` have been read: a function, for a context, a ratio and the tokens that compete.
+  decoding = function(self, ctx, ratio, evictable)
+    local target = self.target_size or protect.budget(evictable, ctx.tokens, ctx.tokens, ratio)
+    decoding.check_target(self, target)
     return function() return target end
   end,
   order = function() end, -- nothing is evicted before the first token of an answer
   cut = function(self, order, ratio)
     local keep = keepset.all(order.layers, order.kv_heads, order.tokens)
-    keep.decoding = { press = self, ratio = ratio }
+    keep.decoding = { press = self, ratio = ratio, evictable = order.evictable }
     return keep
   end,
 }

@@ -1,12 +1,18 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Another ratio in every layer. compression_ratios is a profile: at its own mean it holds as given (the reference knows
 -- no other), below the evicted shares shrink in proportion, above the kept shares do. So the mean over layers is always
--- the ratio that was asked for, and larger ratios keep subsets.
+-- the ratio that was asked for, and larger ratios keep subsets. A rule whose scores depend on the ratio scores every layer at
+-- that layer's own.
+local orders = require "kvbench.press_order"
 local parts = require "kvbench.press_parts"
 local ratios = require "kvbench.ratios"
+local tensor = require "kvbench.tensor"
+local view = require "kvbench.press_view"
 
-local function layer_ratio(profile, mean, layer, ratio)
-  local own = profile[layer + 1]
+local function layer_ratio(profile, layer, ratio)
+  if not profile then return ratio end
+  local own, mean = profile[layer + 1], 0
+  for _, one in ipairs(profile) do mean = mean + one / #profile end
   if math.abs(ratio - mean) < 1e-6 then return own end
   if ratio < mean then return own * ratio / mean end
   return 1 - (1 - own) * (1 - ratio) / (1 - mean)
@@ -23,23 +29,32 @@ return {
   budget = "approx",
   check = function(self)
     parts.expect_scorer(self, self.of, "gives every layer a budget")
-    if self.of.scope == "model" or self.of.ratio_dependent then
-      error(("press 'per_layer': the scores of '%s' belong to one ratio for all layers -> a rule that does not look at it")
-        :format(self.of.name), 0)
+    if self.of.scope == "model" then
+      error(("press 'per_layer': '%s' shares one budget among all layers -> a rule that ranks within a layer or head"):format(
+        self.of.name), 0)
     end
   end,
   scope = function(self) return self.of.scope end,
-  score = function(self, ctx, ratio) return parts.score(self.of, ctx, ratio) end,
-  thresholds = function(self, order, ratio)
-    local profile, mean = self.compression_ratios, 0
-    if profile and #profile ~= order.layers then
-      error(("press 'per_layer': compression_ratios has %d ratios, the context has %d layers"):format(#profile,
-        order.layers), 0)
+  score = function(self, ctx, ratio)
+    if not self.of.ratio_dependent then return parts.score(self.of, ctx, ratio) end
+    local scores = {}
+    for l = 1, ctx.layers do
+      local own = ratios.round(layer_ratio(self.compression_ratios, ctx.layer_first + l - 1, ratio or 0))
+      scores[l] = parts.score(self.of, view.layer(ctx, l), own)
     end
-    for _, own in ipairs(profile or {}) do mean = mean + own / #profile end
+    return tensor.cat(scores, 1)
+  end,
+  order = function(self, order, ctx, ratio)
+    local profile = self.compression_ratios
+    if profile and #profile ~= ctx.layers then
+      error(("press 'per_layer': compression_ratios has %d ratios, the context has %d layers"):format(#profile, ctx.layers), 0)
+    end
+    order.scores = orders.protect(orders.scores(self, ctx, ratio, order.evictable), order.evictable, 0)
+  end,
+  thresholds = function(self, order, ratio)
     local cells = self.scope == "layer" and order.kv_heads or 1
     return order:thresholds(function(layer)
-      return cells * order:budget(ratios.round(profile and layer_ratio(profile, mean, layer, ratio) or ratio))
+      return cells * order:budget(ratios.round(layer_ratio(self.compression_ratios, layer, ratio)))
     end)
   end,
 }

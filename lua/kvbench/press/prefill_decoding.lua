@@ -41,7 +41,9 @@ return {
     if not self.prefilling_press and not self.decoding_press then
       self:note "neither a prefilling_press nor a decoding_press: nothing is evicted"
     end
-    if self.decoding_press then keep.decoding = { press = self.decoding_press, ratio = share "decoding_ratio" } end
+    if self.decoding_press then
+      keep.decoding = { press = self.decoding_press, ratio = share "decoding_ratio", evictable = order.evictable }
+    end
     return keep
   end,
 }

@@ -2,6 +2,7 @@
 -- Ratio decoding: as decoding, with a budget that grows: a fixed share of all tokens read so far.
 local decoding = require "kvbench.press_decoding"
 local keepset = require "kvbench.keep"
+local protect = require "kvbench.press_protect"
 local ratios = require "kvbench.ratios"
 
 return {
@@ -16,15 +17,15 @@ return {
   budget = "own",
   decides = true,
   check = function(self) decoding.check(self) end,
-  decoding = function(self, ctx, ratio)
+  decoding = function(self, ctx, ratio, evictable)
     local share = ratios.round(ratios.expression(self.target_compression_ratio, "press 'ratio_decoding'")(ratio))
-    decoding.check_target(self, ratios.n_kept(ctx.tokens, share))
-    return function(seen) return ratios.n_kept(seen, share) end
+    decoding.check_target(self, protect.budget(evictable, ctx.tokens, ctx.tokens, share))
+    return function(seen) return protect.budget(evictable, ctx.tokens, seen, share) end
   end,
   order = function() end,
   cut = function(self, order, ratio)
     local keep = keepset.all(order.layers, order.kv_heads, order.tokens)
-    keep.decoding = { press = self, ratio = ratio }
+    keep.decoding = { press = self, ratio = ratio, evictable = order.evictable }
     return keep
   end,
 }

@@ -60,6 +60,22 @@ function M.key(unit, q, condition)
   return table.concat({ unit.record.id, q, condition.press, condition.ratio, unit.regime, condition.variant }, "|")
 end
 
+local function mean_of(heads)
+  local sum, n = 0, 0
+  for _, layer in ipairs(heads) do
+    for _, x in ipairs(layer) do sum, n = sum + x, n + 1 end
+  end
+  return sum / n
+end
+
+-- The other eviction columns of a decoding press describe what was gone before the question.
+local function decoding_columns(row, left)
+  row.decode_cuts, row.decode_kept = left.cuts, mean_of(left.kept)
+  row.decode_context_kept = mean_of(left.context_kept) / row.context_tokens
+  local note = "eviction columns: before the question; decode_*: after the last cut"
+  row.notes = row.notes and row.notes .. "; " .. note or note
+end
+
 --- The row of one condition of a question; `set` is what came back for its keep-set (sweep/asked.lua).
 function M.make(o, asked, condition, set)
   local unit, q, result = asked.unit, asked.q, set.result
@@ -75,6 +91,7 @@ function M.make(o, asked, condition, set)
     context_tokens = unit.ctx.tokens,
     notes = condition.notes and #condition.notes > 0 and table.concat(condition.notes, "; ") or nil,
   }
+  if result.decoding then decoding_columns(row, result.decoding) end
   if set.score then
     row.gold_tokens, row.gold_logprob = #asked.gold, set.score.total
     row.gold_logprob_per_token, row.kl_full = set.score.per_token, set.kl

@@ -118,6 +118,27 @@ local function place(steps)
   return out
 end
 
+-- Leaves out the inputs that no step reads: they do not count for the shape either. Returns which are read.
+local function compact(steps, n)
+  local used, to, list = {}, {}, {}
+  local function each(visit)
+    for _, s in ipairs(steps) do
+      for k, name in ipairs { "a", "b", "c" } do
+        if k <= s.reads and s[name] >= 0 and s[name] < n then visit(s, name) end
+      end
+    end
+  end
+  each(function(s, name) used[s[name]] = true end)
+  for i = 0, n - 1 do
+    if used[i] then
+      to[i] = #list
+      list[#list + 1] = i + 1
+    end
+  end
+  each(function(s, name) s[name] = to[s[name]] end)
+  return list
+end
+
 local function record(fn, n)
   local tape, arguments = { steps = {}, constants = {} }, {}
   for i = 1, n do arguments[i] = setmetatable({ tape = tape, at = i - 1 }, meta) end
@@ -128,7 +149,9 @@ local function record(fn, n)
   if rawget(result, "at") ~= C.KVB_FUSE_STEP + #tape.steps - 1 then -- an argument, or not the last step
     result = step(tape, C.KVB_FUSE_BINARY, kinds.binary.add, result, 0)
   end
-  return { steps = place(tape.steps), count = #tape.steps, n = n, given = #tape.constants,
+  local read = compact(tape.steps, n)
+  if #read == 0 then fail "the function does nothing with its arguments" end
+  return { steps = place(tape.steps), count = #tape.steps, read = read, given = #tape.constants,
     constants = ffi.new("float[?]", math.max(1, #tape.constants), tape.constants) }
 end
 
@@ -138,8 +161,8 @@ local pointers = ffi.typeof "const kvb_tensor *[?]"
 
 local function run(program, inputs)
   local first, shape, aliases = nil, nil, {}
-  for i, x in ipairs(inputs) do
-    aliases[i] = core.alias(core.f32("fuse", x))
+  for i, which in ipairs(program.read) do
+    aliases[i] = core.alias(core.f32("fuse", inputs[which]))
     first = first or aliases[i]
     shape = shape and core.broadcast_shape("fuse", { ndim = #shape, shape = ffi.new("int64_t[5]", shape) }, aliases[i])
       or core.sizes(aliases[i])
@@ -177,5 +200,5 @@ end
 --- The CUDA source that a chain of n tensors is compiled from.
 function core.fuse_source(fn, n)
   local program = record(fn, n)
-  return ffi.string(C.kvb_fuse_source(program.steps, program.count, n))
+  return ffi.string(C.kvb_fuse_source(program.steps, program.count, #program.read))
 end
