@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Attention weights recomputed from observed queries and cached keys, for rules that score by them. Never of size tokens
--- x tokens over all heads: a window of queries, or one block of query rows after the other.
+-- Attention weights recomputed from observed queries and cached keys, for rules that score by them. Never of size
+-- tokens x tokens over all heads: a window of queries, or one block of query rows after the other.
 local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
 

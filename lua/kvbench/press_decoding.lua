@@ -7,6 +7,7 @@
 -- Every sequence has masks of its own over the shared context, so that any number of questions can be in flight.
 -- Rejected: a cache of its own for each (KVPress' way: one question at a time).
 local keepset = require "kvbench.keep"
+local observe = require "kvbench.press_observe"
 local mass = require "kvbench.attention_mass"
 local orders = require "kvbench.press_order"
 local pick = require "kvbench.press_pick"
@@ -75,19 +76,18 @@ local function prefill_mass(ctx, held)
 end
 
 --- What the batch keeps for one sequence. request: as given to Batch:add; keep: its keep-set (keep.decoding = {press =,
---- ratio =}); source: the context whose cache it reads; position: of the first appended token.
+--- ratio =}); source: whose cache it reads; position: of the first appended token.
 function M.start(request, keep, source, position)
   local press = keep.decoding.press
   if source.ragged then
     error(("press '%s': an evicted context has no masks to evict with -> generate from the context itself"):format(
       press.name), 0)
   end
-  local wants = press.needs.queries or press.needs.window_queries
+  observe.ensure(press, source)
   local state = {
     press = press, target = press.rule.decoding(press, source, keep.decoding.ratio, keep.decoding.evictable),
-    context = source,
-    held = captured(source, wants), tokens = source.tokens, position = position, question = #request.ids, seen = 0,
-    accumulates = accumulates(press.of), seed = source.seed,
+    context = source, held = captured(source, press.needs.queries or press.needs.window_queries), seed = source.seed,
+    tokens = source.tokens, position = position, question = #request.ids, seen = 0, accumulates = accumulates(press.of),
   }
   state.live = tensor.outside(function() return keep:bits():to("f32") end)
   state.protected = protect.mask(press, keep.decoding.evictable, source.tokens, state.target(position + #request.ids))
@@ -183,7 +183,7 @@ local function choose_ragged(state, whole, live, counts, most, target)
   return protect.first(orders.from_scores(state.press.of, scores), state, index):cut(ratio), index
 end
 
--- What stays of live, [layers, kv_heads, tokens]: 1 and 0.
+-- What stays of live: 1 and 0.
 local function choose(state, whole, live, target)
   local counts, most, least = counts_of(live)
   if most <= target then return live end
@@ -229,8 +229,8 @@ local function merge(state, whole, live, n, capacity)
 end
 
 --- Decides for a sequence that stands still. own: its keys, values and queries [layers, (kv_)heads, n, head_dim];
---- capacity: tokens it may grow to. Returns the keep-sets of the context and of its own tokens, the steps to the next pause,
---- and from presses that merge values {prefix = context, values = of its own tokens}.
+--- capacity: tokens it may grow to. Returns the keep-sets of context and own tokens, the steps to the next pause, and from
+--- presses that merge values {prefix = context, values = of its own tokens}.
 function M.compress(state, own, capacity)
   local n = own.keys:size(3)
   local whole = whole_of(state, own)

@@ -4,6 +4,7 @@
 -- score, and smaller sets are subsets of larger ones by construction.
 local ffi = require "ffi"
 local keepset = require "kvbench.keep"
+local observe = require "kvbench.press_observe"
 local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
 local view = require "kvbench.press_view"
@@ -79,26 +80,12 @@ function M.checked_score(press, ctx, ratio)
   return score
 end
 
--- A context may have been prefilled for another press, with fewer queries than this one needs.
-local function check_queries(press, ctx)
-  local window = press.needs.window_queries
-  local wanted = press.needs.queries and ctx.tokens or window and math.min(window, math.floor(ctx.tokens / 2)) or 0
-  if wanted == 0 then return end
-  local queries = tensor.outside(function() return ctx.queries end)
-  local held = queries and queries:size(3) or 0
-  if held < wanted then
-    error(("press '%s' needs the last %d queries of the context, prefill kept %d of %d "
-      .. "-> model:prefill(text, press.needs)")
-      :format(press.name, wanted, held, ctx.tokens), 0)
-  end
-end
-
 --- fn(block) of every block of layers, joined along the first dimension; temporaries freed after each. Not in any scope
 --- of the caller's.
 function M.by_block(press, ctx, evictable, fn)
   local step = press.whole and ctx.layers or view.layers_at_once(ctx, press.rule.fused)
   local out, shared = nil, view.shared(ctx, evictable)
-  check_queries(press, ctx)
+  observe.ensure(press, ctx)
   for first = 1, ctx.layers, step do
     local count = math.min(step, ctx.layers - first + 1)
     local block = tensor.scope(fn, view.block(ctx, first, count, shared))

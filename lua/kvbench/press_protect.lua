@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tokens that a decoding press may not evict, and what it left in the end. Protected tokens of the context count against the
--- budget, as with every press: a ratio keeps them and its share of the others.
+-- Tokens that a decoding press may not evict, and what it left in the end. Protected tokens of the context count
+-- against the budget, as with every press: a ratio keeps them and its share of the others.
 local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
 
@@ -24,8 +24,8 @@ function M.mask(press, evictable, tokens, target)
     return nil
   end
   if count >= target then
-    error(("press '%s': a budget of %d tokens is under the %d that may not be evicted -> at least %d, or let all compete")
-      :format(press.name, target, count, count + 1), 0)
+    error(("press '%s': a budget of %d tokens is under the %d that may not be evicted -> at least %d, or let all "
+      .. "compete"):format(press.name, target, count, count + 1), 0)
   end
   return tensor.outside(function()
     local position = tensor.arange(tokens)
@@ -37,13 +37,14 @@ end
 function M.first(order, state, index)
   if not state.protected then return order end
   local mask = state.protected:pad(0, math.max(0, index:to("f32"):max() - state.tokens))
-  mask = mask:expand(index:size(1), index:size(2), -1):gather(3, index) * order.scores:gt(-math.huge) -- not what fills heads up
+  mask = mask:expand(index:size(1), index:size(2), -1):gather(3, index)
+  mask = mask * order.scores:gt(-math.huge) -- not what only fills a head up
   order.scores = tensor.where(mask, math.huge, order.scores:clamp(-math.huge, 3.4028234663852886e38))
   return order
 end
 
---- What a sequence was left with: {cuts = how often it stood still, kept = tokens that each head held after the last time,
---- context_kept = those of them in the context}, as [layer][head].
+--- What a sequence was left with: {cuts = how often it stood still, kept = tokens that each head held after the last
+--- time, context_kept = those of them in the context}, as [layer][head].
 function M.report(state)
   return tensor.on(state.live, tensor.scope, function()
     return { cuts = state.cuts or 0, kept = state.live:sum(3):tolua(),

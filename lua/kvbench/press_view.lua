@@ -87,9 +87,9 @@ end
 
 function M.shared(ctx, evictable) return new_shared(ctx, ctx.token_first or 0, nil, evictable) end
 
---- How many layers to score at once: on a CPU so that one tensor of all query heads takes about 4 MiB, what its caches hold
---- (rule.fused: the rule stores nothing so large, and fewer calls wait less for threads); 1 GiB on a GPU, which wants few and
---- large operations.
+--- How many layers to score at once: on a CPU so that one tensor of all query heads takes about 4 MiB, what its caches
+--- hold (rule.fused: the rule stores nothing so large, and fewer calls wait less for threads); 1 GiB on a GPU, which
+--- wants few and large operations.
 function M.layers_at_once(ctx, fused)
   local bytes = 4 * (ctx.heads or ctx.kv_heads) * ctx.tokens * (ctx.head_dim or 64)
   local room = (ctx.device or "cpu") == "cpu" and (fused and 2 ^ 26 or 2 ^ 22) or 2 ^ 30

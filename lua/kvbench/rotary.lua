@@ -31,8 +31,8 @@ function M.apply_transposed(x, cos, sin) return M.apply(x, cos, -sin) end
 --- What apply() rotated, before it: keys of a cache without their positions (also where cos and sin carry a factor).
 function M.undo(x, cos, sin) return x:rope_inverse(cos, sin) end
 
--- Position of every token: a number (of the first one), or [layers, kv_heads, tokens] where heads hold picked tokens; and
--- the positions that there are.
+-- Position of every token: a number (of the first one), or [layers, kv_heads, tokens] where heads hold picked tokens;
+-- and the positions that there are.
 local function positions(ctx)
   if not ctx.index then
     local first = ctx.token_first or 0
@@ -54,8 +54,8 @@ function M.keys_before(ctx)
   return M.undo(ctx.keys, picked(cos), picked(sin))
 end
 
---- cos and sin [1, head_dim] of the mean rotation of several positions: apply() turns by R = mean of the rotations (which
---- also shrinks), apply_transposed() by R'.
+--- cos and sin [1, head_dim] of the mean rotation of several positions: apply() turns by R = mean of the rotations
+--- (which also shrinks), apply_transposed() by R'.
 function M.mean(cos, sin) return cos:mean(1):unsqueeze(1), sin:mean(1):unsqueeze(1) end
 
 --- The mean of the rotation matrices of several positions: R [head_dim, head_dim] with (R x) = mean of the rotated x.

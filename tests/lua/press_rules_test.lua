@@ -254,3 +254,23 @@ t.case("a random model's weights can be read: what its values and queries were m
   t.eq(kv.press("criticalkv"):keep(ctx, 0.5):total(), 2 * 2 * 20)
   t.fails(function() model:weight("o", 2) end, "layers 0 to 1")
 end)
+
+t.case("what a context did not record is recorded by reading it again, with a notice", function()
+  local model = kv.model.load(tiny, { dtype = "f32" })
+  local ids = {}
+  for i = 1, 45 do ids[i] = 3 + i * 31 % 95 end
+  local fastkvzip = { path = tiny .. "/gates.safetensors" }
+  for _, press in ipairs { kv.press "ea", kv.press("snapkv", { window_size = 20 }), kv.press("fastkvzip", fastkvzip),
+    kv.press("adakv", { of = "observed_attention" }) } do
+    local full, bare = model:prefill(ids, press.needs), model:prefill(ids, { window_queries = 2 })
+    local expected, keep = press:keep(full, 0.6), press:keep(bare, 0.6)
+    t.eq(keep:hash(), expected:hash(), press:label())
+    t.ok(#expected.notes == 0 and keep.notes[1]:find "the context was read again", press:label())
+    t.eq(#press:keep(bare, 0.6).notes, 0, "once")
+    bare:forget()
+    t.eq(press:keep(bare, 0.6):hash(), expected:hash(), press:label() .. " after forget()")
+  end
+  local bare = model:prefill(ids)
+  local decoding = kv.press("decoding", { of = { press = "snapkv", window_size = 6 }, compression_interval = 2 })
+  t.ok(bare:generate({ 7 }, { keep = decoding:keep(bare, 0.5), max_new_tokens = 6, ignore_stop = true }).ids[1])
+end)

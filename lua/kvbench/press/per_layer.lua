@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Another ratio in every layer. compression_ratios is a profile: at its own mean it holds as given (the reference knows
 -- no other), below the evicted shares shrink in proportion, above the kept shares do. So the mean over layers is always
--- the ratio that was asked for, and larger ratios keep subsets. A rule whose scores depend on the ratio scores every layer at
--- that layer's own.
+-- the ratio that was asked for, and larger ratios keep subsets. A rule whose scores depend on the ratio scores every
+-- layer at that layer's own.
 local orders = require "kvbench.press_order"
 local parts = require "kvbench.press_parts"
 local ratios = require "kvbench.ratios"
@@ -30,8 +30,8 @@ return {
   check = function(self)
     parts.expect_scorer(self, self.of, "gives every layer a budget")
     if self.of.scope == "model" then
-      error(("press 'per_layer': '%s' shares one budget among all layers -> a rule that ranks within a layer or head"):format(
-        self.of.name), 0)
+      error(("press 'per_layer': '%s' shares one budget among all layers -> a rule that ranks within a layer or head")
+        :format(self.of.name), 0)
     end
   end,
   scope = function(self) return self.of.scope end,
@@ -47,7 +47,8 @@ return {
   order = function(self, order, ctx, ratio)
     local profile = self.compression_ratios
     if profile and #profile ~= ctx.layers then
-      error(("press 'per_layer': compression_ratios has %d ratios, the context has %d layers"):format(#profile, ctx.layers), 0)
+      error(("press 'per_layer': compression_ratios has %d ratios, the context has %d layers"):format(#profile,
+        ctx.layers), 0)
     end
     order.scores = orders.protect(orders.scores(self, ctx, ratio, order.evictable), order.evictable, 0)
   end,

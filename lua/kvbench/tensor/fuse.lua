@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Chains of element-wise ops as one pass over memory. fuse(fn) runs fn once on stand-ins that write down what happens to them;
--- what was written down is then run tile by tile (CPU) or compiled (GPU, core/fuse.c), with the bits of the ops one by one.
+-- Chains of element-wise ops as one pass over memory. fuse(fn) runs fn once on stand-ins that write down what happens
+-- to them; what was written down is then run tile by tile (CPU) or compiled (GPU, core/fuse.c), with the bits of the
+-- ops one by one.
 --
 -- Explicit, not automatic: a chain that is recorded behind one's back keeps its inputs alive and fails somewhere else.
 local ffi = require "ffi"
@@ -21,7 +22,8 @@ local function operand(tape, x)
     for i, value in ipairs(tape.constants) do
       if value == x and 1 / value == 1 / x then return -i end
     end
-    if #tape.constants == C.KVB_FUSE_CONSTANTS then fail("more than %d different numbers in one chain", #tape.constants) end
+    local most = C.KVB_FUSE_CONSTANTS
+    if #tape.constants == most then fail("more than %d different numbers in one chain", most) end
     tape.constants[#tape.constants + 1] = x
     return -#tape.constants
   end
@@ -36,8 +38,8 @@ end
 local function step(tape, op, kind, a, b, c)
   local steps = tape.steps
   if #steps == C.KVB_FUSE_STEPS then fail("more than %d operations in one chain -> two chains", #steps) end
-  local new = { op = op, kind = kind, a = operand(tape, a), b = b and operand(tape, b) or 0, c = c and operand(tape, c) or 0,
-    reads = b and (c and 3 or 2) or 1 }
+  local new = { op = op, kind = kind, a = operand(tape, a), b = b and operand(tape, b) or 0,
+    c = c and operand(tape, c) or 0, reads = b and (c and 3 or 2) or 1 }
   steps[#steps + 1] = new
   return setmetatable({ tape = tape, at = C.KVB_FUSE_STEP + #steps - 1 }, meta)
 end
@@ -61,7 +63,8 @@ end
 for _, kind in ipairs { "add", "sub", "mul", "div", "pow", "maximum", "minimum", "lt", "le", "gt", "ge", "eq", "ne" } do
   Recorder[kind] = binary(kind)
 end
-for _, kind in ipairs { "neg", "exp", "log", "sqrt", "abs", "cos", "sin", "tanh", "sigmoid", "floor", "round", "erf" } do
+for _, kind in ipairs { "neg", "exp", "log", "sqrt", "abs", "cos", "sin", "tanh", "sigmoid", "floor", "round",
+  "erf" } do
   Recorder[kind] = unary(kind)
 end
 function Recorder.clamp(x, low, high)
@@ -144,7 +147,8 @@ local function record(fn, n)
   for i = 1, n do arguments[i] = setmetatable({ tape = tape, at = i - 1 }, meta) end
   local result = fn(unpack(arguments, 1, n))
   if getmetatable(result) ~= meta or rawget(result, "tape") ~= tape then
-    fail("the function returned %s, expected what it made of its arguments", core.is(result) and "a tensor" or type(result))
+    local what = core.is(result) and "a tensor" or type(result)
+    fail("the function returned %s, expected what it made of its arguments", what)
   end
   if rawget(result, "at") ~= C.KVB_FUSE_STEP + #tape.steps - 1 then -- an argument, or not the last step
     result = step(tape, C.KVB_FUSE_BINARY, kinds.binary.add, result, 0)
@@ -177,10 +181,11 @@ local function run(program, inputs)
   return out
 end
 
---- A function that does what fn does, in one pass: fn takes tensors and does element-wise arithmetic with them (operators,
---- comparisons, where, clamp, exp, ...) and returns the result; nothing in between is stored. Bit for bit what fn gives. At
---- most 8 tensors; shapes broadcast. Pays where tensors are larger than the caches: kvbench bench fuse.
----     tensor.fuse(function(a, b) return ((a - b) * 2):exp() end)(tensor.from({ 1, 2 }), tensor.from({ 1, 2 })) --> { 1, 1 }
+--- A function that does what fn does, in one pass: fn takes tensors and does element-wise arithmetic with them
+--- (operators, comparisons, where, clamp, exp, ...) and returns the result; nothing in between is stored. Bit for bit
+--- what fn gives. At most 8 tensors; shapes broadcast. Pays where tensors are larger than the caches: kvbench bench
+--- fuse.
+---     tensor.fuse(function(a, b) return ((a - b) * 2):exp() end)(tensor.ones(2), tensor.ones(2)) --> { 1, 1 }
 function core.fuse(fn)
   if type(fn) ~= "function" then fail("expected a function of tensors, got %s", type(fn)) end
   return function(...)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What scores of many heads are made of, each in one operation that stores nothing larger than its result: statistics of
--- queries, quadratic forms of keys, attention received. On a GPU they are the plain products and sums.
+-- What scores of many heads are made of, each in one operation that stores nothing larger than its result: statistics
+-- of queries, quadratic forms of keys, attention received. On a GPU they are the plain products and sums.
 local core = require "kvbench.tensor.core"
 local T = core.methods
 
@@ -22,7 +22,9 @@ end
 -- An alias of t whose leading dimensions are repeated to `batch`; the sizes that follow are its own.
 local function spread(op, t, batch, ...)
   local v = core.alias(t)
-  if not core.stretch(v, with(batch, ...)) then fail(op, t, "does not go with leading dimensions %s", core.show(batch)) end
+  if not core.stretch(v, with(batch, ...)) then
+    fail(op, t, "does not go with leading dimensions %s", core.show(batch))
+  end
   return v
 end
 
@@ -81,9 +83,9 @@ local function attended_in_parts(q, k, scale)
   return weights:reshape(with(shape, group * rows, n)):sum(-2) * scale
 end
 
---- Attention that keys [.., n, d] receive from self, queries [.., group, rows, d] already divided by sqrt d, summed over group
---- and rows, times scale (1): [.., n]. Row r of `rows` sees the first n - rows + r keys (r from 1): the queries are those of
---- the last keys. Leading dimensions must agree.
+--- Attention that keys [.., n, d] receive from self, queries [.., group, rows, d] already divided by sqrt d, summed
+--- over group and rows, times scale (1): [.., n]. Row r of `rows` sees the first n - rows + r keys (r from 1): the
+--- queries are those of the last keys. Leading dimensions must agree.
 ---     tensor.zeros(1, 2, 3):attended(tensor.zeros(4, 3)) --> { 7 / 12, 7 / 12, 7 / 12, 1 / 4 }
 function T:attended(keys, scale)
   local op = "attended"
