@@ -13,9 +13,9 @@ local weights = require "kvbench.weights"
 
 local TENSOR_TOL = 1e-3   -- hidden, keys, values, logits
 local SCORE_REL, SCORE_MEDIAN = 1e-3, 1e-5
--- Scores of both signs (cosines, z-scores) are differences: near 0 they keep the rounding of what was subtracted. The
--- reference in f32 is up to 3e-5 of the median away from itself in f64.
-local SCORE_MEDIAN_SIGNED = 1e-4
+-- Z-scores of attention without a mask are differences of softmax sums: one token of all goldens, near 0, is 1.4e-5 of
+-- the median away, and the reference in f32 is up to 3e-5 away from itself in f64. No other rule needs it.
+local MEDIAN_OF = { non_causal_attention = 1e-4, compactor = 1e-4 }
 local GREEDY_MARGIN = 1e-3 -- relative to the largest logit: below it f32 may choose either token
 
 local tally = { passed = 0, failed = 0, skipped = 0 }
@@ -103,15 +103,11 @@ local function median(values, first, n)
 end
 
 -- Ours are +inf where the rule forces a token (the reference pads with maxima there).
-local function check_scores(scores, file, ctx)
+local function check_scores(scores, file, ctx, rule)
   local expected = file:floats "scores"
   local mine, n = common.floats(scores), ctx.tokens
   for head = 0, ctx.layers * ctx.kv_heads - 1 do
-    local low, high = math.huge, -math.huge
-    for t = head * n, head * n + n - 1 do
-      if mine[t] ~= math.huge then low, high = math.min(low, expected[t]), math.max(high, expected[t]) end
-    end
-    local small = (low < 0 and high > 0 and SCORE_MEDIAN_SIGNED or SCORE_MEDIAN) * median(expected, head * n, n)
+    local small = (MEDIAN_OF[rule] or SCORE_MEDIAN) * median(expected, head * n, n)
     for t = 0, n - 1 do
       local a, b = mine[head * n + t], expected[head * n + t]
       if a ~= math.huge and not (math.abs(a - b) <= SCORE_REL * math.abs(b) + small) then
@@ -153,6 +149,28 @@ local function answer_file(ctx, keep, file)
   return true
 end
 
+-- Do the heads of some layer keep different numbers of tokens?
+local function uneven(keep)
+  for l = 0, keep.layers - 1 do
+    for h = 1, keep.kv_heads - 1 do
+      if keep:count(l, h) ~= keep:count(l, 0) then return true end
+    end
+  end
+  return false
+end
+
+-- KVPress cannot leave out a key in one head only: it puts another in its place that should draw no attention, and on sharp
+-- attention draws some (docs/numerics.md). Where such a file's logits are off, the scalar specification, on the file's own
+-- keep-set, says who is: skipped with both numbers if it agrees with this program.
+local function by_specification(path, ids, question, keep, logits, why)
+  local model = kv.model.load(path:match "^(.*)/", { dtype = "f32", device = "ref" })
+  local exact = model:prefill(ids):logits(question, { keep = keep }):cpu()
+  local off = (logits:cpu() - exact):abs():max() / exact:abs():max()
+  model:close()
+  if not (off <= TENSOR_TOL) then error(why, 0) end
+  return nil, ("%s; the scalar reference is %.2g away from ours on the same keep-set"):format(why, off)
+end
+
 local function press_file(model, path)
   local file = weights.open(path)
   local ratio = tonumber(file:meta "ratio")
@@ -160,7 +178,7 @@ local function press_file(model, path)
   local press, reason = kv.press.from_spec(spec)
   if not press then return nil, reason end
   local ctx = model:prefill(file:integers "ids", press.needs)
-  if file:info "scores" and not press.rule.order_only then check_scores(press:score(ctx, ratio), file, ctx) end
+  if file:info "scores" and not press.rule.order_only then check_scores(press:score(ctx, ratio), file, ctx, press.rule.name) end
   local keep = press:keep(ctx, ratio)
   if file:info "kept" then
     local reference = common.read_keep(file, "kept")
@@ -172,7 +190,11 @@ local function press_file(model, path)
   if not file:info "logits" then return true end -- the reference cannot go on from this set
   local question, answer = file:integers "question", file:integers "answer"
   local logits = ctx:logits(question, { keep = keep })
-  compare("logits", logits, file, "logits", TENSOR_TOL, 1)
+  local ok, why = pcall(compare, "logits", logits, file, "logits", TENSOR_TOL, 1)
+  if not ok and file:info "kept" and not keep.cache and uneven(keep) then
+    return by_specification(path, file:integers "ids", question, keep, logits, why)
+  end
+  if not ok then error(why, 0) end
   local result = ctx:generate(question, { keep = keep, max_new_tokens = #answer, ignore_stop = true })
   check_tokens("answer", result, answer, largest(logits))
   return true
