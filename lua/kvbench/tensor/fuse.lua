@@ -204,6 +204,8 @@ end
 
 --- The CUDA source that a chain of n tensors is compiled from.
 function core.fuse_source(fn, n)
+  if type(fn) ~= "function" then fail("expected a function of tensors, got %s", type(fn)) end
+  core.whole("fuse_source", "n", n, 1)
   local program = record(fn, n)
   return ffi.string(C.kvb_fuse_source(program.steps, program.count, #program.read))
 end
