@@ -5,8 +5,8 @@
 -- that read the evicted cache: the question's last row, the mean of its rows, and the first answer row. Each
 -- (condition, pool) has one file of f32 [items, levels, hidden]; probing reads one level of it, so memory holds a batch
 -- of passages while collecting and one level of one condition while probing, whatever the dataset's size.
--- "question_only" evicts the whole passage in every head, and what follows it in the context: those tokens have read the
--- passage during the prefill and would carry it over. What a probe finds there was never read from the passage.
+-- "question_only" evicts the whole passage in every head, and what follows it in the context: those tokens have read
+-- the passage during the prefill and would carry it over. What a probe finds there was never read from the passage.
 local evidence = require "kvbench.metric.evidence"
 local ffi = require "ffi"
 local keepset = require "kvbench.keep"
