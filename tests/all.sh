@@ -191,8 +191,8 @@ fi
 
 if asked fuzz; then # what is read in Lua
     for folder in config jsonl tokenizer_config template press_spec; do
-        part "fuzz $folder" "$kvbench" --device cpu tests/fuzz/lua_fuzz.lua $folder --seconds "${FUZZ_SECONDS:-5}" \
-            tests/fuzz/corpus/$folder/*
+        part "fuzz $folder" bash -c 'fuzz "$@"' - "$kvbench" --device cpu tests/fuzz/lua_fuzz.lua $folder \
+            --seconds "${FUZZ_SECONDS:-5}" tests/fuzz/corpus/$folder/*
     done
 fi
 
