@@ -5,32 +5,21 @@
 -- them how much of the answer's evidence is globally evicted (GER), the same for other facts (placebo) and for
 -- independent heads (null). The unit of every interval is the passage.
 local kv = require "kvbench"
-local library = require "kvbench.ffi"
+local e = kv.experiment { name = "safety_cliff", title = "The safety cliff", paper = "figures 21-24", options = {
+  task = "base", passages = 48, ratios = "cliff", heatmap_press = "adakv", heatmap_ratio = 0.9 } }
+local opt = e.opt
 
-local opt = kv.args {
-  model = "smollm2", task = "base", passages = 48, seed = "A",
-  presses = { "ea", "adakv", "chunk", "random_sinks" }, ratios = "cliff", evictable = "passage", style = "fewshot",
-  idk_example = true, heatmap_press = "adakv", heatmap_ratio = 0.9, out = "out/safety_cliff",
-}
-
-local heatmap_press = kv.press(opt.heatmap_press)
+local heatmap_press = e:presses({ opt.heatmap_press })[1]
 kv.ratios.round(opt.heatmap_ratio) -- a wrong name or ratio should not cost a sweep first
-local model = kv.model.load(opt.model)
-local dataset = kv.dataset(opt.task, { size = opt.passages, seed = opt.seed })
-local run = kv.sweep {
-  model = model, dataset = dataset, presses = opt.presses, ratios = opt.ratios, evictable = opt.evictable,
-  style = opt.style, idk_example = opt.idk_example, seed = opt.seed, out = opt.out, label = "safety cliff",
-}
+local model = e:model()
+local run, dataset = e:sweep { task = opt.task, passages = opt.passages > 0 and opt.passages or 48, out = opt.out,
+  label = "safety cliff" }
 
 -- ---- figures ----
 
-local names = {
-  ea = "EA", adakv = "AdaKV(EA)", chunk = "Chunk(EA)", random_sinks = "random", streaming_llm = "StreamingLLM",
-  snapkv = "SnapKV",
-}
-local setting = ("%s (%s), task %s seed %s, %d passages, %d questions; %s evictable, %s prompt. "):format(model.name,
-  model.dtype, opt.task, opt.seed, #dataset.records, dataset.questions, opt.evictable, opt.style)
-local bands = "Bands: 95 % sup-t over the passage bootstrap (2,000 replicates)."
+local names = e.names
+local setting = e:setting(dataset) .. " "
+local bands = e.bands
 local x = { label = "evicted share", min = 0, max = 1 }
 
 local function answerable(row) return row.answerable end
@@ -39,12 +28,7 @@ local function panel(title, y, label)
   return { kind = "lines", title = title, x = x, y = { label = label, min = 0, max = 1 }, series = curves(y) }
 end
 
-local files = {}
-local function save(figure, name)
-  for _, file in ipairs(figure:save(opt.out .. "/" .. name)) do
-    if file:find "%.png$" then files[#files + 1] = file end
-  end
-end
+local function save(figure, name) e:save(figure, name) end
 
 local f1 = panel("Answer quality", "word_f1", "word F1")
 local hallucination = panel("Hallucination", "hallucination", "share of questions")
@@ -140,27 +124,43 @@ heatmap()
 
 -- ---- what it says ----
 
-local function at(series, ratio)
-  for i, value in ipairs(series.x) do
-    if math.abs(value - ratio) < 1e-9 then return series.y[i] end
-  end
-end
-print ""
-print(("%-14s %8s %8s %8s %8s   %s"):format("press", "F1 at 0", "at 0.5", "at 0.9", "GER .9", "susceptibility peak"))
+local rows, gates = {}, e:gate(run, dataset)
 for i, series in ipairs(f1.series) do
-  local peak = peaks[i].peak
-  local where = "undefined"
-  if peak then
-    where = peak.is_peak and ("%.3g (slope %.2f; there in %.0f %% of resamples)"):format(peak.x, peak.value,
-      100 * peak.shares[peak.index].share) or "none inside the grid (" .. tostring(peak.reason) .. ")"
-  end
-  local function show(v) return v and ("%8.2f"):format(v) or ("%8s"):format "-" end
-  print(("%-14s %s %s %s %s   %s"):format(series.label, show(at(series, 0)), show(at(series, 0.5)),
-    show(at(series, 0.9)), show(at(ger.series[i], 0.9)), where))
+  local peak, gate = peaks[i].peak, gates[run.presses[i]]
+  local where = peak and (peak.is_peak and ("%.3g (slope %.2f; there in %.0f %% of resamples)"):format(peak.x,
+    peak.value,
+    100 * peak.shares[peak.index].share) or "none inside the grid (" .. tostring(peak.reason) .. ")") or "undefined"
+  rows[i] = { press = series.label, ["F1 at 0"] = e.at(series, 0), ["at 0.5"] = e.at(series, 0.5),
+    ["at 0.9"] = e.at(series, 0.9), ["GER at 0.9"] = e.at(ger.series[i], 0.9),
+    ["placebo"] = e.at(placebo.series[i], 0.9), ["susceptibility peak"] = where,
+    ["may be judged"] = gate.ok and "yes" or gate.why }
 end
-print(("\n%d continuations of %d passages%s; peak memory %.2f GiB"):format(#run.rows, #dataset.records,
-  run.seconds and (" in %.0f s"):format(run.seconds) or " (already there)",
-  tonumber(library.C.kvb_process_peak_bytes()) / 2 ^ 30))
-print("rows: " .. opt.out .. "/rows.csv (JSON: rows.jsonl; what was run: run.json)")
-print "figures (each also as .pdf, .svg and the drawn numbers as .csv):"
-for _, file in ipairs(files) do print("  " .. file) end
+e:table("numbers", { "press", "F1 at 0", "at 0.5", "at 0.9", "GER at 0.9", "placebo", "susceptibility peak",
+  "may be judged" }, rows, "Word F1, GER of the answer and of the placebo, and where hallucination rises fastest")
+
+-- A cliff needs a peak inside the grid that most resamples agree on; random eviction has none to explain.
+local judged, peaked = 0, {}
+for i, label in ipairs(run.presses) do
+  local peak = peaks[i].peak
+  if gates[label].ok and not label:find "^random" then
+    judged = judged + 1
+    if peak and peak.is_peak and peak.x >= 0.8 and peak.shares[peak.index].share >= 0.5 then
+      peaked[#peaked + 1] = peaks[i].press
+    end
+  end
+end
+if judged == 0 then
+  local _, why = next(gates)
+  e:verdict("cannot tell", "a cliff near .9: no press passes the eligibility gate (" .. tostring(why and why.why)
+    .. ")")
+elseif #peaked > 0 then
+  e:verdict("supported",
+    ("hallucination rises fastest at a ratio of .8 or more, inside the grid, in at least half of the "
+    .. "resamples: %s"):format(table.concat(peaked, ", ")))
+else
+  e:verdict("not supported",
+    ("a cliff near .9: none of %d presses has a peak of d(hallucination)/d(ratio) at .8 or more "
+    .. "that half of the resamples agree on"):format(judged))
+end
+print("rows: " .. opt.out .. "/rows.csv (what was run: run.json)")
+e:finish()

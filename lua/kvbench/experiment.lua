@@ -21,7 +21,8 @@ local records = require "kvbench.experiment.records"
 local ffi = require "ffi"
 local C, check = library.C, library.check
 
-local M = { series = panels.series, panel = panels.lines, note = panels.note, at = panels.at, names = panels.names,
+local M = { series = panels.series, of_press = panels.of_press, panel = panels.lines, note = panels.note,
+  at = panels.at, names = panels.names,
   shown = panels.shown, join = records.join, closed_book = records.closed_book }
 
 --- Passages per task at default size: small enough for two cores, large enough that intervals mean something; captions

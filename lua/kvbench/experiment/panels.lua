@@ -25,7 +25,8 @@ function M.of_press(rows, label, keep)
 end
 
 --- One series: the mean of y (a column or a function) over the ratio, with its band. o: y, label, x, style, band,
--- seed, indicator = false for shares that may all be 0 without being a rate of trials. nil and why when no row has a y.
+-- seed, indicator = false for shares that may all be 0 without being a rate of trials, step = distance of
+-- the x that there should be: missing ones break the line. nil and why when no row has a y.
 -- Without two passages there is no band.
 function M.series(rows, o)
   local y_of, any = resample.getter(o.y, "y"), false
@@ -37,9 +38,14 @@ function M.series(rows, o)
   local points = curve.curve(rows, { x = o.x or "ratio", y = o.y, cluster = "passage_id", band = o.band or "sup-t",
     seed = o.seed or 1, indicator = o.indicator })
   local s = { label = o.label, style = o.style, x = {}, y = {}, lo = {}, hi = {} }
-  local banded = true
-  for i, p in ipairs(points) do
-    s.x[i], s.y[i], s.lo[i], s.hi[i] = p.x, p.mean, p.lo or p.mean, p.hi or p.mean
+  local banded, at = true, 0
+  for _, p in ipairs(points) do
+    while o.step and at > 0 and p.x - s.x[at] > 1.5 * o.step do -- a gap breaks the line
+      at = at + 1
+      s.x[at], s.y[at], s.lo[at], s.hi[at] = s.x[at - 1] + o.step, 0 / 0, 0 / 0, 0 / 0
+    end
+    at = at + 1
+    s.x[at], s.y[at], s.lo[at], s.hi[at] = p.x, p.mean, p.lo or p.mean, p.hi or p.mean
     banded = banded and p.lo ~= nil
   end
   if not banded then s.lo, s.hi = nil, nil end
@@ -65,14 +71,14 @@ function M.note(title, why) return { kind = "note", title = title, text = "canno
 
 --- A panel of lines, one per entry of `lines` = {{rows =, label =, y =, style =}, ...}, entries without data left out;
 -- a note when none has any. o: title, y (column or function), y_label, x, x_label, min, max, reason, least (rows an
--- entry needs: fewer are left out, default 1), indicator, hlines, vlines.
+-- entry needs: fewer are left out, default 1), indicator, step, hlines, vlines.
 function M.lines(lines, o)
   local series, missing = {}, {}
   for _, line in ipairs(lines) do
     local s
     if #line.rows >= (o.least or 1) then
       s = M.series(line.rows, { y = line.y or o.y, x = o.x, label = line.label, style = line.style, band = o.band,
-        indicator = o.indicator })
+        indicator = o.indicator, step = o.step })
     end
     if s then
       clip(s, o.min, o.max)
