@@ -18,7 +18,8 @@ local opt = kv.args({ model = "smollm2", seed = "A", passages = 0, style = "fews
   report = "path of the HTML file (default OUT/report.html)",
 })
 
-local order = { "base_scores", "tasks", "directions", "hops", "answer_types", "question_types", "eviction_rates",
+local order = { "base_scores", "tasks", "directions", "hops", "answer_types", "question_types",
+  "abstention", "eviction_rates",
   "errors",
   "ger_correlation", "consensus", "attention_heatmaps", "atlas", "heads", "routes", "safety_cliff", "probing" }
 

@@ -37,10 +37,33 @@ for i, press in ipairs(e:presses()) do
   kept[labels[i]], seen[labels[i]] = grid(L * KV, opt.bins), grid(L * KV, opt.bins)
 end
 
+-- Kept share of the answer's and of the placebo's tokens by cell, for route-weighted GER once the weights are known.
+local function remember(c, p, question, sets)
+  for k, press in ipairs(c.presses) do
+    local keep, answer = c.keep(press, opt.ratio), evidence.of(c.index, question).answer
+    local item = { press = labels[k], answer = {}, placebo = sets and #sets > 0 and {} or nil }
+    for l = 0, L - 1 do
+      for h = 0, KV - 1 do
+        local function share(tokens)
+          local n = 0
+          for _, t in ipairs(tokens) do if keep:kept(l, h, t) then n = n + 1 end end
+          return n / #tokens
+        end
+        item.answer[l * KV + h + 1] = share(answer)
+        local sum = 0
+        for _, set in ipairs(item.placebo and sets or {}) do sum = sum + share(set) / #sets end
+        if item.placebo then item.placebo[l * KV + h + 1] = sum end
+      end
+    end
+    p.kept[#p.kept + 1] = item
+  end
+end
+
 local function one_question(c, p, question)
   local rows = question_rows.of(c.ctx, c.prompt.suffix(question))
   local sets = evidence.placebo(c.index, question).facts
   local answer, stride, i = evidence.of(c.index, question).answer, rows.rows * rows.keys, rows.rows - 1
+  remember(c, p, question, sets)
   for l = 0, L - 1 do
     local all, values = rows:weights(l), rows:values(l)
     local a = all + i * rows.keys
@@ -69,7 +92,7 @@ local function one_question(c, p, question)
 end
 
 contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime }, function(c)
-  local p = { id = c.record.id, n = 0, mass = {}, recall = {} }
+  local p = { id = c.record.id, n = 0, mass = {}, recall = {}, kept = {} }
   for i = 1, L * H do p.mass[i] = 0 end
   for _, label in ipairs(labels) do p.recall[label] = {} end
   for _, asked in ipairs(contexts.questions(c, opt.questions)) do
@@ -148,7 +171,7 @@ e:save(kv.plot.small_multiples { columns = 2, height = 4.5, panels = panels, tit
 -- ---- do presses serve the reading heads? ----
 
 -- Reading heads of one passage are chosen by the answer mass in the others.
-local rows = {}
+local rows, weighted = {}, {}
 for k, p in ipairs(#passages >= 5 and passages or {}) do
   local total, order = {}, {}
   for i = 1, L * H do
@@ -159,6 +182,23 @@ for k, p in ipairs(#passages >= 5 and passages or {}) do
     if total[a] ~= total[b] then return total[a] > total[b] end
     return a < b
   end)
+  local weight, sum = {}, 0 -- of cells: the answer mass of their query heads
+  for i = 1, L * H do
+    local cell = math.floor((i - 1) / H) * KV + math.floor((i - 1) % H * KV / H) + 1
+    weight[cell], sum = (weight[cell] or 0) + total[i], sum + total[i]
+  end
+  for _, item in ipairs(sum > 0 and p.kept or {}) do
+    local function ger(shares)
+      local left = 0
+      for i = 1, L * KV do left = left + weight[i] * shares[i] / sum end
+      return 1 - left
+    end
+    if item.placebo then
+      local plain = { passage_id = p.id, press = item.press, answer = ger(item.answer), placebo = ger(item.placebo) }
+      plain.y = plain.answer - plain.placebo
+      weighted[#weighted + 1] = plain
+    end
+  end
   for _, label in ipairs(labels) do
     local reading, others = 0, 0
     for rank, i in ipairs(order) do
@@ -188,5 +228,21 @@ if #table_rows > 0 then
   e:table("recall", { "press", "reading", "others", "difference", "lo", "hi", "passages" }, table_rows,
     ("Attention recall at %g: heads that read the answer (chosen on the other passages) and the "
       .. "rest"):format(opt.ratio))
+end
+local ger_rows = {}
+for _, label in ipairs(#weighted > 0 and labels or {}) do
+  local list = {}
+  for _, row in ipairs(weighted) do if row.press == label then list[#list + 1] = row end end
+  local m = kv.stats.mean(list, { y = "y", indicator = false })
+  ger_rows[#ger_rows + 1] = { press = e.shown(label), answer = kv.stats.mean(list, { y = "answer" }).mean,
+    placebo = kv.stats.mean(list, { y = "placebo" }).mean, selectivity = m.mean, lo = m.lo, hi = m.hi, questions = m.n,
+    passages = m.clusters }
+end
+if #ger_rows > 0 then
+  e:table("weighted_ger", { "press", "answer", "placebo", "selectivity", "lo", "hi", "questions", "passages" },
+    ger_rows,
+    ("Route-weighted GER at %g: cells weigh as their heads read the answer on the other passages; selectivity = "
+      .. "answer - "
+    .. "placebo"):format(opt.ratio))
 end
 e:finish()

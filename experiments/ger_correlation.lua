@@ -91,69 +91,27 @@ e:table("correlation", { "over", "points", "r answer", "r placebo", "r ratio" },
 
 -- ---- within questions: does failure go with the answer's own eviction more than with the placebo's? ----
 
--- F = question + task x press x ratio + beta GER + gamma placebo: both fixed effects taken out by alternating means.
-local function within(list, names)
-  local groups = { {}, {} }
-  for _, row in ipairs(list) do
-    local keys = { row.passage_id .. "|" .. row.question, row.task .. row.press .. row.ratio }
-    for g = 1, 2 do
-      groups[g][keys[g]] = groups[g][keys[g]] or {}
-      table.insert(groups[g][keys[g]], row)
-    end
-  end
-  for _, row in ipairs(list) do
-    row.w = {}
-    for _, name in ipairs(names) do row.w[name] = row[name] end
-  end
-  for _ = 1, 30 do
-    for g = 1, 2 do
-      for _, members in pairs(groups[g]) do
-        for _, name in ipairs(names) do
-          local mean = 0
-          for _, row in ipairs(members) do mean = mean + row.w[name] / #members end
-          for _, row in ipairs(members) do row.w[name] = row.w[name] - mean end
-        end
-      end
-    end
-  end
-end
-local names = { "hallucination", "ger_frac", "ger_frac_placebo" }
 local kept = {}
 for _, row in ipairs(all) do if row.press ~= "full" and row.ger_frac_placebo then kept[#kept + 1] = row end end
-local by, items = {}, {}
-if #kept > 0 then within(kept, names) end
-for _, row in ipairs(kept) do
-  local p = by[row.passage_id]
-  if not p then
-    p = { aa = 0, bb = 0, ab = 0, ay = 0, by = 0, n = 0 }
-    by[row.passage_id], items[#items + 1] = p, p
-  end
-  local y, a, b = row.w.hallucination, row.w.ger_frac, row.w.ger_frac_placebo
-  p.aa, p.bb, p.ab, p.ay, p.by, p.n = p.aa + a * a, p.bb + b * b, p.ab + a * b, p.ay + a * y, p.by + b * y, p.n + 1
-end
-local function slopes(list)
-  local s = { aa = 0, bb = 0, ab = 0, ay = 0, by = 0 }
-  for _, p in ipairs(list) do for name in pairs(s) do s[name] = s[name] + p[name] end end
-  local det = s.aa * s.bb - s.ab * s.ab
-  if det <= 1e-12 then return nil end
-  return (s.bb * s.ay - s.ab * s.by) / det, (s.aa * s.by - s.ab * s.ay) / det
-end
-local beta, gamma = slopes(items)
-if not beta or #items < 5 then
-  e:verdict("cannot tell", #items < 5 and ("%d passages, 5 are needed"):format(#items)
-    or "the answer's and the placebo's eviction do not vary within questions")
+local fit = kv.stats.fixed_effects(kept, { y = "hallucination", x = { "ger_frac", "ger_frac_placebo" },
+  effects = { function(row) return row.passage_id .. "|" .. row.question end,
+    function(row) return row.task .. "|" .. row.press .. "|" .. row.ratio end }, contrast = { 1, -1 } })
+if not fit.contrast or not fit.contrast.lo or fit.clusters < 5 then
+  e:verdict("cannot tell", fit.reason or ("%d passages, 5 are needed"):format(fit.clusters))
 else
-  local b = kv.stats.bootstrap(items, function(list)
-    local x, y = slopes(list)
-    return x and x - y or 0
-  end, { method = "percentile", replicates = 1000 })
-  e:table("within", { "beta (answer)", "gamma (placebo)", "difference", "lo", "hi", "rows", "passages" }, { {
-    ["beta (answer)"] = beta, ["gamma (placebo)"] = gamma, difference = b.value, lo = b.lo, hi = b.hi, rows = #kept,
-    passages = #items } },
-      "Hallucination on the dropped share of the answer's cells and of the placebo's, question and "
-    .. "task x press x ratio taken out; percentile interval over passages")
-  e:verdict(b.lo > 0 and "supported" or "not supported",
+  local beta, gamma, d = fit.coefficients[1], fit.coefficients[2], fit.contrast
+  e:table("within", { "of", "estimate", "lo", "hi", "p", "rows", "passages" }, {
+    { of = "beta (answer)", estimate = beta.estimate, lo = beta.lo, hi = beta.hi, p = beta.p, rows = fit.n,
+      passages = fit.clusters },
+    { of = "gamma (placebo)", estimate = gamma.estimate, lo = gamma.lo, hi = gamma.hi, p = gamma.p, rows = fit.n,
+      passages = fit.clusters },
+    { of = "beta - gamma", estimate = d.estimate, lo = d.lo, hi = d.hi, p = d.p, rows = fit.n,
+      passages = fit.clusters },
+  }, "Hallucination on the dropped share of the answer's cells and of the placebo's; fixed effects of question and of "
+    .. "task "
+    .. "x press x ratio, errors clustered by passage")
+  e:verdict(d.lo > 0 and "supported" or "not supported",
     "the answer's own eviction goes with hallucination more than the placebo's (beta - gamma)",
-    { mean = b.value, lo = b.lo, hi = b.hi, n = #kept, clusters = #items })
+    { mean = d.estimate, lo = d.lo, hi = d.hi, n = fit.n, clusters = fit.clusters })
 end
 e:finish()

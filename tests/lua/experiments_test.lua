@@ -62,6 +62,7 @@ local cases = {
   { "question_types", { "--tasks", "knowledge", "--compare", "knorm" }, "cannot tell" },
   { "directions", { "--tasks", "knowledge", "--compare", "knorm" }, "cannot tell" },
   { "hops", { "--tasks", "base", "--compare", "knorm" }, "cannot tell" },
+  { "abstention", { "--tasks", "coreference", "--compare", "knorm" }, "cannot tell" },
   { "eviction_rates", { "--tasks", "base" }, "cannot tell" },
   { "errors", { "--tasks", "base" }, "cannot tell" },
   { "ger_correlation", { "--tasks", "base" }, "cannot tell" },
