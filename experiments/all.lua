@@ -2,18 +2,21 @@
 -- Every experiment, one after the other, and one report of them all: out/report.html, a single file to read in a
 -- browser.
 --
--- Runs each script of this folder that is made with kv.experiment, in an order that lets later ones read the rows of
+-- Runs each script of this folder that leaves a result.json, in an order that lets later ones read the rows of
 -- earlier ones. What is stored already is not computed again: an interrupted run goes on. An experiment that fails is
 -- reported as failed and the others go on. On a larger model: --model FILE --passages 100.
 local kv = require "kvbench"
 local library = require "kvbench.ffi"
+local options = require "kvbench.options"
 local paths = require "kvbench.paths"
 local report = require "kvbench.experiment.report"
 local ffi = require "ffi"
 
-local opt = kv.args({ model = "smollm2", seed = "A", passages = 0, style = "fewshot", evictable = "passage",
+local opt = kv.args({ model = "smollm2", seed = "", passages = 0, style = "", evictable = "",
   only = { "all" }, skip = { "none" }, out = "out", report = "" }, {
   model = "registry name, .gguf file or folder", passages = "per task (0: each script's default)",
+    seed = "of all (default: each script's own)",
+  style = "of the prompt (default: each script's own)", evictable = "passage or context (default: each script's own)",
   only = "scripts by name", skip = "scripts by name", out = "folder of the results",
   report = "path of the HTML file (default OUT/report.html)",
 })
@@ -23,7 +26,7 @@ local order = { "base_scores", "tasks", "directions", "hops", "answer_types", "q
   "errors",
   "ger_correlation", "consensus", "attention_heatmaps", "atlas", "heads", "routes", "safety_cliff", "probing" }
 
--- Scripts that leave a result.json: those that call kv.experiment.
+-- Scripts that leave a result.json: those whose experiment is finished.
 local function scripts()
   local list, names, seen = ffi.new "const char *[1]", {}, {}
   library.check(library.C.kvb_dir_list(paths.at "experiments", list))
@@ -31,7 +34,7 @@ local function scripts()
     local name = file:match "^(.*)%.lua$"
     local source = name and name ~= "all" and io.open(paths.at("experiments/" .. file))
     if source then
-      if source:read("*a"):find "kv%.experiment%s*[%({]" then names[#names + 1], seen[name] = name, true end
+      if source:read("*a"):find ":finish%(%)" then names[#names + 1], seen[name] = name, true end
       source:close()
     end
   end
@@ -77,14 +80,20 @@ kv.model.load = function(name, options) -- one model for all scripts
   return loaded
 end
 
+-- What is asked for here becomes a default there, where the script has such a parameter.
+local kept = {}
+for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "out", "sweeps" } do
+  kept[name] = options[name]
+  if opt[name] and opt[name] ~= "" and opt[name] ~= 0 then options[name] = opt[name] end
+end
+
 local started, results, words = library.C.kvb_time(), {}, arg
 for _, name in ipairs(scripts()) do
   if (only.all or only[name]) and not skip[name] then
     local folder, path = opt.out .. "/" .. name, paths.at("experiments/" .. name .. ".lua")
     print(("\n==== %s ===="):format(name))
-    arg = { [0] = path, "--model", opt.model, "--seed", opt.seed, "--passages", tostring(opt.passages),
-      -- luacheck: ignore
-      "--style", opt.style, "--evictable", opt.evictable, "--out", folder, "--sweeps", opt.out .. "/sweeps" }
+    arg = { [0] = path } -- luacheck: ignore
+    options.out, options.sweeps = folder, opt.out .. "/sweeps"
     local ok, err = pcall(dofile, path)
     if library.C.kvb_cancelled() ~= 0 then error(err, 0) end
     local result = ok and report.read(folder) or { experiment = name, failed = tostring(err) }
@@ -95,6 +104,8 @@ for _, name in ipairs(scripts()) do
   end
 end
 arg, kv.model.load = words, load_model -- luacheck: ignore
+for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "out",
+  "sweeps" } do options[name] = kept[name] end
 if #results == 0 then error("nothing to run: --only and --skip leave no experiment", 0) end
 
 local seconds = library.C.kvb_time() - started
