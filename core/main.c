@@ -58,6 +58,7 @@ static volatile int raised; /* how often the present interruption was */
 
 static lua_State *interpreter;
 static volatile double interrupted_at, patience, grace;
+static volatile sig_atomic_t terminated; /* SIGTERM came while somebody took it as an interruption */
 
 static void on_hook(lua_State *L, lua_Debug *where) {
     (void)where;
@@ -75,6 +76,7 @@ static void on_hook(lua_State *L, lua_Debug *where) {
  * ends
  * the process. */
 static void on_interrupt(int number) {
+    if (number == SIGTERM) terminated = 1;
     if (kvb_cancelled()) {
         if (kvb_time() - interrupted_at < grace) return;
         signal(number, SIG_DFL);
@@ -86,10 +88,10 @@ static void on_interrupt(int number) {
     lua_sethook(interpreter, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1000);
 }
 
-static void install_interrupt(void) {
+static void install_interrupt(int number) {
     struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: the prompt's read must return */
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    sigaction(number, &action, NULL);
 }
 
 /*
@@ -98,6 +100,9 @@ static void install_interrupt(void) {
  *   grace(seconds)     how soon after the first Ctrl-C further ones are taken as the same
  *   handler(f)         f as an xpcall handler that is safe from the interruption it handles
  *   cancelled()        whether Ctrl-C was pressed since the last reset()
+ *   hold(true)         SIGTERM, as a scheduler sends it, is taken as Ctrl-C from here
+ *   hold(false)        no longer; one that came meanwhile ends the process now
+ *   terminated()       whether one came
  */
 static int set_patience(lua_State *L) {
     patience = luaL_checknumber(L, 1);
@@ -111,6 +116,21 @@ static int set_grace(lua_State *L) {
 
 static int cancelled(lua_State *L) {
     lua_pushboolean(L, kvb_cancelled());
+    return 1;
+}
+
+static int hold(lua_State *L) {
+    if (lua_toboolean(L, 1)) {
+        install_interrupt(SIGTERM);
+        return 0;
+    }
+    signal(SIGTERM, SIG_DFL);
+    if (terminated) raise(SIGTERM);
+    return 0;
+}
+
+static int was_terminated(lua_State *L) {
+    lua_pushboolean(L, terminated);
     return 1;
 }
 
@@ -139,7 +159,8 @@ static int handler(lua_State *L) {
 
 static int signal_module(lua_State *L) {
     static const luaL_Reg functions[] = {{"patience", set_patience}, {"grace", set_grace},   {"handler", handler},
-                                         {"cancelled", cancelled},   {"reset", reset},       {NULL, NULL}};
+                                         {"cancelled", cancelled},   {"reset", reset},       {"hold", hold},
+                                         {"terminated", was_terminated},                     {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;
@@ -198,7 +219,7 @@ int main(int argc, char **argv) {
     }
     luaL_openlibs(L);
     interpreter = L;
-    install_interrupt();
+    install_interrupt(SIGINT);
     int status = run(L, argc, argv, home);
     signal(SIGINT, SIG_DFL); /* the state is about to go */
     lua_close(L);

@@ -8,6 +8,7 @@
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local options = require "kvbench.options"
+local signal = require "kvbench.signal"
 local C, check = library.C, library.check
 
 local M = {}
@@ -77,9 +78,17 @@ function M.start(devices, logs, extra)
   return workers
 end
 
---- Waits until every worker has ended, calling poll() a few times a second; Ctrl-C reaches the workers as well.
+--- Waits until every worker has ended, calling poll() a few times a second. Ctrl-C reaches the workers as well; SIGTERM is
+--- passed on to them.
 function M.wait(workers, poll)
+  local told = false
   repeat
+    if signal.terminated() and not told then
+      told = true
+      for _, worker in ipairs(workers) do
+        if not worker.status then C.kvb_process_stop(worker.pid) end
+      end
+    end
     local running = 0
     for _, worker in ipairs(workers) do
       if not worker.status then

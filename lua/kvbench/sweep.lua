@@ -14,6 +14,7 @@ local runs = require "kvbench.sweep.run"
 local precision = require "kvbench.sweep.precision"
 local rows_of = require "kvbench.sweep.rows"
 local settings = require "kvbench.sweep.settings"
+local signal = require "kvbench.signal"
 local shards = require "kvbench.sweep.shards"
 local units = require "kvbench.sweep.units"
 local variants = require "kvbench.sweep.variants"
@@ -26,8 +27,10 @@ local begun = 0
 
 local function check_cancelled(run, done, total)
   if C.kvb_cancelled() == 0 then return end
-  error(("interrupted: %d of %d passages are done%s"):format(done, total,
-    run.out and (" and stored in " .. run.out .. " -> run the same command to go on") or ""), 0)
+  local text = ("%d of %d passages are done%s"):format(done, total,
+    run.out and (" and stored in " .. run.out .. " -> run the same command to go on") or "")
+  if signal.terminated() then io.stderr:write("kvbench: terminated: ", text, "\n") end
+  error("interrupted: " .. text, 0)
 end
 
 -- Stores what is done of a record; when nothing of it is left, forgets it.
@@ -98,28 +101,8 @@ local function on_devices(o, run, devices, sweep)
   return run:finish()
 end
 
---- Runs (or goes on with) a sweep. Options:
----   model, dataset      loaded ones                 presses   names, specs or presses (ea, adakv, chunk)
----   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_one
----   evictable           "passage" (default: prompt and examples are kept) or "context" (all competes, as in KVPress)
----   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
----   out                 folder of the run: run.sqlite as answers come, at the end rows.csv and rows.jsonl; without it
----     results stay in memory
----   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
----   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
----   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
----     sweep/variants.lua
----   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)
----   metrics             list of {name =, columns = function(view) -> table}: columns of your own (docs/observe.md)
----   precision           e.g. .03: passages in a random order of the seed's until every watched curve point is known to
----     +- that (docs/statistics.md); watch = columns in [0, 1], default word_f1 and hallucination; run.stopped says why
----   group               passages prefilled at once  seed      of random presses      quiet   no progress
---- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
-function M.run(opt)
-  local o = settings.of(opt)
-  local stops = units.stops(o) -- also finds a wrong style or regime before anything is written
-  local shard = fleet.shard()
-  local run = runs.open(o, shard and "look")
+-- The sweep of an opened run; shard: this process's share, if it is a worker.
+local function work(o, run, shard, stops)
   local function open_folder(folder) return runs.open(setmetatable({ out = folder }, { __index = o })) end
   if not shard then shards.merge(run) end -- of workers that a user or a scheduler started
   local left = records_left(o, run)
@@ -139,7 +122,8 @@ function M.run(opt)
     run = open_folder(run.out)
   end
   local state = { needs = variants.needs(o, presses.needs(o.presses)), work = {}, done_rows = 0, run = run,
-    total = total, done_records = total - #left, done_here = 0, watcher = watcher }
+    total = total, done_records = total - #left, done_here = 0, watcher = watcher,
+    share = #left, started = C.kvb_time() }
   state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops) }
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
@@ -165,7 +149,7 @@ function M.run(opt)
   if bar and ok then bar:finish() end
   if not ok then
     local closed, why = pcall(run.close, run, C.kvb_cancelled() ~= 0 and "interrupted" or "failed")
-    if not closed and C.kvb_cancelled() == 0 then err = why end
+    if not closed and C.kvb_cancelled() ~= 0 then error(why, 0) end -- what was finished last is not stored
     check_cancelled(run, state.done_records, total)
     error(err, 0)
   end
@@ -173,6 +157,36 @@ function M.run(opt)
   precision.finish(watcher, run:finish())
   if shard then error(require("kvbench.args").finish(0, "this worker's share is done"), 0) end
   return run
+end
+
+--- Runs (or goes on with) a sweep. Options:
+---   model, dataset      loaded ones                 presses   names, specs or presses (ea, adakv, chunk)
+---   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_one
+---   evictable           "passage" (default: prompt and examples are kept) or "context" (all competes, as in KVPress)
+---   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
+---   out                 folder of the run: run.sqlite as answers come, at the end rows.csv and rows.jsonl; without it
+---     results stay in memory
+---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
+---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
+---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
+---     sweep/variants.lua
+---   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)
+---   metrics             list of {name =, columns = function(view) -> table}: columns of your own (docs/observe.md)
+---   precision           e.g. .03: passages in a random order of the seed's until every watched curve point is known to
+---     +- that (docs/statistics.md); watch = columns in [0, 1], default word_f1 and hallucination; run.stopped says why
+---   group               passages prefilled at once  seed      of random presses      quiet   no progress
+--- Returns a Run: run.rows and run:curves(...), see sweep/run.lua. After Ctrl-C what is done is kept; an error says so.
+function M.run(opt)
+  local o = settings.of(opt)
+  local stops = units.stops(o) -- also finds a wrong style or regime before anything is written
+  local shard = fleet.shard()
+  local run = runs.open(o, shard and "look")
+  signal.hold(true)
+  local ok, result = pcall(work, o, run, shard, stops)
+  if not ok then pcall(run.close, run, "failed") end -- where it is open still
+  signal.hold(false) -- ends the process where SIGTERM came meanwhile
+  if not ok then error(result, 0) end
+  return result
 end
 
 return setmetatable(M, { __call = function(_, opt) return M.run(opt) end })

@@ -46,6 +46,7 @@ local function open_store(run, o)
   end)
   if not ok then
     db:close()
+    run.db, run.answers = nil, nil
     error(err, 0)
   end
 end

@@ -21,7 +21,8 @@ local C = library.C
 local M = {}
 local Run = {}
 
-local TICK_SECONDS = 1
+--- How often what was added is made to last.
+M.tick_seconds = 1
 
 -- Rows are read from the store when first asked for; a run of millions is looked at through run.db instead.
 function Run.__index(run, name)
@@ -138,7 +139,7 @@ end)
 --- progress_file.write takes).
 timed("tick", function(self, state)
   self.state = state
-  if not self.db or C.kvb_time() - self.ticked < TICK_SECONDS then return end
+  if not self.db or C.kvb_time() - self.ticked < M.tick_seconds then return end
   self.ticked = C.kvb_time()
   self.db:commit()
   progress_file.write(self.out, state, "running")
