@@ -150,8 +150,8 @@ uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed);
 /*
  * A SQLite file (docs/store.md has the schema). One thread at a time. Failures name the file: KVB_E_IO (disk full, read-only,
  * held by another program for a minute), KVB_E_FORMAT (damaged, or no database), KVB_E_MISSING (mode READ and no file).
- * open: WRITE makes the file if need be and journals ahead, so that a process killed at any moment leaves its last whole
- * transaction; READ works beside a writer, and in a folder nobody may write to. Owns: kvb_store_close.
+ * open: WRITE makes the file if need be; a process killed at any moment leaves its last whole transaction. READ works beside
+ * a writer, and in a folder nobody may write to. Owns: kvb_store_close.
  */
 typedef struct kvb_store kvb_store;
 typedef struct kvb_query kvb_query;

@@ -2,8 +2,7 @@
 /*
  * store.c - the results store: SQLite behind a dozen functions, and the lock of a run's folder.
  *
- * Every failure is one line that names the file, says what SQLite or the system said, and what to do next. A store that is
- * written to is in WAL mode: a process that is killed at any moment leaves the last whole transaction. Files come from
+ * Every failure is one line that names the file, says what SQLite or the system said, and what to do next. Files come from
  * anywhere, so SQLite runs them defensively: no functions or virtual tables named by a schema, no writing to it.
  *
  * Why a C layer and not LuaJIT's FFI on libsqlite3: one header is what Lua sees, the status codes become diagnostics in
@@ -142,8 +141,8 @@ static kvb_status open_writer(kvb_store *s) {
     }
     /* A page holds a few dozen answers; only a new file takes the size over. */
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(s->db, "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                                 "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON",
+        rc = sqlite3_exec(s->db, "PRAGMA page_size = 16384; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;"
+                                 "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON",
                           NULL, NULL, NULL);
     return rc == SQLITE_OK ? KVB_OK : failed(s, rc, "cannot open the store");
 }

@@ -176,18 +176,30 @@ local function check_numbers(opt)
   end
 end
 
+-- The benchmark without a model: kvbench bench store [--answers 100000] [--shards 64] [--large 4000000] [--folder DIR].
+local function store_bench(words, args)
+  local opt = args.parse({ answers = 100000, shards = 64, large = 4000000, folder = "", json = false }, words)
+  if not opt then return 0 end
+  local store = require "kvbench.bench.store"
+  local out = store.run(opt)
+  if opt.json then print(json.encode(out)) else store.report(out) end
+  return 0
+end
+
 --- `kvbench bench ...` with the words after it; returns the exit status.
 function M.main(words)
   local what = table.remove(words, 1)
   local args = require "kvbench.args"
   local names = {}
   for name in pairs(benches) do names[#names + 1] = name end
+  names[#names + 1] = "store"
   table.sort(names)
-  if not what or what:sub(1, 1) == "-" or not benches[what] then
+  if not what or what:sub(1, 1) == "-" or not (benches[what] or what == "store") then
     local text = require "kvbench.text"
     local why = what and ("no benchmark '%s' %s; "):format(what, text.suggest(what, names)) or ""
     error(args.finish(2, why .. "usage: kvbench bench {" .. table.concat(names, ",") .. "} [--json]"), 0)
   end
+  if what == "store" then return store_bench(words, args) end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
     new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
     tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv", lengths = "250,1500", json = false }, words)

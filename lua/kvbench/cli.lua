@@ -18,7 +18,7 @@ kvbench model info MODEL                     what a model file or folder is
 kvbench press list|new NAME|check FILE       eviction rules: the registry, a skeleton, tests and a small safety cliff
 kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
 kvbench dataset list|show|check|tags|make .. datasets: look, validate, tag, write; kvbench dataset --help
-kvbench runs list|show|export|verify ..      stored runs; kvbench runs --help
+kvbench runs list|show|diff|export|merge ..  stored runs; kvbench runs --help
 kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
 
   -e CODE          run CODE (before the script, if there is one)

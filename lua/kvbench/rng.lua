@@ -45,7 +45,8 @@ function Rng:fork(name) return M.new(self.seed .. "/" .. tostring(name)) end
 --- 32 random bits as a number in [0, 2^32).
 function Rng:bits()
   local s1 = self[2]
-  local result = mul32(rotl(mul32(s1, 5), 7), 9)
+  local five = rotl(tobit(s1 + lshift(s1, 2)), 7) -- products with 5 and 9 as sums: the same bits, sooner
+  local result = tobit(five + lshift(five, 3))
   local t = lshift(s1, 9)
   self[3] = bxor(self[3], self[1])
   self[4] = bxor(self[4], s1)

@@ -33,6 +33,7 @@ end
 function M.with(folder, fn, mode)
   local db = M.store(folder, mode)
   local ok, a, b = pcall(fn, db)
+  if mode == "write" then db:settle() end
   db:close()
   if not ok then error(a, 0) end
   return a, b
@@ -74,11 +75,15 @@ M.overview = [==[
 kvbench runs list [FOLDER]              runs below a folder (default out): what, how far, how large
 kvbench runs show RUN                   one run: what was run, on what, its conditions, columns, ledger
 kvbench runs export RUN [--to FILE]     answers as CSV, JSON lines, or .npy columns; --columns, --where
+kvbench runs diff A B                   settings and answers in which two runs differ
+kvbench runs merge RUN [PART...]        the stores of shards in one; what is missing
+kvbench runs watch RUN                  how far the processes of a run are
+kvbench runs prune RUN --ledger|...     removes what is not needed any more
 kvbench runs verify RUN                 checks the file, the counts, and the eviction columns against the ledger
 RUN: a sweep's folder. VERB --help: its options. The store's tables: docs/store.md.]==]
 
 local verbs = {}
-for _, name in ipairs { "list", "show", "export", "verify" } do
+for _, name in ipairs { "list", "show", "diff", "export", "verify", "merge", "prune", "watch" } do
   verbs[name] = function(rest) return require("kvbench.runs." .. name)(rest) end
 end
 

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A run that is stopped in every way we know of goes on where it was and ends with the same bytes; so does one whose folder is
--- shared, full, read-only, or whose clock jumps. KVBENCH_KILLS: how often it is killed (default 40; 200 for the full test).
+-- A run that is stopped in every way we know of goes on where it was and ends with the same bytes; so does one whose
+-- folder is
+-- shared, full, read-only, or whose clock jumps. KVBENCH_KILLS: how often it is killed (default 40; 200 for the full
+-- test).
 local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "tests/e2e"
 local C = require("kvbench.ffi").C
 local process = dofile(here .. "/process.lua")
@@ -27,7 +29,9 @@ local function read(path)
 end
 
 local function at(name) return process.folder .. "/" .. name end
-local function rows_of(folder) return (read(folder .. "/rows.csv") or "none") .. (read(folder .. "/rows.jsonl") or "none") end
+local function rows_of(folder)
+  return (read(folder .. "/rows.csv") or "none") .. (read(folder .. "/rows.jsonl") or "none")
+end
 
 -- The command line of the sweep, as a shell line.
 local function command(folder) return ("env OMP_NUM_THREADS=1 $K %s %s"):format(script, folder) end
@@ -44,7 +48,8 @@ t.case("an uninterrupted run", function()
   t.eq(r.status, 0, r.out)
 end)
 
--- Starts the sweep in the folder, sends a signal after `delay` seconds; returns what process.shell does, with the status of
+-- Starts the sweep in the folder, sends a signal after `delay` seconds; returns what process.shell does, with the
+-- status of
 -- the sweep.
 local function stopped(folder, signal, delay)
   return process.shell(("%s </dev/null & pid=$!; sleep %.3f; kill -%s $pid 2>/dev/null; wait $pid"):format(
@@ -103,8 +108,8 @@ end)
 
 t.case("two processes on one run: one waits, both end with it", function()
   local folder = at "shared"
-  local r = process.shell(("%s >one 2>one.err </dev/null & first=$!; %s >two 2>two.err </dev/null; second=$?; wait $first; "
-    .. "echo $? $second"):format(command(folder), command(folder)))
+  local r = process.shell(("%s >one 2>one.err </dev/null & first=$!; %s >two 2>two.err </dev/null; second=$?; "
+    .. "wait $first; echo $? $second"):format(command(folder), command(folder)))
   t.eq(r.out, "0 0\n", read(at "one.err") .. read(at "two.err"))
   t.eq(read(at "one"), read(at "two"))
   t.ok((read(at "one.err") .. read(at "two.err")):find "waiting: process %d+ works on the run in", "nobody waited")
@@ -113,8 +118,8 @@ end)
 
 t.case("a process that waits takes over when the first is killed", function()
   local folder = at "taken"
-  local r = process.shell(("%s >/dev/null 2>&1 </dev/null & first=$!; sleep %.2f; (sleep %.2f; kill -9 $first) & %s </dev/null")
-    :format(command(folder), seconds * .3, seconds * .3, command(folder)))
+  local r = process.shell(("%s >/dev/null 2>&1 </dev/null & first=$!; sleep %.2f; (sleep %.2f; kill -9 $first) & "
+    .. "%s </dev/null"):format(command(folder), seconds * .3, seconds * .3, command(folder)))
   t.eq(r.status, 0, r.err)
   t.ok(rows_of(folder) == whole)
 end)
@@ -149,8 +154,8 @@ mounted("a folder that may only be read", "50m", function(folder)
     at "whole", folder, folder))
   t.eq(r.status, 0, r.err)
   r = process.shell(("$K -e 'local kv = require \"kvbench\"; kv.runs.with(\"%s/part\", function(db) "
-    .. "db:run \"DELETE FROM units WHERE passage = 2; INSERT INTO units (passage, block) VALUES (2, \\\"full\\\")\" end, "
-    .. "\"write\")'"):format(folder))
+    .. "db:run \"DELETE FROM units WHERE passage = 2; INSERT INTO units (passage, block) VALUES (2, \\\"full\\\")\" "
+    .. "end, \"write\")'"):format(folder))
   t.eq(r.status, 0, r.err)
   process.shell(("mount -o remount,ro %s"):format(folder))
   r = process.shell(command(folder .. "/whole") .. " </dev/null")
@@ -158,7 +163,8 @@ mounted("a folder that may only be read", "50m", function(folder)
   t.eq(process.shell(("$K runs verify %s/whole"):format(folder)).status, 0)
   r = process.shell(command(folder .. "/part") .. " </dev/null")
   t.eq(r.status, 1)
-  t.ok(r.err:find "^kvbench: cannot lock '.*run.lock': Read%-only file system %-> choose a folder you may write to\n$", r.err)
+  local line = "^kvbench: cannot lock '.*run.lock': Read%-only file system %-> choose a folder you may write to\n$"
+  t.ok(r.err:find(line), r.err)
 end)
 
 local clock = process.write("clock.c", [[
@@ -169,8 +175,8 @@ local clock = process.write("clock.c", [[
   static long jump(void) { return random() % 63072000L - 31536000L; }
   time_t time(time_t *out) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
     time_t now = 1700000000 + t.tv_sec + jump(); if (out) *out = now; return now; }
-  int gettimeofday(struct timeval *out, void *zone) { (void)zone; out->tv_sec = time(0); out->tv_usec = random() % 1000000;
-    return 0; }
+  int gettimeofday(struct timeval *out, void *zone) { (void)zone; out->tv_sec = time(0);
+    out->tv_usec = random() % 1000000; return 0; }
 ]])
 if process.shell(("cc -shared -fPIC -o clock.so %s"):format(clock)).status ~= 0 then
   t.skip("a clock that jumps", "no C compiler")

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The results store below the sweep: values and rows come back as they went in, keep-sets too, foreign, newer and damaged
+-- The results store below the sweep: values and rows come back as they went in, keep-sets too, foreign, newer and
+-- damaged
 -- files are refused with one line, merging is idempotent.
 local t = require "kvbench.testing"
 local answers = require "kvbench.store.answers"
@@ -44,7 +45,8 @@ end
 t.case("values come back as they were bound", function()
   local db = database.open(new_path(), "write")
   db:run "CREATE TABLE v (id INTEGER PRIMARY KEY, x)"
-  local values = { 0, 1, -1, 1.5, 1 / 3, 1e300, 2 ^ 53, -2 ^ 53 + 1, 1e-320, "", "text", "nul\0inside", "Ω\n", true, false }
+  local values = { 0, 1, -1, 1.5, 1 / 3, 1e300, 2 ^ 53, -2 ^ 53 + 1, 1e-320, "", "text", "nul\0inside", "Ω\n",
+    true, false }
   for i, value in ipairs(values) do db:exec("INSERT INTO v VALUES (?, ?)", i, value) end
   db:exec("INSERT INTO v VALUES (?, ?)", #values + 1, nil)
   for i, value in ipairs(values) do

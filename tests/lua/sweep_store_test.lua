@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kv.sweep and its store, on a tiny stored model with a made-up tokenizer: resuming inside a passage, the eviction ledger,
+-- kv.sweep and its store, on a tiny stored model with a made-up tokenizer: resuming inside a passage, the eviction
+-- ledger,
 -- folders that are in use or may only be read.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
@@ -161,6 +162,42 @@ t.case("verify finds what was changed", function()
   after("DELETE FROM answers WHERE passage = 3 AND condition = 2 AND question = 1",
     "counts: passage '.*' is done with 8 answers, 7 are there")
   after("INSERT INTO answers (passage, condition, question) VALUES (77, 1, 1)", "1 answers belong to no passage")
+end)
+
+t.case("curves from the summary are those from the rows", function()
+  local summary, resample = require "kvbench.store.summary", require "kvbench.stats.resample"
+  local out, large, product = new_folder(), summary.LARGE, resample.product_from
+  summary.LARGE = 1
+  sweep { out = out }
+  summary.LARGE = large
+  kv.runs.with(out, function(db) t.ok(summary.current(db)) end)
+  for _, y in ipairs { "hallucination", "eviction_rate", "ger_model", "word_f1", "truncated" } do
+    for _, able in ipairs { true, false } do
+      local folded, rows = kv.runs.open(out), kv.runs.open(out)
+      t.ok(#rows.rows > 0) -- loads them
+      local ok, wanted = pcall(rows.curves, rows, y, { answerable = able })
+      for _, from in ipairs { product, 1 } do
+        resample.product_from = from
+        local given, got = pcall(folded.curves, folded, y, { answerable = able })
+        resample.product_from = product
+        t.eq(given, ok, tostring(got))
+        t.eq(rawget(folded, "rows"), nil)
+        for i, s in ipairs(ok and wanted or {}) do
+          t.eq({ got[i].label, got[i].x }, { s.label, s.x })
+          for j = 1, #s.x do
+            t.near(got[i].y[j], s.y[j], 1e-12)
+            t.near(got[i].lo[j], s.lo[j], from == 1 and 1e-5 or 1e-12)
+            t.near(got[i].hi[j], s.hi[j], from == 1 and 1e-5 or 1e-12)
+          end
+        end
+      end
+    end
+  end
+  t.fails(function() kv.runs.open(out):curves "nothing" end, "no numeric column 'nothing' in this run")
+  kv.runs.with(out, function(db) -- an answer more, and the summary is not used any more
+    db:run "DELETE FROM answers WHERE passage = 1 AND condition = 1 AND question = 1"
+    t.ok(not summary.current(db))
+  end, "write")
 end)
 
 t.case("a folder that this process works on already", function()

@@ -14,7 +14,8 @@ local C, check = library.C, library.check
 
 local USAGE = [==[
 kvbench runs export RUN [--to FILE] [--format csv|jsonl|npy] [--columns A,B,...] [--where SQL]
-The answers of a run, by ascending passage, condition and question; without --columns and --where exactly as rows.csv and
+The answers of a run, by ascending passage, condition and question; without --columns and --where exactly as rows.csv
+and
 rows.jsonl have them.
   --to FILE       default: standard output; its ending names the format (.csv, .jsonl, .npy; .zst compresses)
   --columns       some columns, in this order (kvbench runs show lists them)

@@ -6,7 +6,8 @@ local words = require "kvbench.words"
 
 local USAGE = [==[
 kvbench runs list [FOLDER] [--json]
-Runs below FOLDER (default: out, else the current folder), each with model, data set, presses, work units done, answers and
+Runs below FOLDER (default: out, else the current folder), each with model, data set, presses, work units done, answers
+and
 size. --json: one object a line.]==]
 
 local function size_of(path)

@@ -8,7 +8,8 @@ local words = require "kvbench.words"
 
 local USAGE = [==[
 kvbench runs show RUN [--json]
-What was run (model, data, presses and their hashes, settings), by which processes on what, how far it is, its conditions with
+What was run (model, data, presses and their hashes, settings), by which processes on what, how far it is, its
+conditions with
 their number of answers, the columns of its rows, and the size of its eviction ledger.]==]
 
 local function list_of(db, sql)
@@ -49,8 +50,8 @@ local function print_manifest(manifest)
   table.sort(names)
   for _, name in ipairs(names) do rows[#rows + 1] = { name, value_text(manifest[name]) } end
   for _, press in ipairs(manifest.presses) do
-    rows[#rows + 1] = { "press", press.label .. (press.source_hash and " (source " .. value_text(press.source_hash) .. ")"
-      or "") }
+    local source = press.source_hash and " (source " .. value_text(press.source_hash) .. ")" or ""
+    rows[#rows + 1] = { "press", press.label .. source }
   end
   print(text.columns(rows, "  "))
 end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench runs verify: is the file whole, does it hold what it says, and do the eviction columns follow from the ledger?
+-- kvbench runs verify: is the file whole, does it hold what it says, and do the eviction columns follow from the
+-- ledger?
 local answers = require "kvbench.store.answers"
 local eviction = require "kvbench.metric.eviction"
 local evidence = require "kvbench.metric.evidence"
@@ -10,9 +11,12 @@ local words = require "kvbench.words"
 
 local USAGE = [==[
 kvbench runs verify RUN [--ledger false] [--json]
-Checks the store: SQLite's integrity check; every answer belongs to a passage, a condition and a work unit, and every unit that
-is done has its number of answers; rows.csv and rows.jsonl are the ones that were written last; every column that follows from
-a keep-set, computed again from the eviction ledger, is the one that is stored. Exit status 1 when something is wrong.]==]
+Checks the store: SQLite's integrity check; every answer belongs to a passage, a condition and a work unit, and every
+unit that
+is done has its number of answers; rows.csv and rows.jsonl are the ones that were written last; every column that
+follows from
+a keep-set, computed again from the eviction ledger, is the one that is stored. Exit status 1 when something is
+wrong.]==]
 
 local checks = {}
 

@@ -24,6 +24,12 @@ M.getter = getter
 --- opt.indicator = false: y is a share that only happens to be 0 or 1 everywhere.
 --- opt.ids restricts to these clusters (sorted array), opt.xs to these x.
 function M.compact(rows, opt)
+  if rows.clusters and not opt.ids then -- folded already, from a store
+    if rows.clusters == 0 or rows.points == 0 then
+      error("stats: no answer has both x and y -> does the column apply to these questions?", 0)
+    end
+    return rows
+  end
   local x_of, y_of = getter(opt.x or "ratio", "x"), getter(opt.y, "y")
   local cluster_of = getter(opt.cluster or "passage_id", "cluster")
   local items, x_seen, id_seen, xs, ids = {}, {}, {}, {}, {}
@@ -112,8 +118,42 @@ function M.point(t)
   return out
 end
 
+--- From how many weighted terms on (replicates x clusters x points) a matrix product is worth its while.
+M.product_from = 3e7
+local BLOCK = 4096 -- clusters in one product
+
+-- The weighted sums of a large table as products of f32 matrices: weights [R, clusters] by sums and counts. f32 rounds the
+-- seventh digit of a replicate, and replicates only make bands.
+local function means_by_product(t, R, seed)
+  local tensor = require "kvbench.tensor"
+  local P, C, w = t.points, t.clusters, M.weights(t.clusters, R, seed)
+  local out, total = ffi.new("double[?]", R * P), ffi.new("double[?]", R * 2 * P)
+  for first = 0, C - 1, BLOCK do
+    local n = math.min(BLOCK, C - first)
+    local a, b = tensor.zeros({ R, n }, "f32", { device = "cpu" }), tensor.zeros({ n, 2 * P }, "f32", { device = "cpu" })
+    local pa, pb = a:pointer(), b:pointer()
+    for r = 0, R - 1 do
+      for c = 0, n - 1 do pa[r * n + c] = w[r * C + first + c] end
+    end
+    for c = 0, n - 1 do
+      for i = 0, P - 1 do
+        pb[c * 2 * P + i], pb[c * 2 * P + P + i] = t.sum[(first + c) * P + i], t.count[(first + c) * P + i]
+      end
+    end
+    local product = a:matmul(b)
+    local p = product:pointer()
+    for i = 0, R * 2 * P - 1 do total[i] = total[i] + p[i] end
+    a:close() b:close() product:close()
+  end
+  for r = 0, R - 1 do
+    for i = 0, P - 1 do out[r * P + i] = total[r * 2 * P + i] / total[r * 2 * P + P + i] end
+  end
+  return out
+end
+
 --- Replicate means of a compacted table: double [R, points]; NaN where a replicate drew no cluster that has the x.
 function M.means(t, R, seed)
+  if R * t.clusters * t.points > M.product_from then return means_by_product(t, R, seed) end
   local P, C, S, N = t.points, t.clusters, t.sum, t.count
   local w, out = M.weights(C, R, seed), ffi.new("double[?]", R * P)
   local s, n = ffi.new("double[?]", P), ffi.new("double[?]", P)

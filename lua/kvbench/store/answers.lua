@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Rows of a sweep as rows of tables, and back unchanged. A row's columns are those that were given: a column that is new
--- becomes one of the table `answers`, with the kind of its first value (the table `metrics` lists them). What depends on the
+-- Rows of a sweep as rows of tables, and back unchanged. A row's columns are those that were given: a column that is
+-- new
+-- becomes one of the table `answers`, with the kind of its first value (the table `metrics` lists them). What depends
+-- on the
 -- question alone is stored once, in `questions`; press, ratio, regime and variant in `conditions`.
 local database = require "kvbench.store.db"
 local C = require("kvbench.ffi").C
@@ -59,8 +61,9 @@ end
 function Answers:make_view()
   local list = {}
   for i, name in ipairs(self.columns) do list[i] = ", a." .. database.quote(name) end
-  self.db:run("DROP VIEW IF EXISTS rows; CREATE VIEW rows AS SELECT p.name || '|' || a.question || '|' || c.key AS key, "
-    .. "p.name AS passage_id, a.question AS question, c.press AS press, c.ratio AS ratio, c.regime AS regime, "
+  self.db:run("DROP VIEW IF EXISTS rows; CREATE VIEW rows AS SELECT "
+    .. "p.name || '|' || a.question || '|' || c.key AS key, p.name AS passage_id, "
+    .. "a.question AS question, c.press AS press, c.ratio AS ratio, c.regime AS regime, "
     .. "c.variant AS variant, q.gold AS gold, q.direction AS direction, q.answer_type AS answer_type, "
     .. "q.question_type AS question_type" .. table.concat(list)
     .. " FROM answers a JOIN passages p ON p.id = a.passage JOIN conditions c ON c.id = a.condition "

@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A SQLite file from Lua: prepared statements that are kept, values by position, transactions that hold many small writes.
+-- A SQLite file from Lua: prepared statements that are kept, values by position, transactions that hold many small
+-- writes.
 --
--- Values: number, text, boolean (0 or 1), nil (NULL), and db.blob(text) for bytes. Every failure is one line from core/store.c.
+-- Values: number, text, boolean (0 or 1), nil (NULL), and db.blob(text) for bytes. Every failure is one line from
+-- core/store.c.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local C, check = library.C, library.check
@@ -38,6 +40,13 @@ function Db:close()
   self.statements = {}
   C.kvb_store_close(ffi.gc(self.handle, nil))
   self.handle = nil
+end
+
+--- Folds the journal into the file, so that it is whole by itself and can be read where nobody may write. Left for
+--- later
+--- when another process reads it just now.
+function Db:settle()
+  C.kvb_store_run(self:pointer(), "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE")
 end
 
 --- Runs statements that give no rows and take no values.
@@ -102,7 +111,8 @@ function Db:exec(sql, ...)
   while M.step(statement) do end
 end
 
---- Iterates over the rows of a query; each is an array of values. A loop that is left early should be left by the end of
+--- Iterates over the rows of a query; each is an array of values. A loop that is left early should be left by the end
+--- of
 --- the statement's use: the statement stays where it was until it runs again.
 function Db:rows(sql, ...)
   local statement = bound(self, sql, ...)

@@ -13,7 +13,8 @@ local M = {}
 
 local data_out, bytes_out = ffi.new "const void *[1]", ffi.new "int64_t[1]"
 
--- Token spans as bytes: for each token the distance from the end of the one before (zigzag) and its length, 7 bits a byte.
+-- Token spans as bytes: for each token the distance from the end of the one before (zigzag) and its length, 7 bits a
+-- byte.
 local function pack_spans(spans)
   local out, last = {}, 0
   local function put(n)

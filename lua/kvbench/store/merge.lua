@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Taking one store of a run into another: what is there already stays, so that merging twice changes nothing, and a merge
+-- Taking one store of a run into another: what is there already stays, so that merging twice changes nothing, and a
+-- merge
 -- that is interrupted leaves the store as it was.
 local answers = require "kvbench.store.answers"
 local database = require "kvbench.store.db"
 local json = require "kvbench.json"
 local manifests = require "kvbench.sweep.manifest"
 local schema = require "kvbench.store.schema"
+local work = require "kvbench.store.units"
 
 local M = {}
 
@@ -22,12 +24,15 @@ end
 
 -- Are the passages and conditions of both numbered alike? Those of one run are; conditions made on the way need not be.
 local function same_numbers(db, target)
-  if db:row "SELECT 1 FROM part.passages s LEFT JOIN main.passages p ON p.id = s.id AND p.name = s.name WHERE p.id IS NULL" then
+  if db:row("SELECT 1 FROM part.passages s LEFT JOIN main.passages p ON p.id = s.id AND p.name = s.name "
+    .. "WHERE p.id IS NULL") then
     error("their passages differ although their manifests agree", 0)
   end
   local same = true
   local new = {}
-  for row in db:rows "SELECT id, key, press, ratio, regime, variant FROM part.conditions ORDER BY id" do new[#new + 1] = row end
+  for row in db:rows "SELECT id, key, press, ratio, regime, variant FROM part.conditions ORDER BY id" do
+    new[#new + 1] = row
+  end
   for _, row in ipairs(new) do
     same = target:condition(row[2], row[3], row[4], row[5], row[6]) == row[1] and same
   end
@@ -57,6 +62,30 @@ local function copy_rest(db)
       LEFT JOIN main.units u ON u.passage = s.passage AND u.block = s.block
       WHERE s.state = 'done' AND (u.state IS NULL OR u.state <> 'done');
   ]]
+end
+
+--- A new store in `folder` for the run that the store in the folder `part` is of; open for writing.
+function M.begin(folder, part)
+  local manifest, records
+  local source = database.open(part .. "/run.sqlite", "read")
+  local ok, err = pcall(function()
+    schema.require_current(source)
+    manifest, records = json.decode(source:row "SELECT manifest FROM runs", part), {}
+    for row in source:rows "SELECT name FROM passages ORDER BY id" do records[#records + 1] = { id = row[1] } end
+  end)
+  source:close()
+  if not ok then error(err, 0) end
+  local db = database.open(folder .. "/run.sqlite", "write")
+  schema.migrate(db)
+  db:transaction(function()
+    local all = answers.new(db)
+    work.prepare(db, all, records, manifest)
+    all:make_view()
+    db:exec("INSERT INTO runs (id, manifest, created) VALUES (1, ?, ?)", json.encode(manifest),
+      os.date "!%Y-%m-%dT%H:%M:%SZ")
+  end)
+  json.save(folder .. "/run.json", manifest)
+  return db
 end
 
 --- Takes the store at `path` into the open store `db` of the same run. Returns the number of answers that were new.

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The tables of a run's store, and how a store of an older version becomes one of this version. docs/store.md explains them
+-- The tables of a run's store, and how a store of an older version becomes one of this version. docs/store.md explains
+-- them
 -- to those who read a store from Python or R.
 local M = {}
 
@@ -53,6 +54,7 @@ end
 --- Brings a store that is open for writing to this version, all steps or none.
 function M.migrate(db)
   local version = M.version(db)
+  db:run "PRAGMA journal_mode = WAL" -- readers beside the writer, and no file of a version that is not ours is changed
   if version == M.VERSION then return end
   db:transaction(function()
     for n = version + 1, M.VERSION do db:run(steps[n]) end

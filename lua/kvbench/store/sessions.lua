@@ -5,6 +5,7 @@ local export = require "kvbench.sweep.export"
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
+local summary = require "kvbench.store.summary"
 local work = require "kvbench.store.units"
 local C, check = library.C, library.check
 
@@ -50,6 +51,7 @@ end
 function M.export(run)
   local db, csv, jsonl = run.db, run.out .. "/rows.csv", run.out .. "/rows.jsonl"
   if work.left(db) > 0 then return end
+  if db:row "SELECT COUNT(*) FROM answers" >= summary.LARGE then summary.make(db) end
   local stamp = ("%d answers, %d and %d bytes")
   local answers = db:row "SELECT COUNT(*) FROM answers"
   local written = db:row "SELECT value FROM notes WHERE name = 'exported'"

@@ -4,7 +4,8 @@ local database = require "kvbench.store.db"
 
 local M = {}
 
---- Fills a new store: all passages in the order of the data set, the plain conditions, one open unit a passage and block.
+--- Fills a new store: all passages in the order of the data set, the plain conditions, one open unit a passage and
+--- block.
 --- Ids are the same in every store of the same run, so that shards merge without translation.
 function M.prepare(db, answers, records, manifest)
   local blocks = require("kvbench.sweep.manifest").blocks(manifest)

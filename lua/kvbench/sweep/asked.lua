@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What a sweep asks about one question: per keep-set an answer and, where wanted, its teacher-forced score, and once per
+-- What a sweep asks about one question: per keep-set an answer and, where wanted, its teacher-forced score, and once
+-- per
 -- question the full cache's distributions. A row can be made when all parts of its condition are there; logits are
 -- dropped as soon as they are scored.
 local teacher = require "kvbench.teacher"

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What a run draws: rows of one press, and curves over the ratio.
 local stats = require "kvbench.stats"
+local summary = require "kvbench.store.summary"
 
 local M = {}
 
@@ -15,18 +16,41 @@ function M.press_rows(run, label, variant)
   return list
 end
 
+-- Rows of a press that opt lets through.
+local function rows_for(run, label, opt)
+  local rows = {}
+  for _, row in ipairs(run:press_rows(label, opt.variant)) do
+    if (opt.answerable == nil or row.answerable == opt.answerable) and (not opt.filter or opt.filter(row)) then
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+--- What stats.curve and its kin take for column y of a press: rows, or of a large stored run the sums that its summary
+--- has, so that millions of answers are never read. opt: variant, answerable, filter.
+function M.data(run, label, y, opt)
+  opt = opt or {}
+  if rawget(run, "out") and not rawget(run, "rows") and type(y) == "string" and not opt.filter then
+    local folded = run:reading(function(db)
+      return summary.current(db)
+        and summary.table(db, y, { press = label, variant = opt.variant, answerable = opt.answerable }) or nil
+    end)
+    if folded then return folded end
+  end
+  return rows_for(run, label, opt)
+end
+
 --- Series for plot.lines, one a press: mean of column y (or of y(row)) over the ratio, with a passage-bootstrap band.
---- opt: presses (default all), variant (default "": the plain rows), filter(row), band "sup-t"|"pointwise",
+--- opt: presses (default all), variant (default "": the plain rows), answerable (true or false: those questions alone),
+--- filter(row), band "sup-t"|"pointwise",
 --- replicates, seed, name = {label -> shown name}.
 function M.curves(run, y, opt)
   opt = opt or {}
   local series = {}
   for _, label in ipairs(opt.presses or run.presses) do
-    local rows = {}
-    for _, row in ipairs(run:press_rows(label, opt.variant)) do
-      if not opt.filter or opt.filter(row) then rows[#rows + 1] = row end
-    end
-    local points = stats.curve(rows, { x = "ratio", y = y, cluster = "passage_id", band = opt.band or "sup-t",
+    local points = stats.curve(M.data(run, label, y, opt), { x = "ratio", y = y, cluster = "passage_id",
+      band = opt.band or "sup-t",
       replicates = opt.replicates or 2000, seed = opt.seed or 1 })
     local s = { label = opt.name and opt.name[label] or label, x = {}, y = {}, lo = {}, hi = {} }
     for i, p in ipairs(points) do

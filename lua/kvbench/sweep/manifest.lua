@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What was run: the fields that must agree for rows of two invocations to belong together, and those that are only recorded.
+-- What was run: the fields that must agree for rows of two invocations to belong together, and those that are only
+-- recorded.
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local C = require("kvbench.ffi").C

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A run: the rows of a sweep, in a store as they come, and the curves drawn from them.
 --
--- A folder holds run.sqlite (everything; docs/store.md), run.json (what was run) and, once the run is complete, rows.csv and
+-- A folder holds run.sqlite (everything; docs/store.md), run.json (what was run) and, once the run is complete,
+-- rows.csv and
 -- rows.jsonl. Answers are stored as they finish, a transaction a second: whatever stops a run leaves whole answers
 -- behind, and a work unit (a passage and a block of conditions) that is begun again only asks what is missing. A folder
 -- whose manifest differs is never mixed with: the error names the difference. Without a folder rows stay in memory.
@@ -162,7 +163,7 @@ function Run:close(outcome)
     ok, err = pcall(function()
       self.db:commit()
       sessions.finish(self.db, self, outcome or "interrupted")
-      if outcome == "done" then self.db:run "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE" end
+      if outcome == "done" then self.db:settle() end
     end)
     self.db:close()
     self.db, self.answers = nil, nil
@@ -198,6 +199,6 @@ function Run:index(passage_id, opt)
   return self:reading(function(db) return ledger.index(db, passage_id, opt) end)
 end
 
-Run.press_rows, Run.curves = curves.press_rows, curves.curves
+Run.press_rows, Run.data, Run.curves = curves.press_rows, curves.data, curves.curves
 
 return M

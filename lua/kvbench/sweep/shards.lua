@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A sweep on several engines: workers fill the stores in shard-<i>-of-<n>/ below the sweep's folder; the parent takes what
+-- A sweep on several engines: workers fill the stores in shard-<i>-of-<n>/ below the sweep's folder; the parent takes
+-- what
 -- they have into the sweep's own store, and goes on with what is left, on the devices that did not fail.
 local fleet = require "kvbench.fleet"
 local library = require "kvbench.ffi"
@@ -15,7 +16,8 @@ local M = {}
 function M.folder(out, shard) return ("%s/shard-%d-of-%d"):format(out, shard.index, shard.count) end
 
 --- The records of a worker: every count-th of those that are left. Started by hand or by a scheduler, the share depends
---- on the place in the data set alone: a task that is started again owns the same records, whatever was merged meanwhile.
+--- on the place in the data set alone: a task that is started again owns the same records, whatever was merged
+--- meanwhile.
 function M.share(left, shard, records)
   local mine, place = {}, {}
   for i, record in ipairs(shard.sweep and left or records) do place[record] = i - 1 end
@@ -35,8 +37,8 @@ function M.folders(out)
   return found
 end
 
--- Removes a shard's folder with what we wrote there.
-local function remove(folder)
+--- Removes a shard's folder with what we wrote there.
+function M.remove(folder)
   for _, name in ipairs { "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "rows.jsonl", "rows.csv", "run.json",
     "progress.json", "log.txt" } do os.remove(folder .. "/" .. name) end
   os.remove(folder)
@@ -56,7 +58,7 @@ function M.merge(run)
       if C.kvb_path_kind(path) == 1 then ok, err = pcall(merge.take, run.db, path) end
       locks.release(lock)
       if not ok then error(err, 0) end
-      remove(folder)
+      M.remove(folder)
     else
       busy = busy + 1
     end
@@ -77,7 +79,8 @@ local function counter(out, count)
   end
 end
 
---- Runs what is left of a sweep on `devices`. left(): records that are not done; update(done): progress. Fails when no device is left that works, or on Ctrl-C; what was finished is kept.
+--- Runs what is left of a sweep on `devices`. left(): records that are not done; update(done): progress. Fails when no
+--- device is left that works, or on Ctrl-C; what was finished is kept.
 function M.run(run, devices, sweep, left, update)
   if not run.out then
     error("sweep: several GPUs need a folder to work in -> out = \"out/my_sweep\"", 0)

@@ -12,7 +12,8 @@ local variants = require "kvbench.sweep.variants"
 
 local M = {}
 
---- Decoding ends at the model's stop tokens and, where the prompt style ends answers at a character, at every token that
+--- Decoding ends at the model's stop tokens and, where the prompt style ends answers at a character, at every token
+--- that
 -- contains it: the text is cut there anyway.
 function M.stop_ids(model, stops)
   local ids, known_ids = {}, {}
@@ -153,7 +154,8 @@ local function enqueue(o, state, unit)
   unit.ctx:close() -- the continuations keep it
 end
 
---- Prefills the contexts of a group of records, `group` at a time, since observations are larger than caches, and queues
+--- Prefills the contexts of a group of records, `group` at a time, since observations are larger than caches, and
+--- queues
 --- what is left of them. state.work[record] = {left = blocks to do, known = keys of rows there are, counts = {[block] =
 --- {expected, got}}} until the record is done.
 function M.begin(o, state, records)

@@ -2,7 +2,8 @@
 -- kv.sweep{variants =}: conditions made by hand beside those of the presses. This is how an intervention is run: the
 -- same question of the same cache, with one thing changed.
 --
---   variants = function(v)                      -- or {make = function(v) ... end, id = "...", needs = {queries = true}}
+--   variants = function(v)                      -- or {make = function(v) ... end, id = "...", needs = {queries =
+-- true}}
 --     local e = evidence.of(v.index, v.question)
 --     return { { name = "answer forced", keep = v.keep:force(e.answer) } }
 --   end
