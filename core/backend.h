@@ -23,6 +23,7 @@ struct kvb_model;
 struct kvb_step;
 struct kvb_row;
 struct kvb_lane_copy;
+struct kvb_look;
 typedef struct kvb_backend kvb_backend;
 typedef struct kvb_packed kvb_packed; /* a weight matrix [out, in] in the backend's own format */
 
@@ -84,6 +85,10 @@ struct kvb_backend {
      */
     kvb_status (*attend)(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                          int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
+
+    /* Optional: observed rows of such a call (core/look.h); n of them, q as attend had it. NULL: kvb_look_reference. */
+    kvb_status (*look)(const kvb_lane_kind *kind, const kvb_attn_row *row, const struct kvb_look *look, int32_t n,
+                       int32_t heads, int32_t kv_heads, const float *q, double scale);
 
     /* w [out, in] f32 -> packed in dtype; then y [rows, out] (+)= x [rows, in] w^T + bias. rows is one of the buckets;
      * y is f32, or bf16 (rounded once, from the f32 sum) with bf16 weights and without accumulate. */

@@ -441,7 +441,15 @@ int32_t kvb_batch_next(kvb_batch *b, kvb_result *out) {
         .n_logits = s->logits ? s->request.n - s->request.logits_from : 0,
         .stop = s->stop,
         .rows = s->fed,
-        .hidden = s->trace ? s->trace->hidden_host : NULL,
     };
+    if (!s->trace) return 1;
+    const kvb_record *r = s->trace->record;
+    out->hidden = r[KVB_REC_HIDDEN].host;
+    out->top = r[KVB_REC_TOP].host;
+    out->top_within = r[KVB_REC_WITHIN].host;
+    out->mass = r[KVB_REC_MASS].host;
+    out->weights = r[KVB_REC_WEIGHTS].host;
+    out->recall = r[KVB_REC_RECALL].host;
+    out->error = r[KVB_REC_ERROR].host;
     return 1;
 }

@@ -510,6 +510,7 @@ kvb_status kvb_ledger_unpack(const void *data, int64_t bytes, int32_t which, kvb
 
 typedef struct kvb_batch kvb_batch;
 
+enum { KVB_MAX_CLASSES = 8 }; /* of context tokens, in kvb_watch */
 enum { KVB_IGNORE_STOP = 1, KVB_WANT_LOGITS = 2 };
 typedef enum kvb_stop { KVB_STOP_TOKEN = 0, KVB_STOP_LENGTH = 1 } kvb_stop;
 
@@ -525,6 +526,20 @@ typedef struct kvb_watch {
     /* The residual stream that enters these layers (as in kvb_patch, after any patch) at these own rows. */
     const int32_t *hidden_layers, *hidden_rows;
     int32_t n_hidden_layers, n_hidden_rows;
+    /*
+     * Attention, softmax over what the row sees. Rows are own rows, from 0 (the first question token); every range lies
+     * within those that can run. Not for contexts after kvb_ctx_evict.
+     */
+    int32_t n_classes;      /* 1 to 8 */
+    uint32_t within;        /* bit per class: the tokens that top_within may name */
+    const uint8_t *classes; /* [tokens of the context], each < n_classes; NULL: all 0 */
+    int32_t attention_from, attention_rows; /* top, top_within and mass of these rows */
+    int32_t weights_from, weights_rows;     /* whole rows of attention, all heads of weight_layers */
+    const int32_t *weight_layers;
+    int32_t n_weight_layers;
+    int32_t n_keeps;
+    int32_t keeps_from, keeps_rows; /* recall and error of these rows */
+    kvb_keep *const *keeps;         /* [n_keeps], retained */
 } kvb_watch;
 
 typedef struct kvb_request {
@@ -566,7 +581,14 @@ typedef struct kvb_result {
     int32_t n_logits;
     int32_t stop;          /* kvb_stop */
     int32_t rows;          /* own rows that ran: the question's, then one per generated token but the last */
-    const float *hidden;   /* [n_hidden_layers, n_hidden_rows, hidden], or NULL; rows that never ran are 0 */
+    /* What kvb_watch asked for, else NULL; rows that never ran are 0. */
+    const float *hidden;   /* [n_hidden_layers, n_hidden_rows, hidden] */
+    const int32_t *top;    /* [attention_rows, layers, heads]: the context token of largest weight, -1 = none is visible */
+    const int32_t *top_within; /* the same among the classes of `within` */
+    const float *mass;     /* [attention_rows, layers, heads, n_classes + 1]: weight by class, own tokens last */
+    const float *weights;  /* [weights_rows, n_weight_layers, heads, tokens + n + max_new]: the context's tokens, own ones */
+    const float *recall;   /* [keeps_rows, n_keeps, layers, heads]: share of the weight on the context that is kept */
+    const float *error;    /* the same shape: |o_a - o| / |o|, o_a the head's output over what is kept and own tokens */
 } kvb_result;
 
 /* stop_ids [n_stop] end a continuation. max_bytes bounds the KV of what is in flight (0 = a default); more requests wait. Owns. */

@@ -7,7 +7,7 @@
  * their number; that is what lets thousands of conditions share a step and still equal a run of their own, bit for bit.
  * Rejected: separate prefill and decode paths (two sets of bits to keep equal).
  */
-#include "model.h"
+#include "look.h"
 #include <math.h>
 
 struct kvb_step {
@@ -21,6 +21,8 @@ struct kvb_step {
     void *act;     /* [512][ffn], model's dtype */
     float *logits; /* [512][KVB_HEAD_COLUMNS] */
     kvb_attn_row *attn;
+    kvb_look *look; /* rows whose attention is observed */
+    bool traced;    /* any row of this step has a trace */
     int32_t *chosen; /* rows that need logits */
     float *best, *second;
     int32_t *best_id;
@@ -29,7 +31,7 @@ struct kvb_step {
 void kvb_host_step_free(kvb_step *s) {
     if (!s) return;
     void *owned[] = {s->x,      s->normed, s->qkv,    s->q,    s->mixed,  s->gate_up, s->act,
-                     s->logits, s->attn,   s->chosen, s->best, s->second, s->best_id};
+                     s->logits, s->attn,   s->look,   s->chosen, s->best, s->second, s->best_id};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kvb_free(owned[i]);
     kvb_free(s);
 }
@@ -51,6 +53,7 @@ kvb_status kvb_host_step_new(kvb_model *m, kvb_step **out) {
     TAKE(act, rows * (size_t)d->ffn, unit);
     TAKE(logits, rows * KVB_HEAD_COLUMNS, sizeof(float));
     TAKE(attn, rows, sizeof *s->attn);
+    TAKE(look, rows, sizeof *s->look);
     TAKE(chosen, rows, sizeof *s->chosen);
     TAKE(best, rows, sizeof *s->best);
     TAKE(second, rows, sizeof *s->second);
@@ -157,6 +160,19 @@ static void fetch_row(const kvb_model *m, const kvb_row *row, int32_t layer) {
         m->backend->lane_fetch(&kind, own + h, row->index);
 }
 
+/* What the observed rows attend to in this layer. */
+static kvb_status look(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer, double scale) {
+    const kvb_model_desc *d = &s->m->desc;
+    const kvb_backend *b = s->m->backend;
+    const kvb_lane_kind kind = kvb_model_lane_kind(s->m);
+    int32_t looks = 0;
+    for (int32_t r = 0; r < n; r++)
+        if (row[r].trace && kvb_look_at(row[r].trace, layer, row[r].index, s->look + looks)) s->look[looks++].row = r;
+    if (looks == 0) return KVB_OK;
+    if (b->look) return b->look(&kind, s->attn, s->look, looks, d->heads, d->kv_heads, s->q, scale);
+    return kvb_look_reference(b, &kind, s->attn, s->look, looks, d->heads, d->kv_heads, s->q, scale);
+}
+
 static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer) {
     kvb_model *m = s->m;
     const kvb_model_desc *d = &m->desc;
@@ -171,7 +187,9 @@ static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t 
     if (failed) return kvb_fail(KVB_E_INTERNAL, "step: a row of layer %d could not be placed", layer);
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     kvb_tensor mixed = kvb_view2(s->mixed, d->dtype, n, (int64_t)d->heads * d->head_dim);
-    return m->backend->attend(&kind, s->attn, n, d->heads, d->kv_heads, s->q, 1 / sqrt((double)d->head_dim), &mixed);
+    const double scale = 1 / sqrt((double)d->head_dim);
+    KVB_TRY(m->backend->attend(&kind, s->attn, n, d->heads, d->kv_heads, s->q, scale, &mixed));
+    return s->traced ? look(s, row, n, layer, scale) : KVB_OK;
 }
 
 static kvb_status normalise(kvb_step *s, const float *w, int32_t n) {
@@ -290,15 +308,15 @@ static kvb_status observe_final(kvb_step *s, const kvb_row *row, int32_t n) {
 
 kvb_status kvb_host_step_submit(kvb_step *s, const kvb_row *row, int32_t n) {
     int32_t rows = kvb_model_bucket(s->m, n), layers = s->m->desc.layers;
-    bool traced = any_trace(row, n);
+    s->traced = any_trace(row, n);
     embed(s, row, n);
     for (int32_t l = 0; l < layers; l++) {
         if (kvb_cancelled()) return kvb_fail(KVB_E_CANCELLED, "interrupted");
-        if (traced) trace_level(s, row, n, l);
+        if (s->traced) trace_level(s, row, n, l);
         observe_hidden(s, row, n, l);
         KVB_TRY(block(s, row, n, rows, l));
     }
-    if (traced) trace_level(s, row, n, layers);
+    if (s->traced) trace_level(s, row, n, layers);
     KVB_TRY(observe_final(s, row, n));
     KVB_TRY(normalise(s, s->m->final_norm, n));
     return head(s, row, n);

@@ -44,8 +44,11 @@ void kvb_trace_free(kvb_trace *t) {
     const kvb_backend *b = t->m->backend;
     kvb_backend_free(b, t->temperature);
     kvb_backend_free(b, t->patched);
-    if (t->hidden_host != t->hidden) kvb_free(t->hidden_host);
-    kvb_backend_free(b, t->hidden);
+    for (int32_t i = 0; i < KVB_RECORDS; i++) {
+        if (t->record[i].host != t->record[i].memory) kvb_free(t->record[i].host);
+        kvb_backend_free(b, t->record[i].memory);
+    }
+    kvb_trace_attention_free(t);
     kvb_free(t->patch);
     kvb_free(t->level);
     kvb_free(t->row);
@@ -87,7 +90,9 @@ static kvb_status copy(kvb_trace *t, const kvb_request *r) {
     if (r->n_patches > 0) KVB_TRY(copy_patches(t, r));
     if (!r->watch) return KVB_OK;
     KVB_TRY(copy_list(r->watch->hidden_layers, r->watch->n_hidden_layers, &t->level, &t->n_levels));
-    return copy_list(r->watch->hidden_rows, r->watch->n_hidden_rows, &t->row, &t->n_rows);
+    KVB_TRY(copy_list(r->watch->hidden_rows, r->watch->n_hidden_rows, &t->row, &t->n_rows));
+    t->record[KVB_REC_HIDDEN].bytes = (int64_t)t->n_levels * t->n_rows * t->m->desc.hidden * (int64_t)sizeof(float);
+    return kvb_trace_attention_new(t, r);
 }
 
 kvb_status kvb_trace_new(const kvb_model *m, const kvb_request *r, kvb_trace **out) {
@@ -107,40 +112,47 @@ kvb_status kvb_trace_new(const kvb_model *m, const kvb_request *r, kvb_trace **o
 
 int32_t kvb_trace_first(const kvb_trace *t) {
     if (!t) return INT32_MAX;
-    int32_t first = t->temperature ? 0 : INT32_MAX;
+    int32_t first = t->temperature ? 0 : kvb_trace_attention_first(t);
     for (int32_t i = 0; i < t->n_patches; i++) first = t->patch[i].row < first ? t->patch[i].row : first;
     for (int32_t i = 0; i < t->n_rows; i++) first = t->row[i] < first ? t->row[i] : first;
     return first;
 }
 
-static int64_t hidden_bytes(const kvb_trace *t) {
-    return (int64_t)t->n_levels * t->n_rows * t->m->desc.hidden * (int64_t)sizeof(float);
+int64_t kvb_trace_bytes(const kvb_trace *t) {
+    int64_t bytes = 0;
+    for (int32_t i = 0; t && i < KVB_RECORDS; i++) bytes += t->record[i].bytes;
+    return bytes;
 }
-
-int64_t kvb_trace_bytes(const kvb_trace *t) { return t ? hidden_bytes(t) : 0; }
 
 kvb_status kvb_trace_begin(kvb_trace *t) {
-    if (!t || t->hidden || hidden_bytes(t) == 0) return KVB_OK;
-    t->hidden = kvb_backend_alloc(t->m->backend, (size_t)hidden_bytes(t), KVB_MEM_CACHE);
-    return t->hidden ? KVB_OK : KVB_E_MEMORY;
-}
-
-/* One record to the host, where it may be already. */
-static kvb_status fetch(const kvb_trace *t, void *from, int64_t bytes, void **to) {
-    *to = from;
-    if (!from || !t->m->backend->alloc) return KVB_OK;
-    *to = kvb_alloc_raw((size_t)bytes, KVB_MEM_CACHE);
-    return *to ? kvb_backend_download(t->m->backend, *to, from, (size_t)bytes) : KVB_E_MEMORY;
+    for (int32_t i = 0; t && i < KVB_RECORDS; i++) {
+        kvb_record *r = t->record + i;
+        if (r->memory || r->bytes == 0) continue;
+        r->memory = kvb_backend_alloc(t->m->backend, (size_t)r->bytes, KVB_MEM_CACHE);
+        if (!r->memory) return KVB_E_MEMORY;
+    }
+    return KVB_OK;
 }
 
 kvb_status kvb_trace_finish(kvb_trace *t) {
-    return t ? fetch(t, t->hidden, hidden_bytes(t), (void **)&t->hidden_host) : KVB_OK;
+    for (int32_t i = 0; t && i < KVB_RECORDS; i++) {
+        kvb_record *r = t->record + i;
+        r->host = r->memory;
+        if (!r->memory || !t->m->backend->alloc) continue;
+        r->host = kvb_alloc_raw((size_t)r->bytes, KVB_MEM_CACHE);
+        if (!r->host) return KVB_E_MEMORY;
+        KVB_TRY(kvb_backend_download(t->m->backend, r->host, r->memory, (size_t)r->bytes));
+        kvb_backend_free(t->m->backend, r->memory);
+        r->memory = NULL;
+    }
+    return KVB_OK;
 }
 
 float *kvb_trace_place(const kvb_trace *t, int32_t level, int32_t row) {
-    for (int32_t i = 0; t->hidden && i < t->n_levels; i++)
+    float *hidden = t->record[KVB_REC_HIDDEN].memory;
+    for (int32_t i = 0; hidden && i < t->n_levels; i++)
         for (int32_t j = 0; t->level[i] == level && j < t->n_rows; j++)
-            if (t->row[j] == row) return t->hidden + ((int64_t)i * t->n_rows + j) * t->m->desc.hidden;
+            if (t->row[j] == row) return hidden + ((int64_t)i * t->n_rows + j) * t->m->desc.hidden;
     return NULL;
 }
 

@@ -15,6 +15,22 @@ extern "C" {
 
 struct kvb_model;
 
+enum {
+    KVB_REC_HIDDEN, /* f32 [n_levels][n_rows][hidden] */
+    KVB_REC_TOP,    /* i32 [attention_rows][layers][heads] */
+    KVB_REC_WITHIN, /* the same */
+    KVB_REC_MASS,   /* f32 [attention_rows][layers][heads][n_classes + 1] */
+    KVB_REC_WEIGHTS, /* f32 [weights_rows][n_weight_layers][heads][width] */
+    KVB_REC_RECALL, /* f32 [keeps_rows][n_keeps][layers][heads] */
+    KVB_REC_ERROR,  /* the same */
+    KVB_RECORDS
+};
+
+typedef struct kvb_record {
+    void *memory, *host; /* the model's; the host's view when finished (the same memory on a host) */
+    int64_t bytes;
+} kvb_record;
+
 typedef struct kvb_trace {
     const struct kvb_model *m;
     float *temperature; /* [layers] in the model's memory, or NULL */
@@ -22,7 +38,17 @@ typedef struct kvb_trace {
     float *patched;
     int32_t n_patches;
     int32_t *level, *row, n_levels, n_rows; /* hidden states to record */
-    float *hidden, *hidden_host;            /* [n_levels][n_rows][hidden]: in the model's memory; on the host */
+    kvb_record record[KVB_RECORDS];
+
+    /* Attention: numbers of kvb_watch, whose lists are copied. */
+    kvb_watch watch;
+    int32_t tokens, words, width; /* of the context; of its masks; of a row of weights */
+    uint64_t *class_words;        /* [n_classes + 1][words] on the host: each class' tokens, then those of `within` */
+    int32_t *weight_slot;         /* [layers] on the host: place among the recorded layers, or -1 */
+    kvb_keep **keep;              /* [n_keeps], retained */
+    uint8_t *device_classes;      /* [tokens] where the model's memory is not the host's */
+    int32_t *device_slot;
+    const uint64_t **device_keep; /* [n_keeps] words of each */
 } kvb_trace;
 
 /* Checks and copies what a request asks for; *out = NULL when that is nothing. */
@@ -37,6 +63,15 @@ kvb_status kvb_trace_finish(kvb_trace *t);   /* records to the host */
 float *kvb_trace_place(const kvb_trace *t, int32_t level, int32_t row);
 /* The patch for it, or NULL. */
 const float *kvb_trace_patch(const kvb_trace *t, int32_t level, int32_t row);
+
+/* trace_attention.c: the part about attention of new, free, first. */
+kvb_status kvb_trace_attention_new(kvb_trace *t, const kvb_request *r);
+void kvb_trace_attention_free(kvb_trace *t);
+int32_t kvb_trace_attention_first(const kvb_trace *t);
+/* [n_weight_layers][heads][width] of an own row, or NULL. */
+float *kvb_trace_weights(const kvb_trace *t, int32_t row);
+/* Is the attention of own row `row` of any interest? */
+bool kvb_trace_looks(const kvb_trace *t, int32_t row);
 
 #ifdef __cplusplus
 }

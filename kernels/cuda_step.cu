@@ -233,6 +233,7 @@ static kvb_status attention(kvb_step *s, const cargo *f, int32_t layer) {
     a.q = s->q;
     a.y = s->mixed;
     KVB_TRY(kvb_cuda_attend(&a));
+    KVB_TRY(kvb_cuda_look_rows(&s->traces, &a));
     return kvb_cuda_profile_mark(KVB_PART_ATTENTION);
 }
 

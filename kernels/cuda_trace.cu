@@ -8,12 +8,16 @@
  */
 #include "cuda_resident.h"
 #include "cuda_trace.h"
+#include "look.h"
 #include <algorithm>
 
 void kvb_cuda_traces_free(kvb_cuda_traces *t) {
     kvb_free(t->moves);
     kvb_free(t->at);
     kvb_cuda_free(t->device);
+    kvb_free(t->looks);
+    kvb_cuda_free(t->device_looks);
+    kvb_cuda_free(t->scratch);
     *t = {};
 }
 
@@ -26,6 +30,39 @@ static kvb_status add(kvb_cuda_traces *t, float *memory, int32_t row, int32_t ke
         t->room = room;
     }
     t->moves[t->n++] = {memory, row, key};
+    return KVB_OK;
+}
+
+/* Own row `index` of a sequence, if its attention is observed. */
+static kvb_status add_look(kvb_cuda_traces *t, const kvb_trace *trace, int32_t index, int32_t row) {
+    const kvb_model_desc *d = &trace->m->desc;
+    if (!kvb_trace_looks(trace, index)) return KVB_OK;
+    if (t->n_looks == t->look_room) {
+        int32_t room = t->look_room ? 2 * t->look_room : 64;
+        void *more = kvb_realloc(t->looks, (size_t)room * sizeof *t->looks, KVB_MEM_SCRATCH);
+        if (!more) return KVB_E_MEMORY;
+        t->looks = (kvb_cuda_look *)more;
+        t->look_room = room;
+    }
+    kvb_look at;
+    bool layer0 = kvb_look_at(trace, 0, index, &at);
+    kvb_cuda_look *o = t->looks + t->n_looks++;
+    *o = {};
+    o->row = row;
+    o->tokens = trace->tokens;
+    o->n_classes = trace->watch.n_classes;
+    o->n_keeps = trace->watch.n_keeps;
+    o->words = trace->words;
+    o->width = trace->width;
+    o->within = trace->watch.within;
+    o->classes = trace->device_classes;
+    o->slot = trace->device_slot;
+    o->keep = trace->device_keep;
+    o->cells = (int64_t)d->layers * d->heads;
+    o->weights = kvb_trace_weights(trace, index);
+    if (layer0) o->top = at.top, o->top_within = at.top_within, o->mass = at.mass, o->recall = at.recall, o->error = at.error;
+    int32_t keys = trace->tokens + index + 1;
+    t->pitch = keys > t->pitch ? keys : t->pitch;
     return KVB_OK;
 }
 
@@ -51,11 +88,26 @@ static kvb_status upload(kvb_cuda_traces *t) {
     return kvb_cuda_upload(t->device, t->moves, (size_t)t->n * sizeof *t->moves);
 }
 
+static kvb_status upload_looks(kvb_cuda_traces *t) {
+    if (t->device_look_room < t->n_looks) {
+        kvb_cuda_free(t->device_looks);
+        t->device_look_room = 0;
+        t->device_looks = (kvb_cuda_look *)kvb_cuda_alloc((size_t)t->look_room * sizeof *t->looks, KVB_MEM_SCRATCH);
+        if (!t->device_looks) return KVB_E_MEMORY;
+        t->device_look_room = t->look_room;
+    }
+    return kvb_cuda_upload(t->device_looks, t->looks, (size_t)t->n_looks * sizeof *t->looks);
+}
+
 kvb_status kvb_cuda_traces_load(kvb_cuda_traces *t, const kvb_row *row, int32_t n, int32_t levels) {
-    t->n = 0;
+    t->n = t->n_looks = t->pitch = 0;
     t->levels = levels;
-    for (int32_t r = 0; r < n; r++)
-        if (row[r].trace) KVB_TRY(add_row(t, row[r].trace, row[r].index, r));
+    for (int32_t r = 0; r < n; r++) {
+        if (!row[r].trace) continue;
+        KVB_TRY(add_row(t, row[r].trace, row[r].index, r));
+        KVB_TRY(add_look(t, row[r].trace, row[r].index, r));
+    }
+    KVB_TRY(upload_looks(t));
     if (t->n == 0) return KVB_OK;
     if (!t->at) t->at = (int32_t *)kvb_alloc_array(2 * (size_t)levels + 1, sizeof *t->at, KVB_MEM_SCRATCH);
     if (!t->at) return KVB_E_MEMORY;

@@ -49,6 +49,8 @@ static inline int32_t kvb_attn_runs(const kvb_attn_row *row, int32_t tokens, int
 /* attend_amx.c: one block in bf16, with this thread's scratch. */
 int64_t kvb_amx_scratch_bytes(int32_t head_dim);
 void kvb_amx_attend(void *scratch, const kvb_attn_call *call, const kvb_attn_work *work);
+/* Raw scores of a block's rows against all their keys: out [rows][wide], the prefix' tiles, then own ones. */
+void kvb_amx_scores(void *scratch, const kvb_attn_call *call, const kvb_attn_work *work, float *out, int64_t wide);
 /* One key and value into a bf16 lane. */
 void kvb_amx_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
 

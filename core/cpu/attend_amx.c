@@ -399,4 +399,37 @@ void kvb_amx_attend(void *scratch, const kvb_attn_call *call, const kvb_attn_wor
     walk_own(&b, call, work);
     write_rows(&b, call, work);
 }
+
+/* Raw scores of a block's rows against all their keys, row by row: out [rows][wide], prefix tiles, then own ones. For
+ * observed rows (look.c). */
+void kvb_amx_scores(void *scratch, const kvb_attn_call *call, const kvb_attn_work *work, float *out, int64_t wide) {
+    block b;
+    carve(&b, scratch, call->kind->head_dim);
+    place_queries(&b, call, work);
+    WRITTEN();
+    const int32_t rows = work->tokens * call->group;
+    const kvb_lane *prefix = work->row->prefix + work->kv_head;
+    const int32_t prefix_tiles = (prefix->n + KVB_TILE - 1) / KVB_TILE;
+    for (int32_t t = 0; t < prefix_tiles; t++)
+        for (int32_t row = 0; row < rows; row += GROUP) {
+            const int32_t left = prefix->n - t * KVB_TILE;
+            scores(&b, row, (const uint16_t *)prefix->keys + tile_at(&b, t), left >= KVB_TILE ? ~0ull : (1ull << left) - 1);
+            for (int32_t k = 0; k < KVB_TILE && k < left; k += 16) {
+                __m512i r[16];
+                for (int32_t i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(b.s + (int64_t)(k + i) * ROOM + row);
+                kvb_transpose(r);
+                for (int32_t i = 0; i < 16 && row + i < rows; i++)
+                    _mm512_storeu_si512(out + (row + i) * wide + t * KVB_TILE + k, r[i]);
+            }
+        }
+    for (int32_t i = 0; i < work->tokens; i++)
+        for (int32_t t = 0; t * KVB_TILE < work->row[i].own_n; t++) {
+            const int32_t left = work->row[i].own_n - t * KVB_TILE, first = i * call->group;
+            scores(&b, first, (const uint16_t *)work->row[i].own[work->kv_head].keys + tile_at(&b, t),
+                   left >= KVB_TILE ? ~0ull : (1ull << left) - 1);
+            for (int32_t k = 0; k < KVB_TILE && k < left; k++)
+                for (int32_t g = 0; g < call->group; g++)
+                    out[(first + g) * wide + (prefix_tiles + t) * KVB_TILE + k] = b.s[(int64_t)k * ROOM + first + g];
+        }
+}
 #endif

@@ -23,6 +23,18 @@ typedef struct kvb_attn_block {
     float *s;                     /* [KVB_QUERY_BLOCK + 16][KVB_TILE] scores of one tile */
 } kvb_attn_block;
 
+/* One observed row of one head: what its scores are weighed for (look.c). */
+typedef struct kvb_weigh {
+    const uint64_t *word;        /* [tiles] which keys it sees */
+    int32_t prefix_tiles, tiles; /* the context's, then with the row's own */
+    float scale;                 /* as in kvb_attn_block */
+    const uint64_t *class_words; /* [classes][words] */
+    int32_t classes, words;
+    const uint64_t *within;      /* [words] */
+    int32_t top, top_within;     /* written: keys, or -1 */
+    float mass[KVB_MAX_CLASSES], own, context; /* written: sums of p by class, of own keys, of the context's */
+} kvb_weigh;
+
 typedef struct kvb_cpu_kernels {
     /* s = q k^T for rows [first, first + n) and keys [64 t, 64 t + keys) of a lane. Rows right behind may be
      * overwritten. */
@@ -38,6 +50,10 @@ typedef struct kvb_cpu_kernels {
     void (*rope)(float *x, int64_t heads, int64_t dim, const float *cos, const float *sin);
     /* Folds x [n], columns first_index.., into a running best and second best. */
     void (*top2)(const float *x, int64_t n, int32_t first_index, float *best, int32_t *index, float *second);
+    /* s [64 tiles] scores -> p = 2^(scale s - its largest), 0 where a key is not visible */
+    void (*weigh)(float *s, kvb_weigh *w);
+    /* o [dim] += sum of p v over the keys of words [tiles]; v [64 tiles][dim], dim a multiple of 16. Returns the sum of p. */
+    float (*mix)(const float *p, const uint64_t *words, int32_t tiles, const float *v, int32_t dim, float *o);
 } kvb_cpu_kernels;
 
 extern const kvb_cpu_kernels kvb_kernels_scalar, kvb_kernels_avx2, kvb_kernels_avx512, kvb_kernels_amx;
@@ -55,6 +71,9 @@ kvb_status kvb_cpu_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, i
 void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin);
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
+
+kvb_status kvb_cpu_look(const kvb_lane_kind *kind, const kvb_attn_row *row, const struct kvb_look *look, int32_t n,
+                        int32_t heads, int32_t kv_heads, const float *q, double scale);
 
 /* GEMM: gemm_amx.c for bf16; f32 in gemm_avx2.c on that tier, else in gemm_dnnl.c. */
 struct kvb_packed {

@@ -8,9 +8,11 @@
 --   hidden = {layers =, rows =}           record it at these layers and rows
 --
 -- Layers count from 0; the model's number of layers stands for what enters the final norm. Rows are the request's own:
--- 0 is its first question token, -1 its last (the default), n the first generated token's.
+-- 0 is its first question token, -1 its last (the default), "answer" the first generated one's; "question" all of the
+-- question's. What is recorded of attention: trace_attention.lua.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
+local attention = require "kvbench.trace_attention"
 
 local M = {}
 
@@ -21,6 +23,7 @@ end
 
 -- A row as the engine counts it.
 local function row_of(what, row, n, max_new)
+  if row == "answer" then row = n end
   row = whole(what .. ": row", row == nil and -1 or row, -n, n + max_new - 1)
   return row < 0 and n + row or row
 end
@@ -84,7 +87,11 @@ end
 
 local function hidden(watch, model, given, anchors, n, max_new)
   local spec = { layers = list_of(given.layers, all_levels(model.layers)), rows = {} }
-  for i, row in ipairs(list_of(given.rows, { -1 })) do spec.rows[i] = row_of("hidden", row, n, max_new) end
+  for _, row in ipairs(list_of(given.rows, { -1 })) do
+    for each = row == "question" and 0 or 1, row == "question" and n - 1 or 1 do
+      spec.rows[#spec.rows + 1] = row_of("hidden", row == "question" and each or row, n, max_new)
+    end
+  end
   for _, l in ipairs(spec.layers) do whole("hidden: layer", l, 0, model.layers) end
   local layers, rows = int_array(spec.layers), int_array(spec.rows)
   anchors[#anchors + 1], anchors[#anchors + 2] = layers, rows
@@ -100,17 +107,20 @@ function M.fill(r, model, request)
   r.temperature, r.patches, r.n_patches, r.watch = nil, nil, 0, nil
   if request.temperature then anchors[1] = temperature(r, model, request.temperature) end
   if request.patch then patches(r, model, request.patch, anchors, n, max_new) end
-  if not request.hidden then return nil, anchors end
+  if not (request.hidden or request.attention or request.weights or request.lost) then return nil, anchors end
   local watch, spec = ffi.new "kvb_watch", {}
-  spec.hidden = hidden(watch, model, request.hidden, anchors, n, max_new)
+  if request.hidden then spec.hidden = hidden(watch, model, request.hidden, anchors, n, max_new) end
+  spec.attention = attention.fill(watch, model, request, max_new, anchors)
   r.watch = watch
   anchors[#anchors + 1] = watch
   return spec, anchors
 end
 
 --- Adds to `out` what a finished request recorded: hidden, a tensor [layers, rows, hidden] in the order that was asked for
---- (0 where a row never ran), with hidden_layers and hidden_rows as counted by the engine.
+--- (0 where a row never ran), with hidden_layers and hidden_rows as counted by the engine; observed, see
+--- trace_attention.lua.
 function M.read(out, spec, r, model)
+  if spec and spec.attention then out.observed = attention.read(spec.attention, r, model) end
   if not spec or not spec.hidden then return end
   local layers, rows = spec.hidden.layers, spec.hidden.rows
   out.hidden = core.new({ #layers, #rows, model.hidden }, "f32", "cpu")
