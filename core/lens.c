@@ -51,7 +51,8 @@ kvb_status kvb_model_lens(kvb_model *m, const kvb_tensor *hidden, kvb_tensor *lo
     if (!kvb_tensor_contiguous(hidden) || !kvb_tensor_contiguous(logits) || hidden->device_id || logits->device_id)
         return kvb_fail(KVB_E_ARG, "lens: hidden states and logits must be contiguous and on the host");
     KVB_TRY(kvb_model_enter(m));
-    int32_t most = (int32_t)kvb_min64(KVB_HOST_ROWS, m->step_rows), rows = kvb_model_bucket(m, (int32_t)kvb_min64(n, most));
+    int32_t most = (int32_t)kvb_min64(KVB_HOST_ROWS, m->step_rows),
+            rows = kvb_model_bucket(m, (int32_t)kvb_min64(n, most));
     lens s = {0};
     kvb_status status = n > 0 ? make(m, rows, &s) : KVB_OK;
     for (int64_t i = 0; i < n && status == KVB_OK; i += most)

@@ -26,7 +26,8 @@ static void read_keys(const kvb_backend *b, const kvb_lane_kind *kind, const kvb
     for (int32_t j = 0; j < h->n; j++) {
         bool prefix = j < h->prefix_n;
         const kvb_lane *lane = (prefix ? row->prefix : row->own) + h->kv_head;
-        b->lane_get(kind, lane, prefix ? j : j - h->prefix_n, h->key + (int64_t)j * h->dim, h->value + (int64_t)j * h->dim);
+        b->lane_get(kind, lane, prefix ? j : j - h->prefix_n, h->key + (int64_t)j * h->dim,
+                    h->value + (int64_t)j * h->dim);
     }
 }
 

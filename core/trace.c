@@ -28,8 +28,8 @@ static kvb_status check(const kvb_model *m, const kvb_request *r) {
     for (int32_t i = 0; i < r->n_patches; i++) {
         const kvb_patch *p = r->patches + i;
         if (p->layer < 0 || p->layer > d->layers)
-            return kvb_fail(KVB_E_ARG, "batch: a patch enters layer %d, there are 0 to %d (%d = the final norm)", p->layer,
-                            d->layers, d->layers);
+            return kvb_fail(KVB_E_ARG, "batch: a patch enters layer %d, there are 0 to %d (%d = the final norm)",
+                            p->layer, d->layers, d->layers);
         if (p->row < 0 || p->row >= r->n + r->max_new)
             return kvb_fail(KVB_E_ARG, "batch: a patch is for row %d, the question has rows 0 to %d", p->row, r->n - 1);
         if (!p->hidden) return kvb_fail(KVB_E_ARG, "batch: a patch has no hidden state");

@@ -16,13 +16,13 @@ extern "C" {
 struct kvb_model;
 
 enum {
-    KVB_REC_HIDDEN, /* f32 [n_levels][n_rows][hidden] */
-    KVB_REC_TOP,    /* i32 [attention_rows][layers][heads] */
-    KVB_REC_WITHIN, /* the same */
-    KVB_REC_MASS,   /* f32 [attention_rows][layers][heads][n_classes + 1] */
+    KVB_REC_HIDDEN,  /* f32 [n_levels][n_rows][hidden] */
+    KVB_REC_TOP,     /* i32 [attention_rows][layers][heads] */
+    KVB_REC_WITHIN,  /* the same */
+    KVB_REC_MASS,    /* f32 [attention_rows][layers][heads][n_classes + 1] */
     KVB_REC_WEIGHTS, /* f32 [weights_rows][n_weight_layers][heads][width] */
-    KVB_REC_RECALL, /* f32 [keeps_rows][n_keeps][layers][heads] */
-    KVB_REC_ERROR,  /* the same */
+    KVB_REC_RECALL,  /* f32 [keeps_rows][n_keeps][layers][heads] */
+    KVB_REC_ERROR,   /* the same */
     KVB_RECORDS
 };
 

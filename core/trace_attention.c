@@ -10,20 +10,23 @@ static kvb_status check_range(const char *what, int32_t from, int32_t rows, cons
     int32_t end = r->n + (r->max_new > 0 ? r->max_new - 1 : 0); /* rows that can run */
     if (rows == 0) return KVB_OK;
     if (from < 0 || rows < 0 || from + rows > end)
-        return kvb_fail(KVB_E_ARG, "batch: %s of rows %d to %d, there are 0 to %d", what, from, from + rows - 1, end - 1);
+        return kvb_fail(KVB_E_ARG, "batch: %s of rows %d to %d, there are 0 to %d", what, from, from + rows - 1,
+                        end - 1);
     return KVB_OK;
 }
 
 static kvb_status check_keeps(const kvb_model_desc *d, const kvb_request *r) {
     const kvb_watch *w = r->watch;
-    if (w->n_keeps < 0 || (w->n_keeps > 0 && !w->keeps)) return kvb_fail(KVB_E_ARG, "batch: %d keep-sets to weigh", w->n_keeps);
+    if (w->n_keeps < 0 || (w->n_keeps > 0 && !w->keeps))
+        return kvb_fail(KVB_E_ARG, "batch: %d keep-sets to weigh", w->n_keeps);
     for (int32_t i = 0; i < w->n_keeps; i++) {
         const kvb_keep *k = w->keeps[i];
         if (k->layers != d->layers || k->heads != d->kv_heads || k->tokens != r->ctx->tokens)
-            return kvb_fail(KVB_E_SHAPE,
-                            "batch: keep-set %d to weigh is for [%d layers, %d KV heads, %d tokens], the context is [%d, "
-                            "%d, %d]",
-                            i, k->layers, k->heads, k->tokens, d->layers, d->kv_heads, r->ctx->tokens);
+            return kvb_fail(
+                KVB_E_SHAPE,
+                "batch: keep-set %d to weigh is for [%d layers, %d KV heads, %d tokens], the context is [%d, "
+                "%d, %d]",
+                i, k->layers, k->heads, k->tokens, d->layers, d->kv_heads, r->ctx->tokens);
     }
     return KVB_OK;
 }
@@ -37,13 +40,15 @@ static kvb_status check(const kvb_model_desc *d, const kvb_request *r) {
             return kvb_fail(KVB_E_ARG, "batch: token %d has class %d of %d", t, w->classes[t], w->n_classes);
     for (int32_t i = 0; i < w->n_weight_layers; i++)
         if (w->weight_layers[i] < 0 || w->weight_layers[i] >= d->layers)
-            return kvb_fail(KVB_E_ARG, "batch: weights of layer %d, there are 0 to %d", w->weight_layers[i], d->layers - 1);
+            return kvb_fail(KVB_E_ARG, "batch: weights of layer %d, there are 0 to %d", w->weight_layers[i],
+                            d->layers - 1);
     KVB_TRY(check_range("attention", w->attention_from, w->attention_rows, r));
     KVB_TRY(check_range("weights", w->weights_from, w->weights_rows, r));
     KVB_TRY(check_range("what keep-sets lose", w->keeps_from, w->keeps_rows, r));
     KVB_TRY(check_keeps(d, r));
     if (r->ctx->ragged) {
-        kvb_fail(KVB_E_UNSUPPORTED, "batch: an evicted context's heads keep different tokens; their attention has no rows");
+        kvb_fail(KVB_E_UNSUPPORTED,
+                 "batch: an evicted context's heads keep different tokens; their attention has no rows");
         kvb_hint("-> observe the original context with a keep-set: the same attention");
         return KVB_E_UNSUPPORTED;
     }
@@ -74,12 +79,13 @@ static kvb_status copy_keeps(kvb_trace *t, const kvb_request *r) {
 static kvb_status copy_classes(kvb_trace *t, const kvb_request *r, uint8_t **classes) {
     const kvb_watch *w = r->watch;
     *classes = kvb_alloc_array((size_t)t->tokens, 1, KVB_MEM_CACHE);
-    t->class_words = kvb_alloc_array((size_t)(w->n_classes + 1) * (size_t)t->words, sizeof *t->class_words, KVB_MEM_CACHE);
+    t->class_words =
+        kvb_alloc_array((size_t)(w->n_classes + 1) * (size_t)t->words, sizeof *t->class_words, KVB_MEM_CACHE);
     if (!*classes || !t->class_words) return KVB_E_MEMORY;
     for (int32_t i = 0; i < t->tokens; i++) {
         uint8_t class = (*classes)[i] = w->classes ? w->classes[i] : 0;
         uint64_t bit = 1ull << i % 64;
-        t->class_words[(int64_t)class * t->words + i / 64] |= bit;
+        t->class_words[(int64_t) class * t->words + i / 64] |= bit;
         if (w->within >> class & 1) t->class_words[(int64_t)w->n_classes * t->words + i / 64] |= bit;
     }
     return KVB_OK;
@@ -88,7 +94,8 @@ static kvb_status copy_classes(kvb_trace *t, const kvb_request *r, uint8_t **cla
 /* What kernels read, into the memory of a device. */
 static kvb_status to_device(kvb_trace *t, const uint8_t *classes) {
     const kvb_backend *b = t->m->backend;
-    size_t slots = (size_t)t->m->desc.layers * sizeof *t->weight_slot, keeps = (size_t)t->watch.n_keeps * sizeof(void *);
+    size_t slots = (size_t)t->m->desc.layers * sizeof *t->weight_slot,
+           keeps = (size_t)t->watch.n_keeps * sizeof(void *);
     if (!b->alloc) return KVB_OK;
     t->device_classes = kvb_backend_alloc(b, (size_t)t->tokens, KVB_MEM_CACHE);
     t->device_slot = kvb_backend_alloc(b, slots, KVB_MEM_CACHE);

@@ -29,8 +29,7 @@ __device__ __forceinline__ best better(best a, best b) {
 
 __device__ best block_best(best x) {
     __shared__ best part[WARPS];
-    for (int i = 16; i > 0; i /= 2)
-        x = better(x, {__shfl_xor_sync(~0u, x.value, i), __shfl_xor_sync(~0u, x.index, i)});
+    for (int i = 16; i > 0; i /= 2) x = better(x, {__shfl_xor_sync(~0u, x.value, i), __shfl_xor_sync(~0u, x.index, i)});
     __syncthreads();
     if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
     __syncthreads();
@@ -155,7 +154,8 @@ __device__ float output(const kvb_cuda_look &look, const view &v, const uint64_t
 }
 
 template <typename T>
-__device__ void keeps(const kvb_cuda_look &look, const kvb_cuda_attention &a, const view &v, int64_t at, const float *p) {
+__device__ void keeps(const kvb_cuda_look &look, const kvb_cuda_attention &a, const view &v, int64_t at,
+                      const float *p) {
     float o[MOST_DIM / THREADS], part[MOST_DIM / THREADS], norm = 0;
     float all = output<T>(look, v, NULL, a.head_dim, p, o);
     for (int i = 0; i < MOST_DIM / THREADS; i++) norm = fmaf(o[i], o[i], norm);
@@ -198,7 +198,8 @@ void launch(const kvb_cuda_look *looks, int32_t n, const kvb_cuda_attention *a, 
 kvb_status kvb_cuda_look_rows(kvb_cuda_traces *t, const kvb_cuda_attention *a) {
     if (t->n_looks == 0) return KVB_OK;
     if (a->head_dim > MOST_DIM)
-        return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, attention is observed up to %d", a->head_dim, MOST_DIM);
+        return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, attention is observed up to %d", a->head_dim,
+                        MOST_DIM);
     int64_t each = (int64_t)a->heads * t->pitch * (int64_t)sizeof(float);
     int64_t at_once = kvb_min64(t->n_looks, kvb_max64(1, SCRATCH / each));
     if (t->scratch_bytes < at_once * each) {

@@ -60,7 +60,8 @@ static kvb_status add_look(kvb_cuda_traces *t, const kvb_trace *trace, int32_t i
     o->keep = trace->device_keep;
     o->cells = (int64_t)d->layers * d->heads;
     o->weights = kvb_trace_weights(trace, index);
-    if (layer0) o->top = at.top, o->top_within = at.top_within, o->mass = at.mass, o->recall = at.recall, o->error = at.error;
+    if (layer0)
+        o->top = at.top, o->top_within = at.top_within, o->mass = at.mass, o->recall = at.recall, o->error = at.error;
     int32_t keys = trace->tokens + index + 1;
     t->pitch = keys > t->pitch ? keys : t->pitch;
     return KVB_OK;
@@ -68,7 +69,8 @@ static kvb_status add_look(kvb_cuda_traces *t, const kvb_trace *trace, int32_t i
 
 static kvb_status add_row(kvb_cuda_traces *t, const kvb_trace *trace, int32_t index, int32_t row) {
     for (int32_t i = 0; i < trace->n_patches; i++)
-        if (trace->patch[i].row == index && kvb_trace_patch(trace, trace->patch[i].layer, index) == trace->patch[i].hidden)
+        if (trace->patch[i].row == index &&
+            kvb_trace_patch(trace, trace->patch[i].layer, index) == trace->patch[i].hidden)
             KVB_TRY(add(t, (float *)trace->patch[i].hidden, row, 2 * trace->patch[i].layer));
     for (int32_t i = 0; i < trace->n_levels; i++) {
         float *place = kvb_trace_place(trace, trace->level[i], index);

@@ -9,13 +9,14 @@
 
 /* One hidden state that goes into row `row` of x, or comes out of it. */
 typedef struct kvb_cuda_move {
-    float *memory; /* [hidden] */
+    float *memory;    /* [hidden] */
     int32_t row, key; /* key: 2 * level, + 1 for a record */
 } kvb_cuda_move;
 
 /* One observed row: all pointers are device memory; results are those of layer 0, the next layer's `heads` further. */
 typedef struct kvb_cuda_look {
-    int32_t row, tokens, n_classes, n_keeps, words, width; /* words: of a keep-set per head; width: of a row of weights */
+    int32_t row, tokens, n_classes, n_keeps, words,
+        width; /* words: of a keep-set per head; width: of a row of weights */
     uint32_t within;
     const uint8_t *classes;      /* [tokens] */
     const int32_t *slot;         /* [layers] place among the recorded layers, or -1 */

@@ -111,7 +111,8 @@ static void look_keeps(const call *c, const place *p, const kvb_look *look, cons
     }
 }
 
-static void write_weights(const kvb_look *look, const kvb_attn_row *row, const float *s, const kvb_weigh *w, int32_t at) {
+static void write_weights(const kvb_look *look, const kvb_attn_row *row, const float *s, const kvb_weigh *w,
+                          int32_t at) {
     float inverse = 1.0f / (w->context + w->own), *to = look->weights + (int64_t)at * look->trace->width;
     for (int32_t j = 0; j < look->trace->tokens; j++) to[j] = s[j] * inverse;
     for (int32_t j = 0; j < row->own_n; j++)
@@ -123,8 +124,13 @@ static void look_row(const call *c, const place *p, int32_t i, int32_t g, int32_
     const kvb_attn_row *row = c->row + i;
     const kvb_trace *t = look->trace;
     int32_t at = kv_head * c->attn.group + g, classes = t->watch.n_classes;
-    kvb_weigh w = {.word = p->word, .prefix_tiles = t->words, .scale = c->attn.scale, .class_words = t->class_words,
-                   .classes = classes, .words = t->words, .within = t->class_words + (int64_t)classes * t->words};
+    kvb_weigh w = {.word = p->word,
+                   .prefix_tiles = t->words,
+                   .scale = c->attn.scale,
+                   .class_words = t->class_words,
+                   .classes = classes,
+                   .words = t->words,
+                   .within = t->class_words + (int64_t)classes * t->words};
     w.tiles = t->words + (row->own_n + KVB_TILE - 1) / KVB_TILE;
     for (int32_t k = 0; k < w.tiles; k++)
         p->word[k] = kvb_look_word(row, k < t->words ? k : k - t->words, kv_head, k < t->words);
@@ -144,8 +150,8 @@ static void look_block(const call *c, const place *p, int32_t first, int32_t n, 
     int64_t wide = (int64_t)c->tiles * KVB_TILE;
 #if defined(__x86_64__)
     if (c->attn.kind->dtype == KVB_BF16) {
-        kvb_attn_work work = {c->row + first, n, kv_head, c->q + (int64_t)first * c->attn.heads * c->attn.kind->head_dim,
-                              NULL, 0};
+        kvb_attn_work work = {
+            c->row + first, n, kv_head, c->q + (int64_t)first * c->attn.heads * c->attn.kind->head_dim, NULL, 0};
         kvb_amx_scores(p->scratch, &c->attn, &work, p->s, wide);
     } else
 #endif
@@ -194,11 +200,18 @@ static void run(const call *c, const int32_t *start, int32_t blocks, char *memor
     }
 }
 
-kvb_status kvb_cpu_look(const kvb_lane_kind *kind, const kvb_attn_row *row, const kvb_look *look, int32_t n, int32_t heads,
-                        int32_t kv_heads, const float *q, double scale) {
+kvb_status kvb_cpu_look(const kvb_lane_kind *kind, const kvb_attn_row *row, const kvb_look *look, int32_t n,
+                        int32_t heads, int32_t kv_heads, const float *q, double scale) {
     int32_t group = heads / kv_heads, most = KVB_QUERY_BLOCK / group, blocks = 0;
-    call c = {kvb_cpu_pick(), {kind, heads, group, (float)(scale * 1.4426950408889634)}, look, NULL, NULL, kv_heads, 0,
-              look[0].trace->m->desc.layers * (int64_t)heads, false};
+    call c = {kvb_cpu_pick(),
+              {kind, heads, group, (float)(scale * 1.4426950408889634)},
+              look,
+              NULL,
+              NULL,
+              kv_heads,
+              0,
+              look[0].trace->m->desc.layers * (int64_t)heads,
+              false};
     int64_t scratch = (KVB_QUERY_BLOCK + 16) * (int64_t)(kind->head_dim + KVB_TILE + 16) * 4;
 #if defined(__x86_64__)
     if (kind->dtype == KVB_BF16) scratch = kvb_amx_scratch_bytes(kind->head_dim);

@@ -202,7 +202,8 @@ function M.main(words)
   if what == "store" then return store_bench(words, args) end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
     new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
-    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv", lengths = "250,1500", json = false }, words)
+    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "",
+    presses = "ea,snapkv", lengths = "250,1500", observe = "", teacher = false, json = false }, words)
   if not opt then return 0 end
   opt.what = what
   check_numbers(opt)

@@ -171,6 +171,7 @@ end
 ---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
 ---     sweep/variants.lua
 ---   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)
+---   observe             {"attention", "recall"}: what the answers look at, as columns (docs/observe.md)
 ---   metrics             list of {name =, columns = function(view) -> table}: columns of your own (docs/observe.md)
 ---   precision           e.g. .03: passages in a random order of the seed's until every watched curve point is known to
 ---     +- that (docs/statistics.md); watch = columns in [0, 1], default word_f1 and hallucination; run.stopped says why

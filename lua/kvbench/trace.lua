@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Interventions and records of a continuation: the fields of a batch request that look or reach inside the model.
 --
---   temperature = {f_0, f_1, ...}         factor (1 / tau) on each layer's attention logits, for all rows of the request;
+--   temperature = {f_0, f_1, ...}         factor (1 / tau) on each layer's attention logits, for all rows of it;
 --                                         a number: the same in every layer
 --   patch = {layer =, row =, hidden =}    the residual stream that enters `layer` at `row` is replaced by `hidden`
 --                                         (tensor or array of hidden_size numbers); or a list of such
@@ -116,8 +116,8 @@ function M.fill(r, model, request)
   return spec, anchors
 end
 
---- Adds to `out` what a finished request recorded: hidden, a tensor [layers, rows, hidden] in the order that was asked for
---- (0 where a row never ran), with hidden_layers and hidden_rows as counted by the engine; observed, see
+--- Adds to `out` what a finished request recorded: hidden, a tensor [layers, rows, hidden] in the order that was
+--- asked for (0 where a row never ran), with hidden_layers and hidden_rows as counted by the engine; observed, see
 --- trace_attention.lua.
 function M.read(out, spec, r, model)
   if spec and spec.attention then out.observed = attention.read(spec.attention, r, model) end

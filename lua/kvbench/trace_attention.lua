@@ -2,16 +2,16 @@
 -- What a batch request can record of attention, beside its answer (trace.lua, core/look.h):
 --
 --   attention = {classes =, within =, from =, rows =}
---     per row, layer and query head: the top-attended context token and the mass on each class of tokens. classes: a class
---     (0 to 7) per context token as an array, or {{token, ...}, ...}: lists of tokens for the classes 0, 1, ..., the rest is
---     the next class. within: list of classes that top_within may name (default: all).
+--     per row, layer and query head: the top-attended context token and the mass on each class of tokens. classes: a
+--     class (0 to 7) per context token as an array, or {{token, ...}, ...}: lists of tokens for the classes 0, 1, ...,
+--     the rest is the next class. within: list of classes that top_within may name (default: all).
 --   weights = {layers =, from =, rows =}
 --     whole rows of attention, all heads of these layers (default: all)
 --   lost = {keeps =, from =, rows =}
 --     for each KeepSet: how much of this row's attention to the context it keeps, and how far each head's output moves
 --
--- from and rows: the rows observed, from -1 (the last question row) on; rows: how many (attention: every row that is left,
--- that is every generated token; weights and lost: 1).
+-- from and rows: the rows observed, from -1 (the last question row) on; rows: how many (attention: every row that is
+-- left, that is every generated token; weights and lost: 1).
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 
@@ -115,7 +115,7 @@ end
 
 --- result.observed of a finished request (kvb_result r):
 ---   top, top_within  i32 [rows, layers, heads]: context token (from 0), -1 = none is visible
----   mass             f32 [rows, layers, heads, classes + 1]: attention by class, the request's own tokens last; sums to 1
+---   mass             f32 [rows, layers, heads, classes + 1]: attention by class, its own tokens last; sums to 1
 ---   weights          f32 [rows, layers given, heads, tokens + own]: own tokens behind the context's
 ---   recall, error    f32 [rows, keeps, layers, heads]
 --- and from, weights_from, lost_from: which own row comes first. Rows that never ran are not there.
@@ -130,8 +130,8 @@ function M.read(spec, r, model)
   end
   if spec.weights then
     out.weights_from, out.weight_layers = spec.weights[1], spec.weight_layers
-    out.weights = take(r.weights, r.rows, spec.weights[1], spec.weights[2], { #spec.weight_layers, model.heads, spec.width },
-      "f32")
+    local shape = { #spec.weight_layers, model.heads, spec.width }
+    out.weights = take(r.weights, r.rows, spec.weights[1], spec.weights[2], shape, "f32")
   end
   if spec.lost then
     local first, rows, shape = spec.lost[1], spec.lost[2], { spec.keeps, model.layers, model.heads }

@@ -6,7 +6,9 @@ local kv = require "kvbench"
 local attention = require "kvbench.attention"
 local ffi = require "ffi"
 local options = require "kvbench.options"
-local tiny = dofile(require("kvbench.paths").at "tests/lua/tiny_sweep.lua")
+local paths = require "kvbench.paths"
+local C = require("kvbench.ffi").C
+local tiny, here = dofile(paths.at "tests/lua/tiny_sweep.lua"), paths.at "tests/lua/observe_test.lua"
 
 local function draw(seed, n)
   local r, ids = kv.rng.new(seed), {}
@@ -40,7 +42,8 @@ local function class_of(token)
 end
 
 local function ask(model, more, ctx)
-  local batch, o = model:batch(), { ctx = ctx or model:prefill(TEXT), ids = IDS, max_new_tokens = 4, ignore_stop = true }
+  local batch = model:batch()
+  local o = { ctx = ctx or model:prefill(TEXT), ids = IDS, max_new_tokens = 4, ignore_stop = true }
   for name, value in pairs(more or {}) do o[name] = value end
   batch:add(o)
   local result = batch:run()[1]
@@ -240,14 +243,14 @@ local function invariant(label, model)
   end)
   t.case(label .. ": masses sum to 1, and everything kept loses nothing", function()
     local all_kept = require("kvbench.keep").all(model.layers, model.kv_heads, #TEXT)
-    local o = ask(model, { attention = { classes = CLASSES }, lost = { keeps = { all_kept }, from = 0, rows = 5 } }, ctx).observed
+    local lost = { keeps = { all_kept }, from = 0, rows = 5 }
+    local o = ask(model, { attention = { classes = CLASSES }, lost = lost }, ctx).observed
     for _, x in ipairs(numbers(o.mass:sum(-1))) do t.near(x, 1, 2e-3) end
     for _, x in ipairs(numbers(o.recall)) do t.near(x, 1, 1e-5) end
     for _, x in ipairs(numbers(o.error)) do t.near(x, 0, 1e-5) end
     t.eq(o.recall:size(1), 5)
   end)
   t.case(label .. ": memory is given back", function()
-    local C = require("kvbench.ffi").C
     ask(model, everything { keep }, ctx)
     collectgarbage()
     local before = tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE))
@@ -269,10 +272,24 @@ else
   for _, family in ipairs { "llama", "qwen2", "qwen3", "mistral" } do
     agrees("cpu f32", family, { device = "cpu" }, 1e-4)
   end
-  agrees("cpu bf16", "llama", { device = "cpu", dtype = "bf16" }, 3e-2)
-  agrees("cpu bf16", "qwen2", { device = "cpu", dtype = "bf16" }, 3e-2)
   invariant("cpu f32", tiny.model("llama", { device = "cpu" }))
-  invariant("cpu bf16", tiny.model("qwen3", { device = "cpu", dtype = "bf16" }))
+  local tier = ffi.string(C.kvb_cpu_tier())
+  if tier == "amx-bf16" then
+    agrees("cpu bf16", "llama", { device = "cpu", dtype = "bf16" }, 3e-2)
+    agrees("cpu bf16", "qwen2", { device = "cpu", dtype = "bf16" }, 3e-2)
+    invariant("cpu bf16", tiny.model("qwen3", { device = "cpu", dtype = "bf16" }))
+  end
+  -- the instruction sets this CPU can be lowered to, each in a process of its own
+  local binary = io.popen("readlink -f /proc/$PPID/exe"):read "*l"
+  for _, lower in ipairs(os.getenv "KVB_CPU_TIER" and {} or { "scalar", "avx2", "avx512" }) do
+    if lower == tier then break end
+    t.case("the same on " .. lower, function()
+      local child = io.popen(("KVB_CPU_TIER=%s '%s' '%s' 2>&1"):format(lower, binary, here))
+      local text = child:read "*a"
+      child:close()
+      t.ok(text:find "%d+ passed, 0 failed", text)
+    end)
+  end
 end
 
 t.case("what cannot be is told", function()
@@ -286,4 +303,87 @@ t.case("what cannot be is told", function()
   fails({ lost = { keeps = { kv.press("knorm"):keep(model:prefill(draw("x", 9)), .5) } } }, "keep%-set 0 to weigh is for")
   local evicted = ctx:evict(kv.press("knorm"):keep(ctx, .5))
   t.fails(function() ask(model, { attention = {} }, evicted) end, "evicted context's heads")
+end)
+
+-- ---- in a sweep ----
+
+local model, data = tiny.model(nil, { device = options.device or "cpu" }), tiny.data(2, 3)
+
+local function sweep(more)
+  local o = { model = model, dataset = data, presses = { "knorm", { press = "snapkv", window_size = 16 } },
+    ratios = { 0, .5, .9 }, max_new_tokens = 3, quiet = true, observe = { "attention", "recall" } }
+  for name, value in pairs(more or {}) do o[name] = value end
+  return kv.sweep(o)
+end
+
+local NAMES = { "attention_V", "attention_B", "attention_sinks", "attention_X", "attention_other", "attention_own", "top_V",
+  "attention_recall", "output_error" }
+
+t.case("a sweep's rows: masses sum to 1, the full cache loses nothing, answers stay", function()
+  local rows, plain = tiny.by_key(sweep()), tiny.by_key(sweep { observe = {} })
+  local losses = 0
+  for key, row in pairs(rows) do
+    local sum = 0
+    for i = 1, 6 do sum = sum + row[NAMES[i]] end
+    t.near(sum, 1, 1e-4)
+    t.eq(row.answer, plain[key].answer)
+    t.eq(row.margin, plain[key].margin)
+    t.eq(plain[key].attention_V, nil)
+    if row.ratio == 0 then
+      t.eq(row.attention_recall, 1)
+      t.eq(row.output_error, 0)
+    else
+      t.ok(row.attention_recall < 1 and row.output_error > 0, key)
+      losses = losses + (1 - row.attention_recall)
+    end
+  end
+  t.ok(losses > .1)
+  for what, more in pairs { group = { group = 1 }, trunk = { trunk = false }, dedupe = { dedupe = false },
+    teacher = { teacher = true } } do
+    for key, row in pairs(tiny.by_key(sweep(more))) do
+      for _, name in ipairs(NAMES) do t.eq(row[name], rows[key][name], what .. ": " .. name) end
+    end
+  end
+end)
+
+t.case("metrics declare what they need; what nobody declares is not there", function()
+  local seen = 0
+  sweep { observe = false, presses = { "knorm" }, metrics = {
+    { name = "a", observe = { hidden = { layers = { 1 }, rows = { -1, "answer" } } }, columns = function(v)
+      seen = seen + 1
+      t.eq(v:hidden(1, -1):size(1), model.hidden)
+      t.eq(v:hidden(1, "answer"):size(1), model.hidden)
+      t.eq(v.result.observed.mass, nil)
+      t.fails(function() v:hidden(0, -1) end, "layer 0, row %-1 were not observed")
+    end },
+    { name = "b", observe = { weights = { layers = { 0 } } }, columns = function(v)
+      t.eq(v.result.observed.weights:size(1), 1)
+      t.eq(v.result.observed.weights:size(2), 1)
+    end },
+  } }
+  t.eq(seen, 18)
+  t.fails(function() sweep { observe = { "atention" } } end, "observe: 'atention' cannot be observed")
+  t.fails(function() sweep { metrics = { { name = "m", observe = { "x" }, columns = function() end } } } end,
+    "metric 'm': 'x' cannot be observed")
+end)
+
+t.case("presses that know the question: rescue keeps the answer's tokens, ablation drops them", function()
+  local run = sweep { presses = { "knorm", { press = "answer_aware", of = "knorm" }, "oracle",
+    { press = "answer_aware", of = "knorm", mode = "ablation" } }, ratios = { 0, .5, .9 } }
+  local n, oracle, differ = { rescue = 0, ablation = 0 }, {}, 0
+  for _, row in ipairs(run.rows) do
+    if row.press:find "^answer_aware" and row.ger_frac then
+      local ablation = row.press:find "ablation"
+      if ablation then t.eq(row.ger_frac, 1) elseif row.ratio == .5 then t.eq(row.ger_frac, 0) end
+      if ablation then t.eq(row.attention_V, 0) end
+      n[ablation and "ablation" or "rescue"] = n[ablation and "ablation" or "rescue"] + 1
+    elseif row.press == "oracle" and row.ratio == .9 then -- another set for each question of a passage
+      local one = oracle[row.passage_id]
+      if one and one ~= row.ger_frac then differ = differ + 1 end
+      oracle[row.passage_id] = row.ger_frac or one
+    end
+  end
+  t.ok(differ > 0, "the oracle keeps the same whatever is asked")
+  t.ok(n.rescue >= 6 and n.ablation >= 6)
+  t.eq(#run.rows, 6 * 9)
 end)

@@ -26,10 +26,13 @@ function M.default(model, opt, base)
     return { task = "base", seed = "A", records = records, hash = dataset.hash,
       generator_hash = dataset.generator_hash }
   end
+  local observed = {}
+  for what in opt.observe:gmatch "[^,]+" do observed[#observed + 1] = what end
   local function once(from, to)
     return sweep.run { model = model, dataset = part(from, to), presses = { "ea", "adakv", "chunk" }, ratios = "paper",
       evictable = "context", style = "paper", idk_example = false, ignore_stop = true, max_new_tokens = opt.new,
-      question_tokens = 15, quiet = true, score = false }
+      question_tokens = 15, quiet = true, score = false,
+      observe = #observed > 0 and observed or nil, teacher = opt.teacher }
   end
   local started = C.kvb_time()
   once(1, 1)
@@ -38,6 +41,7 @@ function M.default(model, opt, base)
   local run = once(2, n + 1)
   local out = base(model, run.seconds, opt)
   out.continuations, out.passages, out.presses, out.ratios = #run.rows, n, { "ea", "adakv", "chunk" }, 9
+  out.observe, out.teacher = observed, opt.teacher
   out.question_tokens, out.new_tokens = 15, opt.new
   out.context_tokens = run.rows[1].context_tokens
   out.continuations_per_s = #run.rows / run.seconds

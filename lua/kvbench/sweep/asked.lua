@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What a sweep asks about one question: per keep-set an answer and, where wanted, its teacher-forced score, and once
--- per
--- question the full cache's distributions. A row can be made when all parts of its condition are there; logits are
+-- per question the full cache's distributions. A row can be made when all parts of its condition are there; logits are
 -- dropped as soon as they are scored.
+local observe = require "kvbench.sweep.observe"
 local teacher = require "kvbench.teacher"
 
 local M = {}
@@ -30,8 +30,10 @@ end
 
 -- Queues a request under a condition; `set` is what the result belongs to, nil for the question's own.
 function Asked:send(part, set, condition)
-  local request = part == "answer" and { ids = self.ids, max_new_tokens = self.new_tokens }
-    or teacher.request(self.ids, self.gold)
+  local request = part ~= "answer" and self.gold and teacher.request(self.ids, self.gold)
+    or { ids = self.ids, max_new_tokens = part == "answer" and self.new_tokens or 0 }
+  if part == "answer" and self.o.observed then observe.request(self.o.observed, request, self.unit, self.question) end
+  request.lost = condition.lost
   request.ctx, request.keep, request.ignore_stop = self.unit.ctx, condition.keep, self.o.ignore_stop
   request.temperature, request.patch = condition.temperature, condition.patch
   request.trunk = math.min(self.trunk, prefix(self.ids, request.ids), #request.ids - 1)
@@ -47,24 +49,41 @@ local function identity(o, condition)
   return not condition.keep and "full" or o.dedupe and condition.keep:hash() or condition
 end
 
---- Queues what a condition needs; conditions that keep the same set share it.
-function Asked:add(condition)
-  local id = identity(self.o, condition)
-  local set = self.sets[id]
+-- The set of a condition, made if it is new.
+local function set_of(asked, condition, list)
+  local id = identity(asked.o, condition)
+  local set = asked.sets[id]
   if set then
     set.conditions[#set.conditions + 1] = condition
     return
   end
   set = { conditions = { condition }, full = id == "full" }
-  self.sets[id] = set
-  -- a press that evicts while it decodes has no score without decoding
-  set.scored = self.o.teacher and not (condition.keep and condition.keep.decoding)
-  if set.scored and not self.referred then
-    self.referred = true
-    self:send("reference", nil, {}) -- first, so that nothing waits for it
+  asked.sets[id], list[#list + 1] = set, set
+  local decoding = condition.keep and condition.keep.decoding -- such a press has no score without decoding
+  set.scored = asked.o.teacher and not decoding
+  -- what a keep-set loses of the full cache's attention: of sets that leave keys and values as they are
+  set.lost_of = asked.o.observed and asked.o.observed.recall and condition.keep and not condition.keep.cache
+    and not decoding and condition.keep or nil
+end
+
+--- Queues what a list of conditions needs, once; those that keep the same set share it.
+function Asked:ask(conditions)
+  local list, keeps, scored = {}, {}, false
+  for _, condition in ipairs(conditions) do set_of(self, condition, list) end
+  for _, set in ipairs(list) do
+    scored = scored or set.scored
+    if set.lost_of then
+      keeps[#keeps + 1] = set.lost_of
+      set.lost_at = #keeps
+    end
   end
-  self:send("answer", set, condition)
-  if set.scored and not set.full then self:send("score", set, condition) end
+  if scored or #keeps > 0 then -- first, so that nothing waits for it
+    self:send("reference", nil, { lost = #keeps > 0 and { keeps = keeps, from = #self.ids - 1 } or nil })
+  end
+  for _, set in ipairs(list) do
+    self:send("answer", set, set.conditions[1])
+    if set.scored and not set.full then self:send("score", set, set.conditions[1]) end
+  end
 end
 
 local function score(asked, set, logits)
@@ -76,36 +95,56 @@ local function score(asked, set, logits)
 end
 
 local function complete(asked, set)
-  return set.result and (not set.scored or set.score)
+  return set.result and (not set.scored or set.score) and (not set.lost_at or asked.lost)
+end
+
+-- The full cache's part of the question is back: what waited for it is looked at again.
+local function refer(asked, result)
+  if asked.gold then asked.reference = teacher.score(result.logits, asked.gold) end
+  asked.lost = result.observed
+  local touched = {}
+  for _, waiting in ipairs(asked.early) do
+    if waiting.set.scored and not waiting.set.score and (waiting.logits or waiting.set.full) then
+      score(asked, waiting.set, waiting.logits)
+    end
+    touched[#touched + 1] = waiting.set
+  end
+  asked.early = {}
+  return touched
+end
+
+--- What the set's keep-set loses of the full cache's attention, [layers, heads] each: {recall, error}, or nil.
+function M.lost(asked, set)
+  if not set.lost_at then return nil end
+  return { recall = asked.lost.recall[1][set.lost_at], error = asked.lost.error[1][set.lost_at] }
 end
 
 --- Takes a finished result; returns the asked question and a list of the sets that are now complete: {conditions,
 --- result, score, kl}.
 function M.take(result)
   local asked, part, set = result.tag.asked, result.tag.part, result.tag.set
-  local touched = {}
+  local touched = { set }
   if part == "reference" then
-    asked.reference = teacher.score(result.logits, asked.gold)
-    for _, waiting in ipairs(asked.early) do
-      score(asked, waiting.set, waiting.logits)
-      touched[#touched + 1] = waiting.set
-    end
-    asked.early = {}
-  elseif part == "score" and asked.reference then
+    touched = refer(asked, result)
+    asked.referred = true
+  elseif part == "score" and asked.referred then
     score(asked, set, result.logits)
-    touched[1] = set
   elseif part == "score" then
     asked.early[#asked.early + 1] = { set = set, logits = result.logits }
   else
     set.result = result
-    if set.scored and set.full then -- the full cache is its own reference
-      if asked.reference then score(asked, set) else asked.early[#asked.early + 1] = { set = set } end
+    local needs_reference = set.scored and set.full or set.lost_at -- the full cache is its own reference
+    if needs_reference and not asked.referred then
+      asked.early[#asked.early + 1] = { set = set }
+    elseif set.scored and set.full then
+      score(asked, set)
     end
-    touched[1] = set
   end
   local ready = {}
   for _, each in ipairs(touched) do
-    if complete(asked, each) then ready[#ready + 1] = each end
+    if not each.taken and complete(asked, each) then
+      each.taken, ready[#ready + 1] = true, each
+    end
   end
   return asked, ready
 end

@@ -30,6 +30,7 @@ function M.of(o)
     ratios = o.ratios, regimes = o.regimes, evictable = o.evictable, style = o.style, idk_example = o.idk_example,
     max_new_tokens = o.max_new_tokens, ignore_stop = o.ignore_stop, seed = o.seed, sinks = o.sinks,
     variants = o.variants and o.variants.id, teacher = o.teacher or nil, metrics = metric_list(o),
+    observed = o.observed,
     buckets = o.model.buckets,
     version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()),
   }

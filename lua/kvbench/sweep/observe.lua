@@ -4,9 +4,9 @@
 --
 --   observe = { "attention", "recall", hidden = {layers =, rows =}, weights = {layers =, rows =} }
 --
--- Token classes of "attention": V the question's answer tokens (for unanswerable ones: the tempting value), B what binds
--- them, sinks (the first tokens of the context), X the rest of the passage, other (instruction and examples), and own
--- (question and answer). top_within is taken over V, B and X: the passage without sinks.
+-- Token classes of "attention": V the question's answer tokens (for unanswerable ones: the tempting value), B what
+-- binds them, sinks (the first tokens of the context), X the rest of the passage, other (instruction and examples), and
+-- own (question and answer). top_within is taken over V, B and X: the passage without sinks.
 local evidence = require "kvbench.metric.evidence"
 local text = require "kvbench.text"
 
@@ -83,10 +83,10 @@ View.__index = View
 --- The recorded residual stream [hidden] that entered a layer at a row (as in trace.lua), or an error naming both.
 function View:hidden(layer, row)
   local n = #self.ids
-  row = row < 0 and n + row or row
+  local at = row == "answer" and n or row < 0 and n + row or row
   for i, l in ipairs(self.result.hidden_layers or {}) do
     for j, r in ipairs(self.result.hidden_rows) do
-      if l == layer and r == row then return self.result.hidden[i][j] end
+      if l == layer and r == at then return self.result.hidden[i][j] end
     end
   end
   error(("hidden states of layer %s, row %s were not observed -> observe = {hidden = {layers =, rows =}}"):format(
@@ -119,7 +119,8 @@ end
 --- The columns of observe = {"recall"}: attention_recall and output_error, means over layers and heads.
 function M.recall_columns(view)
   local lost = view.lost
-  if not lost then return {} end
+  if not view.keep then return { attention_recall = 1, output_error = 0 } end
+  if not lost then return {} end -- a press that changes keys and values, or evicts while it decodes
   return { attention_recall = lost.recall:mean(1):mean(1):at(), output_error = lost.error:mean(1):mean(1):at() }
 end
 

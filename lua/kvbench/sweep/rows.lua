@@ -4,6 +4,8 @@ local metric = require "kvbench.metric"
 local eviction = require "kvbench.metric.eviction"
 local evidence = require "kvbench.metric.evidence"
 local keepset = require "kvbench.keep"
+local observe = require "kvbench.sweep.observe"
+local questions = require "kvbench.sweep.asked"
 
 local M = {}
 
@@ -96,8 +98,8 @@ function M.make(o, asked, condition, set)
     row.gold_tokens, row.gold_logprob = #asked.gold, set.score.total
     row.gold_logprob_per_token, row.kl_full = set.score.per_token, set.kl
   end
-  local view = { result = result, unit = unit, question = question, condition = condition, keep = condition.keep,
-    record = unit.record, index = unit.index }
+  local view = observe.view { result = result, unit = unit, question = question, condition = condition,
+    keep = condition.keep, record = unit.record, index = unit.index, ids = asked.ids, lost = questions.lost(asked, set) }
   local function merge(columns)
     for name, value in pairs(columns) do row[name] = value end
   end

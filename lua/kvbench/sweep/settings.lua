@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What kv.sweep can be told, its defaults, and what is wrong with what it was told.
+local observe = require "kvbench.sweep.observe"
 local precision = require "kvbench.sweep.precision"
 local presses = require "kvbench.press"
 local ratios = require "kvbench.ratios"
@@ -16,7 +17,7 @@ local defaults = {
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
   "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe",
-  "variants", "teacher", "metrics", "precision", "watch" }
+  "variants", "teacher", "metrics", "observe", "precision", "watch" }
 
 -- The sweep's own metrics: each a table with a name and a function.
 local function metrics_of(list)
@@ -29,7 +30,7 @@ local function metrics_of(list)
     if names[own.name] then error(("sweep: metric '%s' is listed twice"):format(own.name), 0) end
     names[own.name] = true
   end
-  return list or {}
+  return { unpack(list or {}) }
 end
 
 --- The options of kv.sweep with defaults filled in, presses made and ratios checked; a wrong one is an error.
@@ -66,6 +67,10 @@ function M.of(opt)
   o.presses, o.sinks = list, o.sinks or 4
   o.variants = variants.of(o.variants)
   o.metrics = metrics_of(o.metrics)
+  local lists = { { o.observe, "sweep: observe" } }
+  for _, own in ipairs(observe.metrics(o.observe)) do table.insert(o.metrics, 1, own) end
+  for _, own in ipairs(o.metrics) do lists[#lists + 1] = { own.observe, ("metric '%s'"):format(own.name) } end
+  o.observed = observe.needs(lists)
   o.precision, o.watch = precision.of(o)
   return o
 end

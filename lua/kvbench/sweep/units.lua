@@ -143,10 +143,15 @@ local function enqueue(o, state, unit)
     for _, condition in ipairs(by_question and conditions_of(o, state, unit, q, asked[i]) or {}) do
       own[#own + 1] = condition
     end
-    for _, condition in ipairs(o.variants and variants.expand(o, unit, q, own) or own) do
+    if o.variants then own = variants.expand(o, unit, q, own) end
+    local new = {}
+    for _, condition in ipairs(own) do
       local known = work.known[rows_of.key(unit, q, condition)]
       M.expect(work, condition.press, known)
-      if not known then question:add(condition) end -- else answered before this run was interrupted
+      if not known then new[#new + 1] = condition end -- else answered before this run was interrupted
+    end
+    question:ask(new)
+    for _, condition in ipairs(own) do
       for _, owned in ipairs(condition.close or {}) do owned:close() end -- the continuation keeps it
     end
   end
