@@ -19,8 +19,9 @@ static kvb_status make(const kvb_model *m, int32_t rows, lens *s) {
     s->x = kvb_backend_alloc(m->backend, kvb_mul_size(n, sizeof *s->x), KVB_MEM_SCRATCH);
     s->normed = kvb_backend_alloc(m->backend, kvb_mul_size(n, unit), KVB_MEM_SCRATCH);
     s->norm = kvb_backend_alloc(m->backend, kvb_mul_size((size_t)d->hidden, sizeof *s->norm), KVB_MEM_SCRATCH);
-    s->logits = kvb_backend_alloc(m->backend, kvb_mul_size(kvb_mul_size((size_t)rows, (size_t)m->head_columns),
-            sizeof *s->logits), KVB_MEM_SCRATCH);
+    s->logits = kvb_backend_alloc(m->backend,
+                                  kvb_mul_size(kvb_mul_size((size_t)rows, (size_t)m->head_columns), sizeof *s->logits),
+                                  KVB_MEM_SCRATCH);
     if (!s->x || !s->normed || !s->norm || !s->logits) return KVB_E_MEMORY;
     return kvb_backend_upload(m->backend, s->norm, m->final_norm, (size_t)d->hidden * sizeof *s->norm);
 }

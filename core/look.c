@@ -108,8 +108,11 @@ kvb_status kvb_look_reference(const kvb_backend *b, const kvb_lane_kind *kind, c
     for (int32_t i = 0; i < n; i++) {
         const kvb_attn_row *r = row + look[i].row;
         head h = {.prefix_n = look[i].trace->tokens, .n = look[i].trace->tokens + r->own_n, .dim = dim};
-        double *memory = kvb_alloc_array(2 * (size_t)h.n + 2 * (size_t)dim, sizeof *memory, KVB_MEM_SCRATCH);
-        h.key = kvb_alloc_array(2 * (size_t)h.n * (size_t)dim, sizeof *h.key, KVB_MEM_SCRATCH);
+        const size_t keys = kvb_size(h.n), wide = kvb_size(dim);
+        const size_t numbers = kvb_mul_size(2, kvb_add_size(keys, wide)),
+                     parts = kvb_mul_size(2, kvb_mul_size(keys, wide));
+        double *memory = kvb_alloc_array(numbers, sizeof *memory, KVB_MEM_SCRATCH);
+        h.key = kvb_alloc_array(parts, sizeof *h.key, KVB_MEM_SCRATCH);
         if (memory && h.key) {
             h.logit = memory;
             h.weight = memory + h.n;

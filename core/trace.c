@@ -66,8 +66,8 @@ static kvb_status copy_patches(kvb_trace *t, const kvb_request *r) {
     int64_t hidden = t->m->desc.hidden;
     t->n_patches = r->n_patches;
     t->patch = kvb_alloc_array((size_t)r->n_patches, sizeof *t->patch, KVB_MEM_CACHE);
-    t->patched = kvb_backend_alloc(t->m->backend, kvb_mul_size(kvb_mul_size((size_t)r->n_patches, (size_t)hidden),
-            sizeof(float)), KVB_MEM_CACHE);
+    t->patched = kvb_backend_alloc(
+        t->m->backend, kvb_mul_size(kvb_mul_size((size_t)r->n_patches, (size_t)hidden), sizeof(float)), KVB_MEM_CACHE);
     if (!t->patch || !t->patched) return KVB_E_MEMORY;
     for (int32_t i = 0; i < r->n_patches; i++) {
         float *to = t->patched + i * hidden;
@@ -91,7 +91,8 @@ static kvb_status copy(kvb_trace *t, const kvb_request *r) {
     if (!r->watch) return KVB_OK;
     KVB_TRY(copy_list(r->watch->hidden_layers, r->watch->n_hidden_layers, &t->level, &t->n_levels));
     KVB_TRY(copy_list(r->watch->hidden_rows, r->watch->n_hidden_rows, &t->row, &t->n_rows));
-    t->record[KVB_REC_HIDDEN].bytes = (int64_t)t->n_levels * t->n_rows * t->m->desc.hidden * (int64_t)sizeof(float);
+    t->record[KVB_REC_HIDDEN].bytes =
+        kvb_mul64(kvb_mul64(t->n_levels, t->n_rows), kvb_mul64(t->m->desc.hidden, sizeof(float)));
     return kvb_trace_attention_new(t, r);
 }
 
@@ -120,7 +121,8 @@ int32_t kvb_trace_first(const kvb_trace *t) {
 
 int64_t kvb_trace_bytes(const kvb_trace *t) {
     int64_t bytes = 0;
-    for (int32_t i = 0; t && i < KVB_RECORDS; i++) bytes += t->record[i].bytes;
+    for (int32_t i = 0; t && i < KVB_RECORDS; i++)
+        bytes = t->record[i].bytes > INT64_MAX - bytes ? INT64_MAX : bytes + t->record[i].bytes;
     return bytes;
 }
 

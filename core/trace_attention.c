@@ -58,11 +58,13 @@ static kvb_status check(const kvb_model_desc *d, const kvb_request *r) {
 static void lay_out(kvb_trace *t) {
     const kvb_model_desc *d = &t->m->desc;
     const kvb_watch *w = &t->watch;
-    int64_t cells = (int64_t)d->layers * d->heads, word = sizeof(float);
-    t->record[KVB_REC_TOP].bytes = t->record[KVB_REC_WITHIN].bytes = w->attention_rows * cells * word;
-    t->record[KVB_REC_MASS].bytes = w->attention_rows * cells * (w->n_classes + 1) * word;
-    t->record[KVB_REC_WEIGHTS].bytes = (int64_t)w->weights_rows * w->n_weight_layers * d->heads * t->width * word;
-    t->record[KVB_REC_RECALL].bytes = t->record[KVB_REC_ERROR].bytes = w->keeps_rows * cells * w->n_keeps * word;
+    const int64_t cells = kvb_mul64(kvb_mul64(d->layers, d->heads), sizeof(float));
+    const int64_t row = kvb_mul64(kvb_mul64(d->heads, t->width), sizeof(float));
+    kvb_record *r = t->record;
+    r[KVB_REC_TOP].bytes = r[KVB_REC_WITHIN].bytes = kvb_mul64(w->attention_rows, cells);
+    r[KVB_REC_MASS].bytes = kvb_mul64(kvb_mul64(w->attention_rows, cells), w->n_classes + 1);
+    r[KVB_REC_WEIGHTS].bytes = kvb_mul64(kvb_mul64(w->weights_rows, w->n_weight_layers), row);
+    r[KVB_REC_RECALL].bytes = r[KVB_REC_ERROR].bytes = kvb_mul64(kvb_mul64(w->keeps_rows, cells), w->n_keeps);
 }
 
 static kvb_status copy_keeps(kvb_trace *t, const kvb_request *r) {
@@ -79,8 +81,8 @@ static kvb_status copy_keeps(kvb_trace *t, const kvb_request *r) {
 static kvb_status copy_classes(kvb_trace *t, const kvb_request *r, uint8_t **classes) {
     const kvb_watch *w = r->watch;
     *classes = kvb_alloc_array((size_t)t->tokens, 1, KVB_MEM_CACHE);
-    t->class_words =
-        kvb_alloc_array((size_t)(w->n_classes + 1) * (size_t)t->words, sizeof *t->class_words, KVB_MEM_CACHE);
+    const size_t all = kvb_mul_size(kvb_size(w->n_classes + 1), kvb_size(t->words));
+    t->class_words = kvb_alloc_array(all, sizeof *t->class_words, KVB_MEM_CACHE);
     if (!*classes || !t->class_words) return KVB_E_MEMORY;
     for (int32_t i = 0; i < t->tokens; i++) {
         uint8_t class = (*classes)[i] = w->classes ? w->classes[i] : 0;

@@ -217,8 +217,9 @@ kvb_status kvb_cpu_look(const kvb_lane_kind *kind, const kvb_attn_row *row, cons
     if (kind->dtype == KVB_BF16) scratch = kvb_amx_scratch_bytes(kind->head_dim);
 #endif
     c.row = kvb_alloc_array((size_t)n, sizeof *c.row, KVB_MEM_SCRATCH);
-    c.q = kvb_alloc_raw((size_t)n * (size_t)(heads * kind->head_dim) * sizeof *q, KVB_MEM_SCRATCH);
-    int32_t *start = kvb_alloc_array((size_t)n + 1, sizeof *start, KVB_MEM_SCRATCH);
+    const size_t queries = kvb_mul_size(kvb_size(n), kvb_mul_size(kvb_size(heads), kvb_size(kind->head_dim)));
+    c.q = kvb_alloc_raw(kvb_mul_size(queries, sizeof *q), KVB_MEM_SCRATCH);
+    int32_t *start = kvb_alloc_array(kvb_add_size(kvb_size(n), 1), sizeof *start, KVB_MEM_SCRATCH);
     char *memory = NULL;
     if (c.row && c.q && start) {
         gather(&c, row, q, n);
@@ -230,7 +231,7 @@ kvb_status kvb_cpu_look(const kvb_lane_kind *kind, const kvb_attn_row *row, cons
         place p;
         int64_t each = kvb_round_up(carve(&c, &p, (char *)0, scratch) - (char *)0, 64);
         /* zeroed: keys that no row has yet and dimensions past the last are read, and must be finite */
-        memory = kvb_alloc((size_t)(each * kvb_threads()), KVB_MEM_SCRATCH);
+        memory = kvb_alloc(kvb_size(kvb_mul64(each, kvb_threads())), KVB_MEM_SCRATCH);
         if (memory) run(&c, start, blocks, memory, each, scratch);
     }
     bool ok = memory;
