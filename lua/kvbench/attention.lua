@@ -28,7 +28,7 @@ function M.window(ctx, window)
 end
 
 --- Attention that the keys receive from the last `rows` queries, summed over those and over the group, times scale:
---- [layers, kv_heads, tokens].
+--- [layers, kv_heads, tokens]. Queries attend causally: sums over the context and over each further stretch add up.
 function M.received(ctx, rows, scale)
   return M.window_queries(ctx, rows):split_heads(ctx.heads / ctx.kv_heads):attended(ctx.keys, scale)
 end

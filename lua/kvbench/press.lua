@@ -13,6 +13,7 @@ local order = require "kvbench.press_order"
 local params = require "kvbench.press_params"
 local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
+local view = require "kvbench.press_view"
 
 local M = {}
 local Press = {}
@@ -213,7 +214,10 @@ end
 --- = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them. Each set
 --- carries .press (label), .ratio and .notes; with options.ranks also .ranks and .evictable, which keep:force and
 --- keep:drop go by (nil for rules that rank nothing).
-function Press:keeps(ctx, list, options)
+function Press:keeps(ctx, list, options) return view.remembering(self.decide, self, ctx, list, options) end
+
+--- keeps(), of which it is the work.
+function Press:decide(ctx, list, options)
   local collected, out, shared = {}, {}, nil
   local range = evictable_range(self, ctx, options)
   local function cut(made, ratio)

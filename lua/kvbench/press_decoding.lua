@@ -6,9 +6,9 @@
 --
 -- Every sequence has masks of its own over the shared context, so that any number of questions can be in flight.
 -- Rejected: a cache of its own for each (KVPress' way: one question at a time).
+local attention = require "kvbench.attention"
 local keepset = require "kvbench.keep"
 local observe = require "kvbench.press_observe"
-local mass = require "kvbench.attention_mass"
 local orders = require "kvbench.press_order"
 local pick = require "kvbench.press_pick"
 local protect = require "kvbench.press_protect"
@@ -71,7 +71,7 @@ end
 
 -- Attention that the context's keys received from the context itself, once for all of its sequences.
 local function prefill_mass(ctx, held)
-  held.mass = held.mass or tensor.outside(mass.received, ctx, ctx.tokens)
+  held.mass = held.mass or tensor.outside(attention.received, ctx, ctx.tokens, ctx.kv_heads / ctx.heads)
   return held.mass
 end
 
@@ -145,7 +145,7 @@ local function accumulate(state, whole, live, rows)
   local counts, most, least = counts_of(live)
   local function received(source, bits, m)
     local index = pick.index_of(bits, m)
-    return index, mass.received(part_of(state, source, index), rows)
+    return index, attention.received(part_of(state, source, index), rows, source.kv_heads / source.heads)
   end
   if most == least then
     local index, paid = received(whole, live, most)

@@ -84,7 +84,7 @@ end
 --- of the caller's.
 function M.by_block(press, ctx, evictable, fn)
   local step = press.whole and ctx.layers or view.layers_at_once(ctx, press.rule.fused)
-  local out, shared = nil, view.shared(ctx, evictable)
+  local out, shared = nil, view.shared(ctx, evictable, press)
   observe.ensure(press, ctx)
   for first = 1, ctx.layers, step do
     local count = math.min(step, ctx.layers - first + 1)

@@ -18,9 +18,8 @@ end
 --- The inner rule's checked scores of a block of layers; errors name the inner rule.
 function M.score(inner, ctx, ratio) return orders.checked_score(inner, ctx, ratio) end
 
---- L1 norm of every value after the output projection of each query head, averaged over the query heads that share the
---- KV head: [layers, kv_heads, tokens] of a block of layers. CriticalKV, arXiv:2502.03805.
-function M.projected_norm(ctx)
+-- Those of one block of layers.
+local function projected_norm(ctx)
   local out = tensor.zeros(ctx.layers, ctx.kv_heads, ctx.tokens)
   local d, group = ctx.head_dim, ctx.heads / ctx.kv_heads
   for l = 1, ctx.layers do
@@ -38,6 +37,13 @@ function M.projected_norm(ctx)
     weight:close()
   end
   return out
+end
+
+--- L1 norm of every value after the output projection of each query head, averaged over the query heads that share the
+--- KV head: [layers, kv_heads, tokens] of a block of layers, once for all ratios. CriticalKV, arXiv:2502.03805.
+function M.projected_norm(ctx)
+  local key = ("projected norm %d %d"):format(ctx.layer_first, ctx.layers)
+  return ctx:once(key, function() return projected_norm(ctx) end)
 end
 
 -- shared_budgets on a GPU: of the tokens beyond the safe ones, the best of the layer, counted by head.

@@ -85,7 +85,32 @@ function M.layer(view, l)
   return M.block(rawget(view, "of"), rawget(view, "block_first") + l - 1, 1, rawget(view, "shared"))
 end
 
-function M.shared(ctx, evictable) return new_shared(ctx, ctx.token_first or 0, nil, evictable) end
+-- What presses shared while a list of ratios is decided: [press][ctx]["from:to"]. nil outside of remembering().
+local remembered
+
+--- press: whose scores these are; within M.remembering its later scores of ctx share what the first one made.
+function M.shared(ctx, evictable, press)
+  if not remembered or not press then return new_shared(ctx, ctx.token_first or 0, nil, evictable) end
+  remembered[press] = remembered[press] or {}
+  local known = remembered[press][ctx] or {}
+  remembered[press][ctx] = known
+  local key = evictable and evictable[1] .. ":" .. evictable[2] or ""
+  known[key] = known[key] or new_shared(ctx, ctx.token_first or 0, nil, evictable)
+  return known[key]
+end
+
+local function forget(ok, ...)
+  remembered = nil
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- fn(...), in which rules that score once per ratio find again what they put into ctx:once.
+function M.remembering(fn, ...)
+  if remembered then return fn(...) end
+  remembered = {}
+  return forget(pcall(fn, ...))
+end
 
 --- How many layers to score at once: on a CPU so that one tensor of all query heads takes about 4 MiB, what its caches
 --- hold (rule.fused: the rule stores nothing so large, and fewer calls wait less for threads); 1 GiB on a GPU, which

@@ -33,7 +33,7 @@ function M.fit(x, labels, rows, opt)
   if #labels ~= items then
     error(("probe: %d labels for %d items"):format(#labels, items), 0)
   end
-  local weights, report = tensor.zeros(opt.classes, x:size(2) + 1), ffi.new "double[4]"
+  local weights, report = tensor.zeros(opt.classes, x:size(2) + 1, { device = "cpu" }), ffi.new "double[4]"
   check(C.kvb_probe_fit(x, indices(labels), indices(rows), #rows, opt.classes, opt.l2 or 1e-2,
     opt.standard == false and 0 or 1, opt.iterations or 200, opt.tolerance or 1e-4, weights, report))
   return setmetatable({ weights = weights, classes = opt.classes, loss = report[0], gradient = report[1],
@@ -42,7 +42,7 @@ end
 
 --- What the probe says of items `rows`: labels (array), and log-probabilities [rows, classes].
 function Probe:predict(x, rows)
-  local out = tensor.zeros(#rows, self.classes)
+  local out = tensor.zeros(#rows, self.classes, { device = "cpu" })
   check(C.kvb_probe_predict(x, indices(rows), #rows, self.weights, out))
   local labels, p = {}, ffi.cast("const float *", out.data)
   for i = 0, #rows - 1 do

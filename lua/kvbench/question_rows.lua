@@ -29,7 +29,7 @@ local function logits_of(self, layer)
   local q = rotary.apply(self.more.queries:narrow(1, layer + 1, 1):slice(3, -r), self.cos_sin[1], self.cos_sin[2])
   q = (q / math.sqrt(ctx.head_dim)):reshape(ctx.kv_heads, ctx.group_size * r, ctx.head_dim)
   local out = q:matmul(self.more.keys:narrow(1, layer + 1, 1):squeeze(1):transpose())
-  return out:reshape(ctx.kv_heads, ctx.group_size, r, n) + tensor.causal_mask(r, n)
+  return out:reshape(ctx.kv_heads, ctx.group_size, r, n) + tensor.causal_mask(r, n):to(out.device)
 end
 
 local function copied(t, count)

@@ -5,7 +5,7 @@ local t = require "kvbench.testing"
 local kv = require "kvbench"
 local ffi = require "ffi"
 local keepset = require "kvbench.keep"
-local mass = require "kvbench.attention_mass"
+local attention = require "kvbench.attention"
 local paths = require "kvbench.paths"
 local tensor = require "kvbench.tensor"
 local C = require("kvbench.ffi").C
@@ -133,8 +133,8 @@ end
 
 t.case("accumulated attention equals the sums over the whole attention matrix", function()
   local ctx = model:prefill(ids, all)
-  t.ok((mass.received(ctx, 60) - attention_sums(ctx, 60)):abs():max() < 1e-4)
-  local parts = mass.received(ctx, 17) + attention_sums(ctx, 43):pad(0, 17)
+  t.ok((attention.received(ctx, 60, 1 / ctx.group_size) - attention_sums(ctx, 60)):abs():max() < 1e-4)
+  local parts = attention.received(ctx, 17, 1 / ctx.group_size) + attention_sums(ctx, 43):pad(0, 17)
   t.ok((parts - attention_sums(ctx, 60)):abs():max() < 1e-4, "stretches add up")
 end)
 

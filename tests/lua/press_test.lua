@@ -28,7 +28,7 @@ local function all_presses()
   local given = { oracle = { question = "who?" }, answer_aware = { tokens = "0" }, rescue = { tokens = "0" },
     ablation = { tokens = "0" } }
   local reads_files = { qfilter = true, expected_attention_stats = true, kvzap = true, lukv = true, luKV = true,
-    fastkvzip = true }
+    fastkvzip = true, restorekv = true, restorekv_plus = true, RestoreKV = true, RestoreKV_plus = true }
   local list = {}
   for _, name in ipairs(kv.press.list()) do
     if not reads_files[name] then list[#list + 1] = kv.press(name, given[name]) end

@@ -31,8 +31,12 @@ return {
       self:note(("%d tokens are no more than sink_size_start + sink_size_end: the first are kept"):format(n))
       return tensor.full({ ctx.layers, ctx.kv_heads, n }, math.huge)
     end
-    local part = first + last > 0 and ctx:select(first, n - last) or ctx
-    local score = leverage.score(self, part) * (self.blending or ratio) + non_causal.score(self, part, nil, last)
+    local key = ("compactor %d %d"):format(ctx.layer_first, ctx.layers) -- the ratio only weighs the two
+    local outliers, votes = unpack(ctx:once(key, function()
+      local part = first + last > 0 and ctx:select(first, n - last) or ctx
+      return { leverage.score(self, part), non_causal.score(self, part, nil, last) }
+    end))
+    local score = outliers * (self.blending or ratio) + votes
     return score:pad(first, last, math.huge)
   end,
 }

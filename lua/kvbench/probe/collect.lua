@@ -164,7 +164,7 @@ function States:matrix(condition, pool_name, level)
   local name, d = path(self, condition, pool_name), self.hidden
   local file, reason = io.open(name, "rb")
   if not file then error(("cannot read '%s': %s -> collect the states again"):format(name, reason), 0) end
-  local out = tensor.zeros(self.n, d)
+  local out = tensor.zeros(self.n, d, { device = "cpu" })
   for i = 0, self.n - 1 do
     file:seek("set", ((i * #self.layers) + level - 1) * d * 4)
     local text = file:read(d * 4)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What scores of many heads are made of, each in one operation that stores nothing larger than its result: statistics
--- of queries, quadratic forms of keys, attention received. On a GPU they are the plain products and sums.
+-- of queries, quadratic forms of keys, attention received. On a GPU the first two are the plain products and sums.
 local core = require "kvbench.tensor.core"
 local T = core.methods
 
@@ -73,16 +73,6 @@ function T:quadratic(matrix, vector, square, linear)
   return out
 end
 
--- attended() as products and a softmax, all of it at once.
-local function attended_in_parts(q, k, scale)
-  local group, rows, n = q:size(-3), q:size(-2), k:size(-2)
-  local logits = q:matmul(k:unsqueeze(-3):transpose()) + core.causal_mask(rows, n)
-  local weights = logits:softmax(-1)
-  local shape = core.sizes(weights)
-  shape[#shape], shape[#shape - 1], shape[#shape - 2] = nil, nil, nil
-  return weights:reshape(with(shape, group * rows, n)):sum(-2) * scale
-end
-
 --- Attention that keys [.., n, d] receive from self, queries [.., group, rows, d] already divided by sqrt d, summed
 --- over group and rows, times scale (1): [.., n]. Row r of `rows` sees the first n - rows + r keys (r from 1): the
 --- queries are those of the last keys. Leading dimensions must agree.
@@ -96,7 +86,6 @@ function T:attended(keys, scale)
   end
   local shape = core.sizes(k)
   shape[#shape] = nil
-  if on_gpu(q) then return attended_in_parts(q, k, scale) end
   local out = core.output(k, shape)
   core.run(op, q, k, out, scale)
   return out
