@@ -12,10 +12,11 @@ local paths = require "kvbench.paths"
 local report = require "kvbench.experiment.report"
 local ffi = require "ffi"
 
-local opt = kv.args({ model = "smollm2", seed = "", passages = 0, style = "", evictable = "",
+local opt = kv.args({ model = "smollm2", seed = "", passages = 0, style = "", evictable = "", gate = 0,
   only = { "all" }, skip = { "none" }, out = "out", report = "" }, {
   model = "registry name, .gguf file or folder", passages = "per task (0: each script's default)",
     seed = "of all (default: each script's own)",
+  gate = "passages behind the gate of causal scripts (0: their default)",
   style = "of the prompt (default: each script's own)", evictable = "passage or context (default: each script's own)",
   only = "scripts by name", skip = "scripts by name", out = "folder of the results",
   report = "path of the HTML file (default OUT/report.html)",
@@ -82,7 +83,7 @@ end
 
 -- What is asked for here becomes a default there, where the script has such a parameter.
 local kept = {}
-for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "out", "sweeps" } do
+for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "gate", "out", "sweeps" } do
   kept[name] = options[name]
   if opt[name] and opt[name] ~= "" and opt[name] ~= 0 then options[name] = opt[name] end
 end
@@ -94,25 +95,31 @@ for _, name in ipairs(scripts()) do
     print(("\n==== %s ===="):format(name))
     arg = { [0] = path } -- luacheck: ignore
     options.out, options.sweeps = folder, opt.out .. "/sweeps"
+    local wall, cpu = library.C.kvb_time(), os.clock()
     local ok, err = pcall(dofile, path)
     if library.C.kvb_cancelled() ~= 0 then error(err, 0) end
     local result = ok and report.read(folder) or { experiment = name, failed = tostring(err) }
     if not ok then print("FAILED: " .. tostring(err)) end
     result.question = question(path)
+    result.wall, result.cpu = library.C.kvb_time() - wall, os.clock() - cpu
+    print(("%s: %.0f s, %.0f s of CPU"):format(name, result.wall, result.cpu))
     results[#results + 1] = result
     collectgarbage()
   end
 end
 arg, kv.model.load = words, load_model -- luacheck: ignore
-for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "out",
-  "sweeps" } do options[name] = kept[name] end
+for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "gate", "out", "sweeps" } do options[name] = kept[name] end
 if #results == 0 then error("nothing to run: --only and --skip leave no experiment", 0) end
 
 local seconds = library.C.kvb_time() - started
 local path = report.write(opt.report ~= "" and opt.report or opt.out .. "/report.html", results, {
   title = "KV cache compression: what the numbers say", seconds = seconds, command = "kvbench experiments/all.lua" })
-local failed = 0
-for _, r in ipairs(results) do failed = failed + (r.failed and 1 or 0) end
+local failed, cells = 0, { { "experiment", "seconds", "CPU seconds", "" } }
+for i, r in ipairs(results) do
+  failed = failed + (r.failed and 1 or 0)
+  cells[i + 1] = { r.experiment, ("%.0f"):format(r.wall), ("%.0f"):format(r.cpu), r.failed and "failed" or "" }
+end
+print("\n" .. require("kvbench.text").columns(cells, "  "))
 print(("\n%d experiments in %.1f minutes, %d failed; peak memory %.2f GiB\nreport: %s"):format(#results, seconds / 60,
   failed, tonumber(library.C.kvb_process_peak_bytes()) / 2 ^ 30, path))
 if failed > 0 then error(require("kvbench.args").finish(1, ("%d experiments failed"):format(failed)), 0) end

@@ -1,18 +1,21 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What seed A suggested, tested once on seed B: the hypotheses of experiments/confirmatory.lua
 --
--- Runs each experiment that a hypothesis needs with --seed B (or reads its table where it is there already), takes the
--- named effects, and judges them with Holm's correction over all hypotheses. p: sign-flip over passages where the table
--- has one, else from the interval by the normal distribution. A hypothesis whose gate is closed or whose row is missing
--- counts with p = 1 and is "cannot tell".
-local csv = require "kvbench.csv"
+-- Reads the table of each experiment that a hypothesis needs from OUT/<experiment>; --run computes those that are not
+-- there (the lot takes as long as the causal scripts), else they are "cannot tell" and the command is named. The named
+-- effects are judged with Holm's correction over all hypotheses. p: sign-flip over passages where the table has one,
+-- else from the interval by the normal distribution. A hypothesis whose gate is closed or whose row is missing counts
+-- with p = 1 and is "cannot tell".
 local judge = require "kvbench.causal.confirm"
 local json = require "kvbench.json"
 local kv = require "kvbench"
 local paths = require "kvbench.paths"
 
-local opt = kv.args { seed = "B", out = "out/confirm", model = "smollm2", passages = 0, read_only = false,
-  list = "experiments/confirmatory.lua" }
+local e = kv.experiment { name = "confirm", title = "Confirmation on another seed", options = { seed = "B", run = false,
+  list = "experiments/confirmatory.lua", sweeps = "", presses = false, ratios = false, evictable = false, style = false },
+  docs = { run = "the experiments that have no result yet", list = "of hypotheses",
+    sweeps = "folder of rows that scripts share (default OUT/sweeps)" } }
+local opt = e.opt
 local list = judge.check(dofile(paths.at(opt.list)))
 
 local function read(path)
@@ -27,10 +30,10 @@ end
 local function result_of(name)
   local folder = opt.out .. "/" .. name
   if not read(folder .. "/result.json") then
-    if opt.read_only then return nil end
+    if not opt.run then return nil end
     print(("\n== %s, seed %s"):format(name, opt.seed))
     local words = { [0] = paths.at("experiments/" .. name .. ".lua"), "--seed", opt.seed, "--out", folder, "--model",
-      opt.model, "--sweeps", opt.out .. "/sweeps" }
+      opt.model, "--sweeps", opt.sweeps ~= "" and opt.sweeps or opt.out .. "/sweeps" }
     if opt.passages > 0 then words[#words + 1], words[#words + 2] = "--passages", tostring(opt.passages) end
     rawset(_G, "arg", words)
     dofile(words[0])
@@ -46,11 +49,22 @@ local results, judged = {}, {}
 for _, h in ipairs(list) do
   if results[h.experiment] == nil then results[h.experiment] = result_of(h.experiment) or false end
   judged[#judged + 1] = judge.one(h, results[h.experiment] or nil)
+  judged[#judged].experiment = h.experiment
 end
 judge.holm(judged)
 
-local columns = { "id", "status", "estimate", "lo", "hi", "p", "p_holm", "n", "passages", "claim", "note" }
-csv.write(opt.out .. "/confirm.csv", columns, judged)
-print(("\nSeed %s, %d hypotheses, Holm at .05"):format(opt.seed, #judged))
-for _, j in ipairs(judged) do print("verdict: " .. judge.line(j)) end
-print("table: " .. opt.out .. "/confirm.csv")
+e:table("confirm", { "id", "status", "estimate", "lo", "hi", "p", "p_holm", "n", "passages", "claim", "note" }, judged,
+  ("Seed %s, %d hypotheses, Holm at .05"):format(opt.seed, #judged))
+local missing = 0
+for _, j in ipairs(judged) do
+  if results[j.experiment] then
+    e:verdict(j.status, judge.line(j):match "^[^:]+: (.*)$")
+  else
+    missing = missing + 1
+  end
+end
+if missing > 0 then
+  e:verdict("cannot tell", ("%d of %d hypotheses were not run on seed %s -> kvbench experiments/confirm.lua --run --seed %s "
+    .. "--out %s"):format(missing, #judged, opt.seed, opt.seed, opt.out))
+end
+e:finish()

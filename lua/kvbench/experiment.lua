@@ -160,10 +160,13 @@ end
 M.bands = "Bands: 95 % sup-t over the passage bootstrap (2,000 replicates)."
 
 --- Saves a figure under out/<experiment>/<name> and remembers it for the report. `caption` and `title` are the figure's
--- own.
+-- own; the report shows captions as text, so it gets a picture without (report/<name>.svg).
 function Experiment:save(figure, name)
-  local files = figure:save(self.opt.out .. "/" .. name)
-  self.figures[#self.figures + 1] = { name = name, title = figure.o.title, caption = figure.o.caption, files = files }
+  local files, bare = figure:save(self.opt.out .. "/" .. name), ("%s/report/%s.svg"):format(self.opt.out, name)
+  check(C.kvb_dir_make(bare:match "^(.*)/"))
+  figure:draw({ caption = false }):save(bare)
+  self.figures[#self.figures + 1] = { name = name, title = figure.o.title, caption = figure.o.caption, files = files,
+    bare = bare }
   return files
 end
 

@@ -31,6 +31,25 @@ local file = assert(io.open(path, "rb"))
 local html = file:read "*a"
 file:close()
 
+t.case("a caption is text of the page, not also of the picture", function()
+  local f = kv.plot.lines { title = "t", caption = "said once", series = { { label = "a", x = { 0, 1 }, y = { 0, 1 } } },
+    x = { label = "x" }, y = { label = "y" } }
+  local with, bare = f:draw(), f:draw { caption = false }
+  t.ok(bare.height < with.height and bare.width == with.width)
+  local pictures = { plain = folder .. "/plain.svg", captioned = folder .. "/captioned.svg" }
+  bare:save(pictures.plain)
+  with:save(pictures.captioned)
+  local where = report.write(folder .. "/bare.html", { { experiment = "x", figures = { { name = "f", title = "t",
+    caption = "said once", files = { pictures.captioned }, bare = pictures.plain } } } })
+  local page = assert(io.open(where, "rb"))
+  local text = page:read "*a"
+  page:close()
+  local picture = assert(io.open(pictures.plain, "rb"))
+  t.ok(text:find(report.base64(picture:read "*a"), 1, true))
+  picture:close()
+  t.eq(select(2, text:gsub("said once", "")), 1)
+end)
+
 t.case("base 64", function()
   for text, code in pairs { [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v", foob = "Zm9vYg==",
     ["\255\254"] = "//4=" } do

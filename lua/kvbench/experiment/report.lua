@@ -74,9 +74,9 @@ local function table_html(cells)
 end
 
 local function figure_html(figure)
-  local svg, png
+  local svg, png = figure.bare, nil
   for _, file in ipairs(figure.files) do
-    if file:find "%.svg$" then svg = file elseif file:find "%.png$" then png = file end
+    if file:find "%.svg$" then svg = svg or file elseif file:find "%.png$" then png = file end
   end
   local kind, data = "svg+xml", svg and read(svg)
   if not data then kind, data = "png", png and read(png) end
@@ -113,7 +113,8 @@ local function section(r)
   for _, figure in ipairs(r.figures or {}) do
     cells[#cells + 1] = { "files", table.concat(figure.files, ", ") }
   end
-  add("<details><summary>Where the numbers come from (%.0f s)</summary>%s</details>", r.seconds or 0, table_html(cells))
+  add("<details><summary>Where the numbers come from (%.0f s%s)</summary>%s</details>", r.seconds or 0,
+    r.cpu and (", %.0f s of CPU"):format(r.cpu) or "", table_html(cells))
   return table.concat(out, "\n")
 end
 

@@ -87,7 +87,7 @@ function Canvas:cells(x, y, width, height, colors)
   check(C.kvb_canvas_cells(self.c, x, y, width, height, rows, columns, flat))
 end
 
---- Writes .png, .pdf or .svg by the path's extension. dpi counts for PNG.
-function Canvas:save(file, dpi) check(C.kvb_canvas_save(self.c, file, dpi)) end
+--- Writes .png, .pdf or .svg by the path's extension. dpi (300) counts for PNG.
+function Canvas:save(file, dpi) check(C.kvb_canvas_save(self.c, file, dpi or 300)) end
 
 return M

@@ -107,8 +107,8 @@ local function choose_legend(f, height)
   return (panel.direct or wish == false) and {} or names
 end
 
---- The canvas with everything on it.
-function Figure:draw()
+--- The canvas with everything on it; o.caption = false leaves the caption to the page around the figure.
+function Figure:draw(o)
   local width, height = self.o.width * style.inch, self.o.height * style.inch
   self.page = width
   local inside = width - 2 * MARGIN
@@ -116,7 +116,8 @@ function Figure:draw()
   local plan = arrange(self, inside, height)
   local title = axes.title_space(self.o.title, inside, style.title)
   local below = labels.legend_height(legend, inside)
-  local caption = self.o.caption and text.wrap(self.o.caption, style.caption, false, inside) or {}
+  local captioned = self.o.caption and not (o and o.caption == false)
+  local caption = captioned and text.wrap(self.o.caption, style.caption, false, inside) or {}
   local caption_height = #caption > 0 and #caption * style.caption * style.leading + 5 or 0
   local c = canvas.new(width, MARGIN + title + height + below + caption_height + MARGIN)
   axes.draw_title(c, self.o.title, MARGIN, MARGIN + title, inside, style.title)
