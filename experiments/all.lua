@@ -108,7 +108,9 @@ for _, name in ipairs(scripts()) do
   end
 end
 arg, kv.model.load = words, load_model -- luacheck: ignore
-for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "gate", "out", "sweeps" } do options[name] = kept[name] end
+for _, name in ipairs { "model", "seed", "passages", "style", "evictable", "gate", "out", "sweeps" } do
+  options[name] = kept[name]
+end
 if #results == 0 then error("nothing to run: --only and --skip leave no experiment", 0) end
 
 local seconds = library.C.kvb_time() - started

@@ -3,9 +3,9 @@
 --
 -- Over several passages: the mass that each head of the question's last row puts on the answer (V) beside what it puts
 -- on as many tokens of other facts (placebo), the share of its attention that a press keeps (recall), how far its
--- output moves (||o_a - o|| / ||o||), and which positions of the passage each KV head keeps. Queries are the full
--- cache's. Question judged: do the presses keep more of the attention of the heads that read the answer than of the
--- others?
+-- output moves (||o_a - o|| / ||o||), both beside their null (as many tokens of each head kept at random), and which
+-- positions of the passage each KV head keeps. Queries are the full cache's. Question judged: do the presses
+-- keep more of the attention of the heads that read the answer than of the others?
 local kv = require "kvbench"
 local attention = require "kvbench.metric.attention"
 local contexts = require "kvbench.experiment.contexts"
@@ -29,7 +29,7 @@ local function grid(rows, columns)
   return out
 end
 local mass, placebo, asked_in = grid(L, H), grid(L, H), 0
-local recall, err, kept, seen = {}, {}, {}, {}
+local recall, err, kept, seen, nulls = {}, {}, {}, {}, {}
 local passages, labels = {}, {}
 for i, press in ipairs(e:presses()) do
   labels[i] = press:label()
@@ -76,12 +76,16 @@ local function one_question(c, p, question)
       end
     end
     for k, press in ipairs(c.presses) do
-      local keep = c.keep(press, opt.ratio)
-      local b = rows:weights(l, keep) + i * rows.keys
+      local keep, drawn = c.keep(press, opt.ratio), c.random(press, opt.ratio)
+      local b, n = rows:weights(l, keep) + i * rows.keys, rows:weights(l, drawn) + i * rows.keys
       for h = 0, H - 1 do
         local kv_head = math.floor(h * KV / H)
         local r = attention.recall(a, h * stride, rows.context, function(t) return keep:kept(l, kv_head, t) end)
         local o = attention.output_error(a, b, h * stride, values, kv_head * rows.keys * D, rows.keys, D)
+        local nr = attention.recall(a, h * stride, rows.context, function(t) return drawn:kept(l, kv_head, t) end)
+        local no = attention.output_error(a, n, h * stride, values, kv_head * rows.keys * D, rows.keys, D)
+        local sums = p.null[labels[k]]
+        for j, v in ipairs { r or 0, nr or 0, o or 0, no or 0 } do sums[j] = (sums[j] or 0) + v / (L * H) end
         recall[labels[k]][l + 1][h + 1] = recall[labels[k]][l + 1][h + 1] + (r or 0)
         err[labels[k]][l + 1][h + 1] = err[labels[k]][l + 1][h + 1] + (o or 0)
         p.recall[labels[k]][l * H + h + 1] = (p.recall[labels[k]][l * H + h + 1] or 0) + (r or 0)
@@ -92,14 +96,20 @@ local function one_question(c, p, question)
 end
 
 contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime }, function(c)
-  local p = { id = c.record.id, n = 0, mass = {}, recall = {}, kept = {} }
+  local p = { id = c.record.id, n = 0, mass = {}, recall = {}, kept = {}, null = {} }
   for i = 1, L * H do p.mass[i] = 0 end
-  for _, label in ipairs(labels) do p.recall[label] = {} end
+  for _, label in ipairs(labels) do p.recall[label], p.null[label] = {}, {} end
   for _, asked in ipairs(contexts.questions(c, opt.questions)) do
     one_question(c, p, asked.question)
     p.n, asked_in = p.n + 1, asked_in + 1
   end
   if p.n > 0 then passages[#passages + 1] = p end
+  for _, label in ipairs(p.n > 0 and labels or {}) do
+    local s = p.null[label]
+    nulls[#nulls + 1] = { passage_id = p.id, press = label, recall = s[1] / p.n, ["recall, random"] = s[2] / p.n,
+      ["output error"] = s[3] / p.n, ["output error, random"] = s[4] / p.n, dr = (s[1] - s[2]) / p.n,
+      de = (s[3] - s[4]) / p.n }
+  end
   local from, to = c.index.passage[1], c.index.passage[2]
   for k, press in ipairs(c.presses) do
     local keep, rows, all = c.keep(press, opt.ratio), kept[labels[k]], seen[labels[k]]
@@ -228,6 +238,23 @@ if #table_rows > 0 then
   e:table("recall", { "press", "reading", "others", "difference", "lo", "hi", "passages" }, table_rows,
     ("Attention recall at %g: heads that read the answer (chosen on the other passages) and the "
       .. "rest"):format(opt.ratio))
+end
+local null_rows = {}
+for _, label in ipairs(#nulls > 0 and labels or {}) do
+  local list = {}
+  for _, row in ipairs(nulls) do if row.press == label then list[#list + 1] = row end end
+  for _, m in ipairs { { "recall", "dr" }, { "output error", "de" } } do
+    local d = kv.stats.mean(list, { y = m[2], indicator = false })
+    null_rows[#null_rows + 1] = { press = e.shown(label), measure = m[1],
+      value = kv.stats.mean(list, { y = m[1], indicator = false }).mean,
+      null = kv.stats.mean(list, { y = m[1] .. ", random", indicator = false }).mean, difference = d.mean, lo = d.lo,
+      hi = d.hi, passages = d.clusters }
+  end
+end
+if #null_rows > 0 then
+  e:table("null", { "press", "measure", "value", "null", "difference", "lo", "hi", "passages" }, null_rows,
+    ("Attention recall and output error at %g, means over heads, beside the null: as many tokens of each head kept at "
+    .. "random"):format(opt.ratio))
 end
 local ger_rows = {}
 for _, label in ipairs(#weighted > 0 and labels or {}) do

@@ -12,7 +12,8 @@ local kv = require "kvbench"
 local paths = require "kvbench.paths"
 
 local e = kv.experiment { name = "confirm", title = "Confirmation on another seed", options = { seed = "B", run = false,
-  list = "experiments/confirmatory.lua", sweeps = "", presses = false, ratios = false, evictable = false, style = false },
+  list = "experiments/confirmatory.lua", sweeps = "", presses = false, ratios = false, evictable = false,
+  style = false },
   docs = { run = "the experiments that have no result yet", list = "of hypotheses",
     sweeps = "folder of rows that scripts share (default OUT/sweeps)" } }
 local opt = e.opt
@@ -64,7 +65,7 @@ for _, j in ipairs(judged) do
   end
 end
 if missing > 0 then
-  e:verdict("cannot tell", ("%d of %d hypotheses were not run on seed %s -> kvbench experiments/confirm.lua --run --seed %s "
-    .. "--out %s"):format(missing, #judged, opt.seed, opt.seed, opt.out))
+  e:verdict("cannot tell", ("%d of %d hypotheses were not run on seed %s -> kvbench experiments/confirm.lua --run "
+    .. "--seed %s --out %s"):format(missing, #judged, opt.seed, opt.seed, opt.out))
 end
 e:finish()

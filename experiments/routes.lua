@@ -46,7 +46,7 @@ end
 
 -- ---- widths ----
 
-local rows, propositions, candidates = {}, {}, {}
+local rows, propositions, candidates = {}, {}, {} -- rows: of presses, and their null (null = true)
 local function widths(c, asked, conditions)
   local question = asked.question
   local ev = evidence.of(c.index, question)
@@ -88,9 +88,10 @@ local function widths(c, asked, conditions)
     local last = keys - 1
     local flow = route.flow(w.counts, R, keys, n, ev.answer)
     rows[#rows + 1] = { passage_id = c.record.id, question = asked.index, press = w.press, ratio = w.ratio,
-      direct = w.direct[last], placebo = w.placebo and w.placebo[last], leaky = dense and w.leaky[last] or nil,
+      null = w.null or false, direct = w.direct[last], placebo = w.placebo and w.placebo[last],
+      leaky = dense and w.leaky[last] or nil,
       leaky_placebo = dense and w.leaky_placebo and w.leaky_placebo[last] or nil, flow = flow, heads = w.heads,
-      reach = w.direct[last] >= opt.epsilon and 1 or 0, correct = w.correct and 1 or 0 }
+      reach = w.direct[last] >= opt.epsilon and 1 or 0, correct = not w.null and (w.correct and 1 or 0) or nil }
   end
   q:close()
   if dense then dense:close() end
@@ -114,6 +115,12 @@ contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime
       end
     end
     for i, ok in ipairs(answers(c, asked.question, keeps)) do conditions[i].correct = ok end
+    for _, press in ipairs(c.presses) do -- the null answers nothing: only its routes are asked for
+      for _, ratio in ipairs(opt.ratios) do
+        conditions[#conditions + 1] = { press = press:label(), ratio = ratio, keep = c.random(press, ratio),
+          null = true }
+      end
+    end
     widths(c, asked, conditions)
     if conditions[1].correct then candidates[#candidates + 1] = { id = c.record.id, question = asked.index } end
   end
@@ -186,7 +193,9 @@ local caption = e:setting(dataset) .. (" %d questions a passage; full-cache quer
 local labels, panels = {}, {}
 for i, press in ipairs(e:presses()) do labels[i] = press:label() end
 for _, label in ipairs(labels) do
-  local list, lines = e.of_press(rows, label), {}
+  local list, lines = e.of_press(rows, label, function(row) return not row.null end), {}
+  lines[1] = { rows = e.of_press(rows, label, function(row) return row.null end), y = "direct",
+    label = "direct, random set (null)", style = "reference" }
   for _, m in ipairs { { "direct", "direct" }, { "leaky", "leaky" }, { "placebo", "direct, placebo", "reference" },
     { "leaky_placebo", "leaky, placebo", "reference" } } do
     lines[#lines + 1] = { rows = list, y = m[1], label = m[2], style = m[3] }
@@ -205,9 +214,11 @@ local function mean(list, y)
 end
 for _, label in ipairs { "full", unpack(labels) } do
   for _, ratio in ipairs { 0, unpack(opt.ratios) } do
-    local list, good, bad = {}, {}, {}
+    local list, good, bad, null = {}, {}, {}, {}
     for _, row in ipairs(rows) do
-      if row.press == label and row.ratio == ratio then
+      if row.press == label and row.ratio == ratio and row.null then
+        null[#null + 1] = row
+      elseif row.press == label and row.ratio == ratio then
         list[#list + 1] = row
         table.insert(row.correct == 1 and good or bad, row)
       end
@@ -216,15 +227,19 @@ for _, label in ipairs { "full", unpack(labels) } do
       summary[#summary + 1] = { press = e.shown(label), ratio = ratio, questions = #list, correct = mean(list,
         "correct"),
         direct = mean(list, "direct"), placebo = mean(list, "placebo"), leaky = mean(list, "leaky"),
-        reach = mean(list, "reach"), flow = mean(list, "flow"), heads = mean(list, "heads"),
-        ["direct if right"] = mean(good, "direct"), ["if wrong"] = mean(bad, "direct") }
+        reach = mean(list, "reach"), flow = mean(list, "flow"), ["flow, random"] = mean(null, "flow"),
+        heads = mean(list, "heads"),
+        ["heads, random"] = mean(null, "heads"), ["direct if right"] = mean(good, "direct"),
+        ["if wrong"] = mean(bad, "direct") }
     end
   end
 end
-e:table("routes", { "press", "ratio", "questions", "correct", "direct", "placebo", "leaky", "reach", "flow", "heads",
+e:table("routes", { "press", "ratio", "questions", "correct", "direct", "placebo", "leaky", "reach", "flow",
+  "flow, random",  "heads", "heads, random",
   "direct if right", "if wrong" }, summary,
     ("Widest paths; reach, flow and heads at epsilon = %g: share that reaches the "
-  .. "answer, max-flow, (layer, head) cells that read it from the last row"):format(opt.epsilon))
+  .. "answer, max-flow, (layer, head) cells that read it from the last row; random: as many tokens "
+  .. "of each head kept at random"):format(opt.epsilon))
 
 local prop, cells = {}, {}
 for _, p in ipairs(propositions) do
@@ -267,7 +282,7 @@ else
 end
 local pairs_ = {}
 for _, row in ipairs(rows) do
-  if row.press ~= "full" and row.placebo then pairs_[#pairs_ + 1] = row end
+  if row.press ~= "full" and not row.null and row.placebo then pairs_[#pairs_ + 1] = row end
 end
 -- Within press and ratio: mean of right minus mean of wrong, answer minus placebo.
 local items, by = {}, {}

@@ -10,7 +10,8 @@ local e = kv.experiment { name = "tasks", title = "Answer quality of every task"
   regimes = { "agnostic", "aware" },
 } }
 local opt = e.opt
-local shown = { agnostic = "question-agnostic", aware = "question-aware", aware_one = "query-aware" }
+local shown = { agnostic = "question-agnostic", aware = "question-aware", aware_one = "query-aware",
+  aware_other = "other passages' questions listed" }
 
 -- The largest rise of a curve over what came before it, with the passages' own interval.
 local function largest_rise(series)

@@ -5,7 +5,8 @@
 -- Styles: "paper" (the two templates of its Appendix A, inside the model's chat template) and "fewshot" (three worked
 -- question-answer examples, plain text: small models answer in a few words only when shown how).
 -- Regimes: "agnostic"; "aware" (all candidate questions are listed before the passage, the question is asked again
--- after eviction); "aware_one" (this one question stands after the passage inside the context and is not asked again).
+-- after eviction); "aware_other", its control (as many questions of other
+-- passages, of about the same lengths, are listed); "aware_one" (this one question stands after the passage inside the context and is not asked again).
 local chat = require "kvbench.prompt.chat"
 local examples = require "kvbench.prompt.examples"
 local escape = require "kvbench.prompt.escape"
@@ -48,7 +49,7 @@ function styles.fewshot(opt)
   }
 end
 
-local regimes = { agnostic = true, aware = true, aware_one = true }
+local regimes = { agnostic = true, aware = true, aware_other = true, aware_one = true }
 
 local function choose(what, value, known)
   if known[value] then return end
@@ -74,6 +75,31 @@ local function candidate_list(record, opt)
   return list
 end
 
+--- The control of "aware": for each question of record number i the one of another passage whose length is
+-- nearest, each used once; records: of the same task. Passages are gone through from the next one on, 50 at most. An error when there
+-- are too few.
+function M.other_questions(records, i)
+  local pool, out, own = {}, {}, {}
+  for _, question in ipairs(records[i].questions) do own[question.q] = true end
+  for step = 1, math.min(#records - 1, 50) do
+    for _, question in ipairs(records[(i + step - 1) % #records + 1].questions) do
+      if not own[question.q] then pool[#pool + 1], own[question.q] = question.q, true end
+    end
+  end
+  for k, question in ipairs(records[i].questions) do
+    local best
+    for j, text in ipairs(pool) do
+      if not best or math.abs(#text - #question.q) < math.abs(#pool[best] - #question.q) then best = j end
+    end
+    if not best then
+      error(("prompt: regime 'aware_other' lists questions of other passages, and %d records have %d others for "
+        .. "the %d of '%s' -> more passages"):format(#records, k - 1, #records[i].questions, tostring(records[i].id)), 0)
+    end
+    out[k] = table.remove(pool, best)
+  end
+  return out
+end
+
 -- Puts the context together; every append returns the span that it filled.
 local function writer()
   local w = { parts = {}, at = 0 }
@@ -91,7 +117,9 @@ end
 --   record  needs `passage`, and `questions` for the regime "aware"
 --   opt     regime ("agnostic"), idk_example (false), model (see chat.detect), question (text or {q=}; required by
 --           "aware_one"), chat (true/false; default: paper yes, fewshot no), template (a chat template's name,
---           instead of the model's), date (of LLaMA 3.1 and 3.2's system turn; default 26 Jul 2024), list (candidate questions instead of the record's own: the control of "aware")
+--           instead of the model's), date (of LLaMA 3.1 and 3.2's system turn; default 26 Jul 2024), list
+--           (candidate questions instead of the record's own; required by "aware_other", see
+--           M.other_questions)
 -- Returns {context, passage_span, list_span or nil, suffix = function(question), stop, style, regime, template, bos,
 -- examples, map_span}:
 -- spans are 0-based half-open bytes of `context`; map_span(from, to) takes a span of record.passage to one of
@@ -110,7 +138,11 @@ function M.render(name, record, opt)
   local w, list_span = writer(), nil
   w.put(turn.before)
   w.put(style.head)
-  if regime == "aware" then
+  if regime == "aware_other" and not opt.list then
+    error("prompt: regime 'aware_other' lists other passages' questions -> list = "
+      .. "prompt.other_questions(records, i)", 0)
+  end
+  if regime == "aware" or regime == "aware_other" then
     w.put(M.list_header)
     list_span = w.put(escape.text(table.concat(candidate_list(record, opt), "\n")))
     w.put("\n" .. (style.before_passage ~= "" and "\n" or ""))

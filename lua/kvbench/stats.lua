@@ -27,7 +27,8 @@ return {
   dprime = dprime.dprime, dprime_counts = dprime.from_counts,
   -- paired comparisons
   mcnemar = paired.mcnemar, sign_flip = paired.sign_flip, sign_flip_values = paired.sign_flip_values,
-  sign_flip_curve = paired.sign_flip_curve, holm = paired.holm, tost = equivalence.tost, max_t = equivalence.max_t,
+  sign_flip_curve = paired.sign_flip_curve, holm = paired.holm, tost = equivalence.tost, tost_between = equivalence.tost_between,
+  max_t = equivalence.max_t,
   -- regression, and sampling until it is known
   fixed_effects = effects.fixed_effects, hedged = hedged.hedged, hedged_sequence = hedged.new,
   normal_cdf = normal.cdf, normal_quantile = normal.quantile, t_cdf = student.cdf, t_quantile = student.quantile,

@@ -161,7 +161,7 @@ end
 
 --- Runs (or goes on with) a sweep. Options:
 ---   model, dataset      loaded ones                 presses   names, specs or presses (ea, adakv, chunk)
----   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_one
+---   ratios              "paper", "cliff" or a list  regimes   agnostic, aware, aware_other, aware_one
 ---   evictable           "passage" (default: prompt and examples are kept) or "context" (all competes, as in KVPress)
 ---   style, idk_example  the prompt's                max_new_tokens  default max(24, 2 x gold tokens + 8)
 ---   out                 folder of the run: run.sqlite as answers come, at the end rows.csv and rows.jsonl; without it

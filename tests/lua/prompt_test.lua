@@ -77,6 +77,18 @@ t.case("a model finds its template", function()
   end
 end)
 
+t.case("aware_other: as many questions of other passages, of about the same lengths", function()
+  local records = { { id = "a", passage = "P.", questions = { { q = "12345" }, { q = "123456789" } } },
+    { id = "b", passage = "P.", questions = { { q = "1234567890" }, { q = "12345" }, { q = "1234" } } },
+    { id = "c", passage = "P.", questions = { { q = "123" } } } }
+  t.eq(prompt.other_questions(records, 1), { "1234", "1234567890" }) -- not "12345": a asks that itself
+  t.eq(prompt.other_questions(records, 3), { "1234" })
+  t.fails(function() prompt.other_questions({ records[1], records[3] }, 1) end, "have 1 others for the 2 of 'a'")
+  t.fails(function() prompt.render("fewshot", records[1], { regime = "aware_other" }) end, "other passages' questions")
+  local p = prompt.render("fewshot", records[1], { regime = "aware_other", list = prompt.other_questions(records, 1) })
+  t.eq(p.context:sub(p.list_span[1] + 1, p.list_span[2]), "1234\n1234567890")
+end)
+
 t.case("aware: the list stands before the passage and is tagged", function()
   local p = prompt.render("paper", RECORD, { regime = "aware", template = "none" })
   t.eq(p.context, prompt.instruction .. "You will be given one of the following questions:\n" .. QUESTION

@@ -71,6 +71,25 @@ t.case("equivalence: by passages, and what it cannot say", function()
   t.eq({ same.p, same.equivalent }, { 0, true })
 end)
 
+t.case("equivalence over different passages: Welch, by hand", function()
+  local function rows(list)
+    local out = {}
+    for c, y in ipairs(list) do out[c] = { passage_id = c, y = y } end
+    return out
+  end
+  local a, b = rows { .41, .44, .40, .43, .45 }, rows { .42, .41, .47, .44 }
+  local r = stats.tost_between(a, b, { y = "y", margin = .05 })
+  t.near(r.estimate, -.009, 1e-12)
+  t.near(r.p, .0233041, 1e-6) -- t = .041 / .0161555 with 5.64976 degrees of freedom
+  t.near(r.lo, -.0407450, 1e-6)
+  t.near(r.hi, .0227450, 1e-6)
+  t.eq({ r.equivalent, r.n, r.clusters }, { true, 9, 9 })
+  t.eq(stats.tost_between(a, b, { y = "y" }).equivalent, false)
+  t.ok(stats.tost_between(a, { b[1], b[2] }, { y = "y" }).reason:find "2 passages on one side")
+  local c = rows { .5, .5, .5 }
+  t.eq({ stats.tost_between(c, c, { y = "y" }).p, stats.tost_between(a, c, { y = "y" }).equivalent }, { 0, false })
+end)
+
 t.case("max-T: a cell that nothing fills is not significant; the threshold is", function()
   local values = {}
   for c = 1, 8 do values[c] = { c % 2 == 0 and 1 or -1, 1, 0 / 0 } end

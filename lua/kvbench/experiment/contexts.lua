@@ -15,9 +15,10 @@ local M = {}
 function M.each(e, o, fn)
   local model, opt = e:model(), e.opt
   local list = e:presses(o.presses)
-  for _, record in ipairs(o.dataset.records) do
+  for i, record in ipairs(o.dataset.records) do
     local made = prompt.render(opt.style, record, { regime = o.regime or "agnostic", idk_example = opt.idk_example,
-      model = model, question = record.questions[o.question or 1] })
+      model = model, question = record.questions[o.question or 1],
+      list = o.regime == "aware_other" and prompt.other_questions(o.dataset.records, i) or nil })
     local ctx = model:prefill(made.context, presses.needs(list))
     ctx.seed = ("%s/%s"):format(opt.seed, record.id)
     local c = { record = record, prompt = made, ctx = ctx, keeps = {}, presses = list,

@@ -59,6 +59,42 @@ function M.tost(rows_a, rows_b, opt)
   return out
 end
 
+-- Mean over all rows and its standard error, passages as clusters.
+local function of_passages(rows, opt)
+  local data = resample.compact(rows, { x = function() return 0 end, y = opt.y, cluster = opt.cluster })
+  local C, sum, n, squares = #data.ids, 0, 0, 0
+  for c = 0, C - 1 do sum, n = sum + data.sum[c], n + data.count[c] end
+  local mean = n > 0 and sum / n or nil
+  for c = 0, C - 1 do squares = squares + (data.sum[c] - (mean or 0) * data.count[c]) ^ 2 end
+  return { n = n, clusters = C, mean = mean, variance = C > 1 and C / (C - 1) * squares / (n * n) or nil }
+end
+
+--- Equivalence of two sets of rows over different passages (two tasks): as M.tost, with Welch's t. opt: y, cluster,
+--- margin .03, alpha .05. Returns {estimate = mean_a - mean_b, lo, hi, p, equivalent, margin, n, clusters}; `reason`
+--- instead of p where a side has fewer than 3 passages.
+function M.tost_between(rows_a, rows_b, opt)
+  local margin, alpha = opt.margin or .03, opt.alpha or .05
+  local a, b = of_passages(rows_a, opt), of_passages(rows_b, opt)
+  local out = { n = a.n + b.n, clusters = a.clusters + b.clusters, margin = margin, equivalent = false }
+  local least = math.min(a.clusters, b.clusters)
+  if least < 3 then
+    out.reason = ("%d passages on one side: equivalence needs at least 3"):format(least)
+    return out
+  end
+  local se = math.sqrt(a.variance + b.variance)
+  out.estimate, out.se = a.mean - b.mean, se
+  if se == 0 then
+    out.p, out.lo, out.hi = math.abs(out.estimate) < margin and 0 or 1, out.estimate, out.estimate
+  else
+    local dof = se ^ 4 / (a.variance ^ 2 / (a.clusters - 1) + b.variance ^ 2 / (b.clusters - 1))
+    out.p = math.max(1 - student.cdf((out.estimate + margin) / se, dof), student.cdf((out.estimate - margin) / se, dof))
+    local half = student.quantile(1 - alpha, dof) * se
+    out.lo, out.hi = out.estimate - half, out.estimate + half
+  end
+  out.equivalent = out.p < alpha
+  return out
+end
+
 --- Max-T over many cells (a layer x head map): values = one array of m numbers per passage (differences from 0 under
 --- the null; nil or NaN: this passage says nothing there), all of the same length m (opt.cells when cells may be nil at
 --- the end). Signs flip by passage, the same for all cells, so their dependence is kept; p values hold for all cells

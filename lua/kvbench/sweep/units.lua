@@ -33,11 +33,21 @@ end
 function M.stops(o)
   local record, stops = o.dataset.records[1], nil
   for _, regime in ipairs(o.regimes) do
-    local options = { regime = regime, idk_example = o.idk_example, model = o.model, question = record.questions[1] }
+    local options = { regime = regime, idk_example = o.idk_example, model = o.model, question = record.questions[1],
+      list = regime == "aware_other" and prompt.other_questions(o.dataset.records, 1) or nil }
     stops = prompt.render(o.style, record, options).stop
   end
   if not stops then error("sweep: regimes is empty -> regimes = {\"agnostic\"}", 0) end
   return stops
+end
+
+-- Where a record stands in the dataset, from 1.
+local function number_of(o, record)
+  if not o.numbers then
+    o.numbers = {}
+    for i, each in ipairs(o.dataset.records) do o.numbers[each] = i end
+  end
+  return o.numbers[record]
 end
 
 -- The contexts of one record: one a regime, or one a question where the question stands inside the context.
@@ -54,6 +64,9 @@ local function contexts_of(o, record)
     else
       local questions = {}
       for i = 1, #record.questions do questions[i] = i end
+      if regime == "aware_other" then
+        options.list = prompt.other_questions(o.dataset.records, number_of(o, record))
+      end
       list[#list + 1] = { regime = regime, record = record, questions = questions,
         prompt = prompt.render(o.style, record, options) }
     end
