@@ -31,6 +31,7 @@ struct kvb_model {
     const kvb_backend *backend;
     char tier[64];
     bool ready;
+    bool interactive; /* a lone row may run by faster kernels of other roundings; devices only */
     int64_t parameters;
     int64_t plain_bytes; /* norms, biases, embeddings */
     kvb_layer *layer;

@@ -7,7 +7,8 @@
  * packs the next step meanwhile, and one small copy brings the tokens back. Rejected: CUDA graphs for large steps (290
  * launches hide behind 100 ms of products).
  */
-#include "cuda_gemm.h"
+#include "attention_lone.h"
+#include "cuda_gemv.h"
 #include "cuda_profile.h"
 #include "cuda_resident.h"
 #include "cuda_rows.h"
@@ -45,6 +46,7 @@ struct kvb_step {
     kvb_cuda_observer *observers;
     int32_t *chosen, *slot, *best, *tokens;
     float *margin;
+    float *parts; /* of a lone row's attention */
     kvb_cuda_traces traces;
 };
 
@@ -53,7 +55,7 @@ void kvb_cuda_step_free(kvb_step *s) {
     cudaStreamSynchronize(kvb_cuda_stream());
     void *device[] = {s->x,     s->qkv,  s->logits, s->normed,    s->q,      s->mixed, s->gate_up, s->act,
                       s->rows,  s->seqs, s->items,  s->observers, s->chosen, s->slot,  s->best,    s->tokens,
-                      s->margin};
+                      s->margin, s->parts};
     for (void *p : device) kvb_cuda_free(p);
     kvb_cuda_traces_free(&s->traces);
     for (cargo &f : s->flight) {
@@ -106,6 +108,7 @@ static kvb_status make_buffers(kvb_step *s) {
     TAKE(best, rows, sizeof *s->best);
     TAKE(margin, rows, sizeof *s->margin);
     TAKE(tokens, rows, sizeof *s->tokens);
+    TAKE(parts, 1, (size_t)kvb_cuda_lone_bytes(d->heads, d->kv_heads, d->head_dim));
 #undef TAKE
     if (!ok) return KVB_E_MEMORY;
     for (cargo &f : s->flight) KVB_TRY(make_cargo(&f, rows));
@@ -196,6 +199,13 @@ static kvb_status send(kvb_step *s, const cargo *f) {
 
 /* ---- the decoder ---- */
 
+/* Whether this step runs in the interactive tier: one row, in another order of summation. */
+static bool goes_alone(const kvb_step *s, const cargo *f) {
+    const kvb_model_desc *d = &s->m->desc;
+    return s->m->interactive && f->n_rows == 1 && kvb_cuda_gemv_fits(d->dtype, d->hidden) &&
+           kvb_cuda_gemv_fits(d->dtype, d->ffn) && kvb_cuda_gemv_fits(d->dtype, d->heads * d->head_dim);
+}
+
 static kvb_status attention(kvb_step *s, const cargo *f, int32_t layer) {
     const kvb_model_desc *d = &s->m->desc;
     const kvb_resident *r = s->m->resident;
@@ -232,7 +242,7 @@ static kvb_status attention(kvb_step *s, const cargo *f, int32_t layer) {
     a.scale = 1 / sqrt((double)d->head_dim);
     a.q = s->q;
     a.y = s->mixed;
-    KVB_TRY(kvb_cuda_attend(&a));
+    KVB_TRY(goes_alone(s, f) ? kvb_cuda_attend_lone(&a, s->parts) : kvb_cuda_attend(&a));
     KVB_TRY(kvb_cuda_look_rows(&s->traces, &a));
     return kvb_cuda_profile_mark(KVB_PART_ATTENTION);
 }
@@ -259,6 +269,25 @@ static kvb_status block(kvb_step *s, const cargo *f, int32_t rows, int32_t layer
     return kvb_cuda_profile_mark(KVB_PART_PRODUCTS);
 }
 
+static kvb_status multiply_row(const kvb_packed *w, const void *x, const float *norm, const float *bias, void *y,
+                               float eps, int32_t what) {
+    const kvb_cuda_gemv g = {w, x, norm, bias, y, eps, what};
+    KVB_TRY(kvb_cuda_gemv_run(&g));
+    return kvb_cuda_profile_mark(KVB_PART_PRODUCTS);
+}
+
+/* `block` for one row: norms and SwiGLU are part of the products. */
+static kvb_status lone_block(kvb_step *s, const cargo *f, int32_t layer) {
+    const kvb_cuda_layer *v = s->m->resident->layer + layer;
+    const kvb_layer *y = s->m->layer + layer;
+    float eps = (float)s->m->desc.norm_eps;
+    KVB_TRY(multiply_row(y->qkv, s->x, v->attn_norm, v->qkv_bias, s->qkv, eps, KVB_GEMV_STORE));
+    KVB_TRY(attention(s, f, layer));
+    KVB_TRY(multiply_row(y->o, s->mixed, NULL, NULL, s->x, 0, KVB_GEMV_ACCUMULATE));
+    KVB_TRY(multiply_row(y->gate_up, s->x, v->ffn_norm, NULL, s->act, eps, KVB_GEMV_SWIGLU));
+    return multiply_row(y->down, s->act, NULL, NULL, s->x, 0, KVB_GEMV_ACCUMULATE);
+}
+
 /* Logits of the chosen rows, KVB_CUDA_HEAD_ROWS at a time; best tokens to their slots, asked logits to their owners. */
 static kvb_status head(kvb_step *s, const cargo *f, const kvb_row *row) {
     const kvb_model_desc *d = &s->m->desc;
@@ -266,7 +295,10 @@ static kvb_status head(kvb_step *s, const cargo *f, const kvb_row *row) {
         int32_t n = (int32_t)kvb_min64(KVB_CUDA_HEAD_ROWS, f->n_chosen - first);
         KVB_TRY(kvb_cuda_norm_rows(s->x, s->chosen + first, s->m->resident->final_norm, s->normed, d->dtype, n, d->hidden,
                                    (float)d->norm_eps));
-        KVB_TRY(kvb_cuda_multiply(s->m->head[0], s->normed, kvb_model_bucket(s->m, n), NULL, 0, s->logits, KVB_F32));
+        if (goes_alone(s, f))
+            KVB_TRY(multiply_row(s->m->head[0], s->normed, NULL, NULL, s->logits, 0, KVB_GEMV_STORE));
+        else
+            KVB_TRY(kvb_cuda_multiply(s->m->head[0], s->normed, kvb_model_bucket(s->m, n), NULL, 0, s->logits, KVB_F32));
         KVB_TRY(kvb_cuda_best_rows(s->logits, n, d->vocab, s->best + first, s->margin + first, s->slot + first, s->tokens));
         for (int32_t i = 0; i < n; i++) {
             float *to = row[f->chosen[first + i]].logits;
@@ -285,7 +317,7 @@ static kvb_status run(kvb_step *s, const cargo *f, const kvb_row *row) {
     for (int32_t l = 0; l < d->layers; l++) {
         KVB_TRY(kvb_cuda_traces_level(&s->traces, l, s->x, d->hidden));
         if (f->observed) KVB_TRY(kvb_cuda_observe_hidden(s->observers, s->x, NULL, l, f->n_rows, d->hidden, 0));
-        KVB_TRY(block(s, f, rows, l));
+        KVB_TRY(goes_alone(s, f) ? lone_block(s, f, l) : block(s, f, rows, l));
     }
     KVB_TRY(kvb_cuda_traces_level(&s->traces, d->layers, s->x, d->hidden));
     if (f->observed)

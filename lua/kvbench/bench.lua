@@ -170,6 +170,9 @@ local function check_numbers(opt)
   if opt.seconds <= 0 or opt.sample <= 0 then
     error(("bench: --seconds is %g and --sample %g, expected more than 0"):format(opt.seconds, opt.sample), 0)
   end
+  if opt.interactive and opt.what ~= "decode" then
+    error("bench: --interactive is for decode: sweeps have no such tier", 0)
+  end
   if opt.trunk >= opt.question_tokens then
     error(("bench: --trunk is %d of --question-tokens %d -> a question keeps at least one token of its own"):format(
       opt.trunk, opt.question_tokens), 0)
@@ -202,15 +205,15 @@ function M.main(words)
   if what == "store" then return store_bench(words, args) end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
     new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
-    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "",
-    presses = "ea,snapkv", lengths = "250,1500", observe = "", teacher = false, json = false }, words)
+    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv",
+    lengths = "250,1500", observe = "", teacher = false, interactive = false, json = false }, words)
   if not opt then return 0 end
   opt.what = what
   check_numbers(opt)
   local devices = fleet.devices()
   if devices then return sweeps.on_devices(devices, opt) end
   local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype,
-    tokenizer = opt.tokenizer ~= "" and opt.tokenizer or nil })
+    tokenizer = opt.tokenizer ~= "" and opt.tokenizer or nil, interactive = opt.interactive })
   local out = benches[what](model, opt)
   if opt.json or fleet.shard() then print(json.encode(out)) else report(out) end
   return 0

@@ -16,7 +16,7 @@ local M = {}
 
 -- ---- what a name stands for ----
 
-local known_options = { device = true, dtype = true, threads = true }
+local known_options = { device = true, dtype = true, threads = true, interactive = true }
 
 --- The source of a model: everything about it but the weights (see model/from_hf.lua). The caller closes
 -- source.weights.
@@ -140,6 +140,7 @@ local function wrap(handle, source, fields)
     buckets = list_of_buckets(handle), pins = ffi.string(C.kvb_model_pins(handle)),
     group_size = source.desc.heads / source.desc.kv_heads,
   }
+  model.interactive = model.tier:find "interactive" ~= nil
   for field, value in pairs(source.desc) do model[field] = value end
   for field, value in pairs(fields) do model[field] = value end
   model.chat = require("kvbench.prompt").chat.detect(model)
@@ -152,6 +153,7 @@ local function new_handle(source, opts)
   local dtype_name, dtype = where.dtype(opts.dtype, device_name, source.desc.head_dim)
   local out = ffi.new("kvb_model *[1]")
   check(C.kvb_model_new(M.description(source, device, dtype), out))
+  if opts.interactive then C.kvb_model_interactive(out[0]) end
   return ffi.gc(out[0], C.kvb_model_free), device_name, dtype_name
 end
 
@@ -184,7 +186,8 @@ end
 -- whose tokenizer it borrows; else ids in, ids out).
 function M.random(preset, opts)
   opts = opts or {}
-  check_options("random", opts, { device = true, dtype = true, threads = true, seed = true, tokenizer = true })
+  check_options("random", opts, { device = true, dtype = true, threads = true, interactive = true,
+    seed = true, tokenizer = true })
   local source = require("kvbench.model.random").source(preset)
   local tokenizer
   if opts.tokenizer then
@@ -209,7 +212,8 @@ function M.random(preset, opts)
 end
 
 --- Loads a model. name_or_path: a registry name ("smollm2"), a .gguf file, or a Hugging Face folder.
--- opts: device "auto"|"cpu"|"ref"|"cuda"|"cuda:N", dtype "auto"|"f32"|"bf16"|"f16" (see model/where.lua), threads;
+-- opts: device "auto"|"cpu"|"ref"|"cuda"|"cuda:N", dtype "auto"|"f32"|"bf16"|"f16" (see model/where.lua), threads,
+-- interactive (true: a lone row decodes faster on a GPU, with other roundings; not for sweeps);
 -- "random:PRESET" is M.random(PRESET, opts);
 -- what is not given is taken from kvbench's own command line. Fields of the model:
 --   name, path, kind ("gguf"|"hf"), family, hash (hex, over weights and configuration), device, dtype, tier, buckets
