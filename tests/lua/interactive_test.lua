@@ -21,7 +21,7 @@ local function load(shape, interactive)
 end
 
 -- Largest difference over the largest value of the second.
-local function distance(a, b) return (a - b):abs():max():item() / b:abs():max():item() end
+local function distance(a, b) return (a - b):abs():max() / b:abs():max() end
 
 if not gpu then
   t.case("the host has no interactive tier", function()
