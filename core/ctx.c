@@ -139,11 +139,11 @@ static kvb_row row_of(kvb_ctx *c, int32_t t) {
     return (kvb_row){.id = c->ids[t], .position = t, .index = t, .own = c->lane, .observer = c, .logits = logits};
 }
 
-/* Every token of every passage in packed steps, `lag` of them under way behind the one being packed. */
-static kvb_status run_steps(kvb_step *step, kvb_model *m, kvb_row *rows, kvb_ctx **ctx, int32_t count) {
+/* Every token of every passage from `first` on in packed steps, `lag` of them under way behind the one being packed. */
+static kvb_status run_steps(kvb_step *step, kvb_model *m, kvb_row *rows, kvb_ctx **ctx, int32_t count, int32_t first) {
     int32_t n = 0, under_way = 0;
     for (int32_t i = 0; i < count; i++)
-        for (int32_t t = 0; t < ctx[i]->tokens; t++) {
+        for (int32_t t = first; t < ctx[i]->tokens; t++) {
             rows[n++] = row_of(ctx[i], t);
             bool last = i == count - 1 && t == ctx[i]->tokens - 1;
             if (n < m->step_rows && !last) continue;
@@ -157,34 +157,84 @@ static kvb_status run_steps(kvb_step *step, kvb_model *m, kvb_row *rows, kvb_ctx
     return KVB_OK;
 }
 
-static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count) {
+static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count, int32_t first) {
     kvb_step *step = NULL;
     kvb_row *rows = kvb_alloc_array((size_t)m->step_rows, sizeof *rows, KVB_MEM_SCRATCH);
     kvb_status status = rows ? kvb_step_new(m, &step) : KVB_E_MEMORY;
-    if (status == KVB_OK) status = run_steps(step, m, rows, ctx, count);
+    if (status == KVB_OK) status = run_steps(step, m, rows, ctx, count, first);
     kvb_step_free(step);
     kvb_free(rows);
     return status;
 }
 
-kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe,
-                       int32_t window, kvb_ctx **out) {
+/* ---- passages that begin alike ---- */
+
+/* n rows of `width` floats in each of `blocks` blocks, `from_rows` and `to_rows` of them apart. */
+static kvb_status copy_rows(const kvb_model *m, float *from, int64_t from_rows, float *to, int64_t to_rows, int64_t blocks,
+                            int64_t n, int64_t width) {
+    kvb_tensor source = kvb_view3(from, KVB_F32, blocks, n, width), target = kvb_view3(to, KVB_F32, blocks, n, width);
+    source.stride[0] = from_rows * width;
+    target.stride[0] = to_rows * width;
+    return n > 0 ? kvb_op_copy(m->desc.device, &source, &target) : KVB_OK;
+}
+
+/* Whether base has what c observes of the first n tokens. */
+static kvb_status check_base(const kvb_ctx *base, const kvb_ctx *c, int32_t n) {
+    if (base->model != c->model) return kvb_fail(KVB_E_ARG, "prefill: the context to go on from is another model's");
+    if (base->ragged) return kvb_fail(KVB_E_ARG, "prefill: an evicted context cannot be gone on from");
+    if (n < 1 || n > base->tokens || n >= c->tokens)
+        return kvb_fail(KVB_E_ARG, "prefill: %d tokens shared by contexts of %d and %d", n, base->tokens, c->tokens);
+    if (memcmp(base->ids, c->ids, (size_t)n * sizeof *base->ids))
+        return kvb_fail(KVB_E_ARG, "prefill: the context does not begin with the same %d tokens", n);
+    bool queries = !c->queries || (base->queries && c->tokens - c->window >= base->tokens - base->window);
+    bool logits = !(c->observed & KVB_OBSERVE_LOGITS) || base->observed & KVB_OBSERVE_LOGITS;
+    if (queries && logits && (!c->hidden || base->hidden)) return KVB_OK;
+    kvb_fail(KVB_E_MISSING, "prefill: the context to go on from did not observe what is asked for");
+    kvb_hint("-> prefill it with the same needs");
+    return KVB_E_MISSING;
+}
+
+/* The first n tokens of c, and what was observed of them, from base: the bits that computing them would give. */
+static kvb_status go_on_from(const kvb_ctx *base, kvb_ctx *c, int32_t n) {
+    const kvb_model_desc *d = &c->model->desc;
+    KVB_TRY(check_base(base, c, n));
+    kvb_lane_copy copy = {base->lane, c->lane, n};
+    KVB_TRY(kvb_lanes_copy(c->model, &copy, 1));
+    if (c->queries) { /* rows are the windows' last tokens */
+        int32_t first = c->tokens - c->window, base_first = base->tokens - base->window;
+        KVB_TRY(copy_rows(c->model, base->queries + (int64_t)(first - base_first) * d->head_dim, base->window, c->queries,
+                          c->window, (int64_t)d->layers * d->heads, n - first, d->head_dim));
+    }
+    if (c->hidden)
+        KVB_TRY(copy_rows(c->model, base->hidden, base->tokens, c->hidden, c->tokens, d->layers + 1, n, d->hidden));
+    if (c->observed & KVB_OBSERVE_LOGITS) return copy_rows(c->model, base->logits, 0, c->logits, 0, 1, n, d->vocab);
+    return KVB_OK;
+}
+
+kvb_status kvb_prefill_from(kvb_model *m, const kvb_ctx *base, int32_t shared, const int32_t *ids, const int32_t *lengths,
+                            int32_t count, int32_t observe, int32_t window, kvb_ctx **out) {
     if (count < 1) return kvb_fail(KVB_E_ARG, "prefill: no passages");
     kvb_status status = kvb_model_enter(m);
     int32_t made = 0, longest = 0;
     for (; made < count && status == KVB_OK; made++) {
         out[made] = NULL;
         status = begin(m, ids, lengths[made], made, observe, window, out + made);
+        if (status == KVB_OK && base) status = go_on_from(base, out[made], shared);
         ids += lengths[made] > 0 ? lengths[made] : 0;
         longest = lengths[made] > longest ? lengths[made] : longest;
     }
     if (status == KVB_OK) status = kvb_model_cover(m, longest);
-    if (status == KVB_OK) status = run_all(m, out, count);
+    if (status == KVB_OK) status = run_all(m, out, count, base ? shared : 0);
     for (int32_t i = 0; i < made && status != KVB_OK; i++) {
         kvb_ctx_free(out[i]);
         out[i] = NULL;
     }
     return status;
+}
+
+kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe,
+                       int32_t window, kvb_ctx **out) {
+    return kvb_prefill_from(m, NULL, 0, ids, lengths, count, observe, window, out);
 }
 
 /* ---- reading ---- */

@@ -434,6 +434,13 @@ enum { KVB_OBSERVE_QUERIES = 1, KVB_OBSERVE_HIDDEN = 2, KVB_OBSERVE_LOGITS = 4, 
  */
 kvb_status kvb_prefill(kvb_model *m, const int32_t *ids, const int32_t *lengths, int32_t count, int32_t observe,
                        int32_t window, kvb_ctx **out);
+/*
+ * kvb_prefill of passages that all begin with the first `shared` tokens of `base`: those are copied instead of computed,
+ * with the same bits. base: a context of m, not evicted, that observed of these tokens what is asked for here (else
+ * KVB_E_MISSING). Every passage has at least one token more. The results do not need `base` any more.
+ */
+kvb_status kvb_prefill_from(kvb_model *m, const kvb_ctx *base, int32_t shared, const int32_t *ids, const int32_t *lengths,
+                            int32_t count, int32_t observe, int32_t window, kvb_ctx **out);
 void kvb_ctx_free(kvb_ctx *c);
 void kvb_ctx_retain(kvb_ctx *c);
 int32_t kvb_ctx_tokens(const kvb_ctx *c);    /* length of the original passage: where a question's positions start */

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench --device cuda tests/sanitize.lua: small models through every path of the engine, for compute-sanitizer.
+-- kvbench --device cuda tests/sanitize.lua [--only DTYPE] [--shape N]: small models through every path of the engine, for
+-- compute-sanitizer, which is slow: scripts/gpu-check runs it once a dtype and shape.
 local kv = require "kvbench"
+local opt = kv.args { only = "", shape = 0 }
 local passages = {}
 for p, n in ipairs { 1, 17, 64, 65, 150 } do
   passages[p] = {}
@@ -8,8 +10,12 @@ for p, n in ipairs { 1, 17, 64, 65, 150 } do
 end
 local runs = 0
 local gpu = require("kvbench.model.where").device():find "cuda"
-for _, dtype in ipairs(gpu and { "f32", "bf16", "f16" } or { "f32" }) do
-  for _, shape in ipairs { { 4, 2, 16 }, { 3, 1, 64 }, { 6, 6, 32 } } do
+local dtypes, shapes = gpu and { "f32", "bf16", "f16" } or { "f32" }, { { 4, 2, 16 }, { 3, 1, 64 }, { 6, 6, 32 } }
+if opt.only ~= "" then dtypes = { opt.only } end
+if opt.shape > 0 then shapes = { shapes[opt.shape] or error("--shape is 1, 2 or 3", 0) } end
+for _, dtype in ipairs(dtypes) do
+  for _, shape in ipairs(shapes) do
+    io.stderr:write(("%s, %d query and %d KV heads of %d\n"):format(dtype, shape[1], shape[2], shape[3]))
     local model = kv.model.random({ layers = 2, hidden = 64, heads = shape[1], kv_heads = shape[2], head_dim = shape[3],
       ffn = 96, vocab = 320, max_positions = 512, norm_eps = 1e-5 }, { dtype = dtype })
     local contexts = model:prefill_many(passages, { queries = true, hidden = true, logits = true })

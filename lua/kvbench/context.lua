@@ -256,20 +256,29 @@ function M.extend(Model)
     return ids, spans
   end
 
-  --- Contexts of many passages (texts or id arrays), prefilled in packed steps. needs: what to observe
-  --- ({queries = true}, {window_queries = n}, {hidden = true}, {logits = true}, {last_logits = true}).
-  function Model:prefill_many(texts, needs)
+  --- A context's text as prefill takes it: {ids =, spans = byte range of each token, text =}.
+  function Model:prepare(text)
+    local ids, spans = context_ids(self, text)
+    return { ids = ids, spans = spans, text = type(text) == "string" and text or nil }
+  end
+
+  --- Contexts of many passages (texts, id arrays, or what prepare gave), prefilled in packed steps. needs: what to observe
+  --- ({queries = true}, {window_queries = n}, {hidden = true}, {logits = true}, {last_logits = true}). opts.from: a
+  --- context that all passages begin with; its tokens are copied instead of computed, with the same bits.
+  function Model:prefill_many(texts, needs, opts)
     local flags, window = observation(needs)
+    local base = opts and opts.from
     local all, lengths, kept = {}, ffi.new("int32_t[?]", math.max(#texts, 1)), {}
     for i, text in ipairs(texts) do
-      local ids, spans = context_ids(self, text)
-      kept[i] = { ids = ids, spans = spans, text = type(text) == "string" and text or nil }
+      kept[i] = type(text) == "table" and text.ids and text or self:prepare(text)
+      local ids = kept[i].ids
       lengths[i - 1] = #ids
       for j = 1, #ids do all[#all + 1] = ids[j] end
     end
     local out = ffi.new("kvb_ctx *[?]", math.max(#texts, 1))
     local flat = ffi.new("int32_t[?]", math.max(#all, 1), all)
-    check(C.kvb_prefill(self:pointer(), flat, lengths, #texts, flags, window, out))
+    check(C.kvb_prefill_from(self:pointer(), base and base:pointer() or nil, base and base.tokens or 0, flat, lengths,
+      #texts, flags, window, out))
     local contexts = {}
     for i = 1, #texts do contexts[i] = new_context(self, out[i - 1], kept[i]) end
     return contexts

@@ -145,6 +145,7 @@ local function work(o, run, shard, stops)
     until enough() or pending == 0 and next_record > #left
   end)
   run.model_rows, run.model_padded_rows, run.model_steps = state.batch:rows()
+  run.shared_tokens = state.shared_tokens or 0
   state.batch:close()
   if bar and ok then bar:finish() end
   if not ok then
@@ -168,6 +169,7 @@ end
 ---     results stay in memory
 ---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
 ---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
+---   prefix_cache        true: what the contexts of a record begin with (aware_one) is computed once (same rows)
 ---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
 ---     sweep/variants.lua
 ---   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)

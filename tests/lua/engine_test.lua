@@ -26,7 +26,7 @@ end
 
 local function bits(x)
   local host = x:cpu():contiguous()
-  return ffi.string(host.data, x:size(1) * x:size(2) * 4)
+  return ffi.string(host.data, x:numel() * 4)
 end
 
 local function same_bits(a, b, what)
@@ -353,6 +353,38 @@ t.case("questions that share their first tokens share the work and keep their an
   t.eq(counted.rows - fewer.rows, 2 * 3 * 6 * 9)
   for _, ctx in ipairs(contexts) do ctx:close() end
   t.eq(tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)), before)
+end)
+
+t.case("going on from a context gives the bits of starting anew, observations included", function()
+  local r = rng.new(31)
+  local stem = draw(r, 70, model.vocab)
+  local texts = {}
+  for i, more in ipairs { 1, 5, 63, 64, 130 } do
+    texts[i] = {}
+    for j = 1, 70 do texts[i][j] = stem[j] end
+    for _, id in ipairs(draw(r, more, model.vocab)) do texts[i][#texts[i] + 1] = id end
+  end
+  for _, needs in ipairs { {}, { queries = true }, { window_queries = 20 }, { window_queries = 100 }, { hidden = true },
+    { logits = true }, { last_logits = true } } do
+    local base = model:prefill(stem, needs)
+    local anew, after = model:prefill_many(texts, needs), model:prefill_many(texts, needs, { from = base })
+    base:close()
+    for i = 1, #texts do
+      for _, what in ipairs { "keys", "values", (needs.queries or needs.window_queries) and "queries",
+        needs.hidden and "hidden", (needs.logits or needs.last_logits) and "prefill_logits" } do
+        if what then same_bits(after[i][what], anew[i][what], what) end
+      end
+      same_bits(after[i]:logits(question), anew[i]:logits(question), "logits")
+    end
+    for i = 1, #texts do anew[i]:close() after[i]:close() end
+  end
+  local plain, windowed = model:prefill(stem), model:prefill(stem, { window_queries = 5 })
+  local function from(base, text, needs) return function() model:prefill_many({ text }, needs, { from = base }) end end
+  t.fails(from(plain, texts[1], { queries = true }), "did not observe")
+  t.fails(from(windowed, texts[1], { window_queries = 40 }), "did not observe")
+  t.fails(from(plain, stem), "70 tokens shared by contexts of 70 and 70")
+  t.fails(from(plain, draw(rng.new(77), 90, model.vocab)), "does not begin with the same 70 tokens")
+  t.fails(from(plain:evict(random_keep(rng.new(4), plain, .5)), texts[1]), "evicted context")
 end)
 
 t.case("a shared beginning leaves a question a token of its own", function()

@@ -390,6 +390,22 @@ t.case("rows of decoding presses say what was left after the last cut", function
   end
 end)
 
+t.case("what a record's contexts begin with is prefilled once, and changes no row", function()
+  local presses = { "knorm", "expected_attention", { press = "snapkv", window_size = 16 }, "observed_attention" }
+  local function rows(prefix_cache)
+    local run = sweep { regimes = { "aware_one" }, presses = presses, ratios = { 0, .5, .9 }, prefix_cache = prefix_cache }
+    local by_key = {}
+    for _, row in ipairs(run.rows) do by_key[row.key] = json.encode(row) end
+    return by_key, run.shared_tokens, #run.rows
+  end
+  local plain, none, n = rows(false)
+  local cached, shared, m = rows(true)
+  t.eq(none, 0)
+  t.ok(shared > 3 * 3 * 30, shared .. " tokens were copied") -- 3 records, 3 of 4 contexts each
+  t.eq(m, n)
+  for key, row in pairs(plain) do t.eq(cached[key], row) end
+end)
+
 t.case("the bytes of a sweep are given back", function()
   local function live()
     for _ = 1, 4 do collectgarbage() end

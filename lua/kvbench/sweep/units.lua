@@ -5,6 +5,7 @@
 -- condition is {press, ratio, keep, notes}; ratio 0 is one condition whatever the press. A variant is a condition made
 -- for one question from a plain one (variants.lua): {variant =, columns =, temperature =, patch =} beside that.
 local evidence = require "kvbench.metric.evidence"
+local prefilled = require "kvbench.sweep.prefilled"
 local prompt = require "kvbench.prompt"
 local questions = require "kvbench.sweep.asked"
 local rows_of = require "kvbench.sweep.rows"
@@ -184,15 +185,7 @@ function M.begin(o, state, records)
     state.work[record] = work
     for _, unit in ipairs(contexts_of(o, record)) do units[#units + 1] = unit end
   end
-  for first = 1, #units, o.group do
-    local texts = {}
-    for i = first, math.min(first + o.group - 1, #units) do texts[#texts + 1] = units[i].prompt.context end
-    for i, ctx in ipairs(o.model:prefill_many(texts, state.needs)) do
-      local unit = units[first + i - 1]
-      unit.ctx = ctx
-      enqueue(o, state, unit)
-    end
-  end
+  prefilled.each(o, state, units, function(unit) enqueue(o, state, unit) end)
 end
 
 return M

@@ -1,0 +1,68 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Prefilling the contexts of a sweep: several at once, and what contexts of one record begin with only once.
+--
+-- Where one question stands inside the context (aware_one), the contexts of a record differ in their last tokens only.
+-- Rows do not depend on their neighbours, so copying what they share gives the same bits as computing it again.
+local M = {}
+
+local LEAST = 16 -- shared tokens that are worth a step of their own
+
+-- Tokens that all of these begin with; each keeps one of its own.
+local function common(prepared)
+  local first, n = prepared[1].ids, #prepared[1].ids - 1
+  for i = 2, #prepared do
+    local ids, k = prepared[i].ids, 0
+    while k < n and k < #ids - 1 and ids[k + 1] == first[k + 1] do k = k + 1 end
+    n = k
+  end
+  return n
+end
+
+local function shared(model, units, needs)
+  local prepared, beginning = {}, {}
+  for i, unit in ipairs(units) do prepared[i] = model:prepare(unit.prompt.context) end
+  local n = common(prepared)
+  if #units < 2 or n < LEAST then return model:prefill_many(prepared, needs), 0 end
+  for i = 1, n do beginning[i] = prepared[1].ids[i] end
+  local base = model:prefill(beginning, needs)
+  local contexts = model:prefill_many(prepared, needs, { from = base })
+  base:close()
+  return contexts, (#units - 1) * n
+end
+
+-- Units in the order of the sweep, cut into lists that are prefilled together.
+local function lists(o, units)
+  local out = {}
+  for _, unit in ipairs(units) do
+    local last = out[#out]
+    local alone = o.prefix_cache and unit.regime == "aware_one"
+    local fits = last and #last < o.group and last.shared == alone and (not alone or last[1].record == unit.record)
+    if not fits then
+      last = { shared = alone }
+      out[#out + 1] = last
+    end
+    last[#last + 1] = unit
+  end
+  return out
+end
+
+--- Calls each(unit) for every unit once unit.ctx is there. state.shared_tokens counts tokens that were copied.
+function M.each(o, state, units, each)
+  for _, list in ipairs(lists(o, units)) do
+    local contexts, copied
+    if list.shared then
+      contexts, copied = shared(o.model, list, state.needs)
+    else
+      local texts = {}
+      for i, unit in ipairs(list) do texts[i] = unit.prompt.context end
+      contexts, copied = o.model:prefill_many(texts, state.needs), 0
+    end
+    state.shared_tokens = (state.shared_tokens or 0) + copied
+    for i, ctx in ipairs(contexts) do
+      list[i].ctx = ctx
+      each(list[i])
+    end
+  end
+end
+
+return M
