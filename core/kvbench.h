@@ -407,8 +407,8 @@ kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out);
 int64_t kvb_model_bytes(const kvb_model *m);      /* weights in memory */
 int64_t kvb_model_parameters(const kvb_model *m);
 const char *kvb_model_tier(const kvb_model *m);   /* "cpu amx-bf16", "ref", ... valid as long as m */
-/* Declares the `interactive` tier: a step of one row may use kernels that are faster and round differently, so that its
- * answer may depend on its company. Devices only: the host has no such kernels. Changes kvb_model_tier. */
+/* Declares the `interactive` tier, before kvb_model_ready: a step of one row may use kernels that are faster and round
+ * differently, so that its answer may depend on its company. Without effect on the host. kvb_model_tier names it. */
 void kvb_model_interactive(kvb_model *m);
 /* One line per product and row bucket: the algorithm pinned for it ("" on backends that have one only). Valid until the
  * next model is made ready on the device. */

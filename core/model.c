@@ -518,11 +518,7 @@ int64_t kvb_model_bytes(const kvb_model *m) {
 int64_t kvb_model_parameters(const kvb_model *m) { return m->parameters; }
 const char *kvb_model_tier(const kvb_model *m) { return m->tier; }
 
-void kvb_model_interactive(kvb_model *m) {
-    if (m->interactive || !m->backend->step_new) return;
-    m->interactive = true;
-    snprintf(m->tier + strlen(m->tier), sizeof m->tier - strlen(m->tier), " interactive");
-}
+void kvb_model_interactive(kvb_model *m) { m->interactive = m->backend->step_new != NULL; }
 const char *kvb_model_pins(const kvb_model *m) { return m->backend->pins ? m->backend->pins(m->desc.device) : ""; }
 
 int32_t kvb_model_buckets(const kvb_model *m, int32_t *out) {

@@ -126,8 +126,8 @@ kvb_status kvb_cuda_ready(kvb_model *m) {
     kvb_status status = upload_vectors(m, r);
     if (status == KVB_OK) status = kvb_cuda_cover(m);
     if (status == KVB_OK) status = prove(m, choose_rows(m));
-    if (status == KVB_OK) snprintf(m->tier, sizeof m->tier, "cuda sm_%d%d", kvb_cuda_current()->major,
-                                   kvb_cuda_current()->minor);
+    if (status == KVB_OK) snprintf(m->tier, sizeof m->tier, "cuda sm_%d%d%s", kvb_cuda_current()->major,
+                                   kvb_cuda_current()->minor, m->interactive ? " interactive" : "");
     if (status != KVB_OK) kvb_cuda_gone(m);
     return status;
 }
