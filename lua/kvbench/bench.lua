@@ -113,6 +113,7 @@ benches["paper-grid"] = function(model, opt)
   local started = C.kvb_time()
   local grid = paper_grid.run(model, { seconds = opt.sample, question_tokens = opt.question_tokens, new = opt.new,
     tokens_per_word = opt.tokens_per_word, prompt_tokens = opt.prompt_tokens, list_tokens = opt.list_tokens,
+    style = "paper", tokenizer = opt.tokenizer ~= "" and opt.tokenizer or opt.model,
     presses = { "ea", "adakv", "chunk" } })
   local out = base(model, C.kvb_time() - started, opt)
   for key, value in pairs(grid) do out[key] = value end
