@@ -19,6 +19,7 @@ kvbench press list|new NAME|check FILE       eviction rules: the registry, a ske
 kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
 kvbench dataset list|show|check|tags|make .. datasets: look, validate, tag, write; kvbench dataset --help
 kvbench runs list|show|diff|export|merge ..  stored runs; kvbench runs --help
+kvbench submit SCRIPT --tasks 64 [-- ..]      its sweeps as a Slurm job array; kvbench submit --help
 kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
 
   -e CODE          run CODE (before the script, if there is one)
@@ -125,6 +126,7 @@ local commands = {
   press = function(rest) return require("kvbench.press_command").main(rest) end,
   prompt = function(rest) return require("kvbench.prompt.command").main(rest) end,
   runs = function(rest) return require("kvbench.runs").main(rest) end,
+  submit = function(rest) return require("kvbench.submit").main(rest) end,
   dataset = function(rest) return require("kvbench.dataset.command").main(rest) end,
   model = function(rest)
     local verb, usage = rest[1], "usage: kvbench model info MODEL (a registry name, a file or a folder)"

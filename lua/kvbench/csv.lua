@@ -48,8 +48,10 @@ function M.text(columns, rows)
   return table.concat(lines, "\n")
 end
 
---- Writes M.text(columns, rows) to `path`: readers see the old file or the new one, never half. Returns the path.
+--- Writes M.text(columns, rows) to `path`: readers see the old file or the new one, never half. Returns the path. A
+--- worker of a sweep leaves it to the process that has the whole of it.
 function M.write(path, columns, rows)
+  if require("kvbench.fleet").shard() then return path end
   local ffi = require "kvbench.ffi"
   local text = M.text(columns, rows)
   ffi.check(ffi.C.kvb_file_write(path, text, #text))

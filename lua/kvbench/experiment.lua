@@ -125,8 +125,7 @@ function Experiment:sweep(o)
   settings.label = settings.label or ("%s, %s"):format(ds.task, settings.regimes[1])
   local run = require "kvbench.sweep"(settings)
   self.stored[settings.out] = { run = run, dataset = ds }
-  self.runs[#self.runs + 1] = { folder = settings.out, rows = #run.rows, manifest = run.manifest,
-    seconds = run.seconds }
+  self.runs[#self.runs + 1] = { folder = settings.out, run = run }
   return run, ds
 end
 
@@ -227,9 +226,10 @@ function Experiment:finish()
   local model, opt = self:model(), self.opt
   local seconds = C.kvb_time() - self.started
   local runs = {}
-  for i, run in ipairs(self.runs) do
-    runs[i] = { folder = run.folder, rows = run.rows, seconds = run.seconds, dataset = run.manifest.dataset,
-      dataset_hash = run.manifest.dataset_hash, passages = run.manifest.passages, regimes = run.manifest.regimes }
+  for i, stored in ipairs(self.runs) do
+    local run, manifest = stored.run, stored.run.manifest
+    runs[i] = { folder = stored.folder, rows = #run.rows, seconds = run.seconds, dataset = manifest.dataset,
+      dataset_hash = manifest.dataset_hash, passages = manifest.passages, regimes = manifest.regimes }
   end
   local result = { experiment = self.name, title = self.title, paper = self.paper, options = opt,
     figures = self.figures, tables = self.tables, verdicts = self.verdicts, notes = self.notes, sweeps = runs,
@@ -237,10 +237,10 @@ function Experiment:finish()
     provenance = { model = model.name, model_hash = model.hash, dtype = model.dtype, device = model.device,
       tier = model.tier, version = ffi.string(C.kvb_version()), revision = ffi.string(C.kvb_git_revision()) } }
   local text = json.encode(result) .. "\n"
-  check(C.kvb_file_write(opt.out .. "/result.json", text, #text))
+  if not require("kvbench.fleet").shard() then check(C.kvb_file_write(opt.out .. "/result.json", text, #text)) end
   print(("\n%s: %.0f s, peak memory %.2f GiB; results in %s"):format(self.name, seconds,
     tonumber(C.kvb_process_peak_bytes()) / 2 ^ 30, opt.out))
-  for _, run in ipairs(self.runs) do print(("  rows: %s (%d)"):format(run.folder, run.rows)) end
+  for _, each in ipairs(runs) do print(("  rows: %s (%d)"):format(each.folder, each.rows)) end
   for _, figure in ipairs(self.figures) do print("  " .. figure.files[1]) end
 end
 

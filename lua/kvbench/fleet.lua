@@ -4,7 +4,7 @@
 --
 -- A worker knows its share from the environment: KVBENCH_SHARD = i/n (the i-th of n, from 0), KVBENCH_SHARD_DEVICE, and
 -- KVBENCH_SHARD_SWEEP, which sweep of the script is meant. KVBENCH_SHARD alone also works, set by a user or a scheduler:
--- then the first unfinished sweep is meant.
+-- then every unfinished sweep is meant that the script comes to before it needs results (sweep/pending.lua).
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local options = require "kvbench.options"

@@ -10,6 +10,7 @@ local fleet = require "kvbench.fleet"
 local presses = require "kvbench.press"
 local progress = require "kvbench.progress"
 local asked = require "kvbench.sweep.asked"
+local pending = require "kvbench.sweep.pending"
 local runs = require "kvbench.sweep.run"
 local precision = require "kvbench.sweep.precision"
 local rows_of = require "kvbench.sweep.rows"
@@ -104,14 +105,19 @@ end
 -- The sweep of an opened run; shard: this process's share, if it is a worker.
 local function work(o, run, shard, stops)
   local function open_folder(folder) return runs.open(setmetatable({ out = folder }, { __index = o })) end
-  if not shard then shards.merge(run) end -- of workers that a user or a scheduler started
+  local busy = not shard and shards.merge(run) -- of workers that a user or a scheduler started
+  local whole = run.out
   local left = records_left(o, run)
   local total = #o.dataset.records
   begun = begun + 1
   local devices = fleet.devices()
   local watcher = precision.new(o, devices or shard)
   if watcher then left = watcher:resume(run, left) end
-  if #left == 0 then return precision.finish(watcher, run:finish()) end
+  if #left == 0 then
+    pending.found_complete()
+    return precision.finish(watcher, run:finish())
+  end
+  if run.db and pending.gathering() then pending.incomplete(run, busy) end
   if devices then return on_devices(o, run, devices, begun) end
   if shard and (shard.sweep or begun) == begun then
     o.out = shards.folder(run.out or error("sweep: a worker needs a folder to work in -> out = ...", 0), shard)
@@ -127,7 +133,7 @@ local function work(o, run, shard, stops)
   state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops) }
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
-  local next_record, pending = 1, 0
+  local next_record, waiting = 1, 0
   local started = C.kvb_time()
   local function enough() return watcher ~= nil and watcher.stopped ~= nil end
   local ok, err = pcall(function()
@@ -139,10 +145,10 @@ local function work(o, run, shard, stops)
         units.begin(o, state, group)
         for _, record in ipairs(group) do settle(state, record, run) end -- it may all be there
       end
-      pending = state.batch:step()
+      waiting = state.batch:step()
       collect(o, state, run)
       if bar then bar:update(state.done_records) end
-    until enough() or pending == 0 and next_record > #left
+    until enough() or waiting == 0 and next_record > #left
   end)
   run.model_rows, run.model_padded_rows, run.model_steps = state.batch:rows()
   run.shared_tokens = state.shared_tokens or 0
@@ -156,8 +162,9 @@ local function work(o, run, shard, stops)
   end
   run.seconds, run.continuations = C.kvb_time() - started, state.done_rows
   precision.finish(watcher, run:finish())
-  if shard then error(require("kvbench.args").finish(0, "this worker's share is done"), 0) end
-  return run
+  if not shard then return run end
+  if shard.sweep then error(require("kvbench.args").finish(0, "this worker's share is done"), 0) end
+  return pending.new(run, whole)
 end
 
 --- Runs (or goes on with) a sweep. Options:

@@ -3,6 +3,7 @@
 -- saved as. The grid is measured before anything is drawn, so that the page is exactly as high as what is on it.
 local canvas = require "kvbench.plot.canvas"
 local csv = require "kvbench.csv"
+local fleet = require "kvbench.fleet"
 local heatmap = require "kvbench.plot.heatmap"
 local kvb = require "kvbench.ffi"
 local labels = require "kvbench.plot.labels"
@@ -174,10 +175,10 @@ function Figure:save(path, o)
   end
   local folder = path:match "^(.*)/[^/]*$"
   if folder and folder ~= "" then kvb.check(kvb.C.kvb_dir_make(folder)) end
-  local c, files = self:draw(), {}
+  local c, files, worker = self:draw(), {}, fleet.shard() -- a worker leaves files to who has the whole of the sweep
   for _, format in ipairs(formats) do
     files[#files + 1] = path .. "." .. format
-    c:save(files[#files], o.dpi or 300)
+    if not worker then c:save(files[#files], o.dpi or 300) end
   end
   files[#files + 1] = csv.write(path .. ".csv", self:numbers())
   return files

@@ -16,19 +16,10 @@ local C, check = library.C, library.check
 local USAGE = [==[
 kvbench runs merge RUN [PART...] [--remove] [--json]
 Takes the stores of PARTs (default: the shard-<i>-of-<n> folders in RUN) into RUN's, which is made when it is not
-there. All must
-be of the same run. What RUN has stays: merging again, or after a merge that was interrupted, gives the same. Then says
-what is
-missing; a run that is complete gets its rows.csv and rows.jsonl. --remove deletes shard folders that nobody works on
-once they
-are merged. Exit status 0: complete; 1: not.]==]
-
-local function missing_of(db)
-  local list = {}
-  for row in db:rows("SELECT p.name, u.block FROM units u JOIN passages p ON p.id = u.passage WHERE u.state <> 'done' "
-    .. "ORDER BY u.passage, u.block LIMIT 5") do list[#list + 1] = ("%s under %s"):format(row[1], row[2]) end
-  return list
-end
+there. All must be of the same run. What RUN has stays: merging again, or after a merge that was interrupted, gives the
+same; parts that are still at work are left for the next merge. Then says what is missing; a run that is complete gets
+its rows.csv and rows.jsonl. --remove deletes shard folders that nobody works on once they are merged. Exit status 0:
+complete; 1: not.]==]
 
 local function finish(folder, db)
   local run = run_of.stored(folder, runs.manifest(db))
@@ -53,14 +44,14 @@ return function(rest)
     local done, why = pcall(function()
       for _, part in ipairs(parts) do
         local free = locks.try(part)
-        if C.kvb_path_kind(part .. "/run.sqlite") == 1 then
+        if free and C.kvb_path_kind(part .. "/run.sqlite") == 1 then -- not from under a process that writes to it
           out.answers_new = out.answers_new + merge.take(db, part .. "/run.sqlite")
         end
         locks.release(free)
         if not free then out.at_work = out.at_work + 1 end
         if free and opt.remove and #names == 0 then shards.remove(part) end
       end
-      out.units_left, out.missing = work.left(db), missing_of(db)
+      out.units_left, out.missing = work.left(db), work.missing(db, 5)
       out.units, out.answers = db:row "SELECT COUNT(*) FROM units", db:row "SELECT COUNT(*) FROM answers"
       if out.units_left == 0 then finish(folder, db) end
     end)

@@ -52,6 +52,16 @@ end
 --- Number of units that are not done.
 function M.left(db) return (db:row "SELECT COUNT(*) FROM units WHERE state <> 'done'") end
 
+--- The first `limit` of them, for people.
+function M.missing(db, limit)
+  local list = {}
+  for row in db:rows(("SELECT p.name, u.block FROM units u JOIN passages p ON p.id = u.passage WHERE u.state <> 'done' "
+    .. "ORDER BY u.passage, u.block LIMIT %d"):format(limit)) do
+    list[#list + 1] = ("%s under %s"):format(row[1], row[2])
+  end
+  return list
+end
+
 --- Marks a unit as done.
 function M.done(db, passage, block, answers, session, revision)
   db:exec("INSERT OR REPLACE INTO units (passage, block, state, answers, session) VALUES (?, ?, 'done', ?, ?)", passage,
