@@ -2,8 +2,8 @@
 -- What share of the passage does no head keep any more, and is it the same for every task?
 --                                                                          (arXiv:2603.01426, figures 21 and 42)
 -- EvictionRate over X without sinks. Claim judged: eviction rates are equal across tasks, by two one-sided tests
--- (Welch) of every pair of tasks at a margin of 3 points: all must pass. Drawn beside what independent heads with the same
--- shares would give (null), and beside the same within single layers.
+-- (Welch) of every pair of tasks at a margin of 3 points: all must pass. Drawn beside what independent heads with
+-- the same shares would give (null), and beside the same within single layers.
 local kv = require "kvbench"
 local e = kv.experiment { name = "eviction_rates", title = "Eviction rates", paper = "figures 21, 42", options = {
   tasks = { "base", "knowledge", "multi_presence", "multi_entity", "long_context", "coreference", "hops" },

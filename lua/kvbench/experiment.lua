@@ -23,7 +23,7 @@ local C, check = library.C, library.check
 
 local M = { series = panels.series, of_press = panels.of_press, panel = panels.lines, note = panels.note,
   at = panels.at, names = panels.names,
-  shown = panels.shown, join = records.join, closed_book = records.closed_book }
+  shown = panels.shown, join = records.join, kept = records.kept, closed_book = records.closed_book }
 
 --- Passages per task at default size: small enough for two cores, large enough that intervals mean something; captions
 -- say how many there were.

@@ -5,8 +5,9 @@
 -- Styles: "paper" (the two templates of its Appendix A, inside the model's chat template) and "fewshot" (three worked
 -- question-answer examples, plain text: small models answer in a few words only when shown how).
 -- Regimes: "agnostic"; "aware" (all candidate questions are listed before the passage, the question is asked again
--- after eviction); "aware_other", its control (as many questions of other
--- passages, of about the same lengths, are listed); "aware_one" (this one question stands after the passage inside the context and is not asked again).
+-- after eviction); "aware_other", its control (as many questions of other passages, of about the same
+-- lengths, are listed); "aware_one" (this one question stands after the passage inside the context and is not asked
+-- again).
 local chat = require "kvbench.prompt.chat"
 local examples = require "kvbench.prompt.examples"
 local escape = require "kvbench.prompt.escape"
@@ -76,8 +77,8 @@ local function candidate_list(record, opt)
 end
 
 --- The control of "aware": for each question of record number i the one of another passage whose length is
--- nearest, each used once; records: of the same task. Passages are gone through from the next one on, 50 at most. An error when there
--- are too few.
+-- nearest, each used once; records: of the same task. Passages are gone through from the next one on, 50 at most. An
+-- error when there are too few.
 function M.other_questions(records, i)
   local pool, out, own = {}, {}, {}
   for _, question in ipairs(records[i].questions) do own[question.q] = true end
@@ -93,7 +94,8 @@ function M.other_questions(records, i)
     end
     if not best then
       error(("prompt: regime 'aware_other' lists questions of other passages, and %d records have %d others for "
-        .. "the %d of '%s' -> more passages"):format(#records, k - 1, #records[i].questions, tostring(records[i].id)), 0)
+        .. "the %d of '%s' -> more passages"):format(#records, k - 1, #records[i].questions,
+        tostring(records[i].id)), 0)
     end
     out[k] = table.remove(pool, best)
   end

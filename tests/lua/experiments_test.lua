@@ -5,7 +5,8 @@ local t = require "kvbench.testing"
 local kv = require "kvbench"
 local json = require "kvbench.json"
 local paths = require "kvbench.paths"
-local model = dofile(paths.at "tests/lua/tiny_model.lua")
+local tiny = dofile(paths.at "tests/lua/tiny_model.lua")
+local model = tiny
 
 local root = os.tmpname()
 os.remove(root)
@@ -68,6 +69,7 @@ local cases = {
   { "ger_correlation", { "--tasks", "base" }, "cannot tell" },
   { "base_scores", { "--tasks", "base,coreference" }, "exploratory" },
   { "safety_cliff", { "--task", "knowledge", "--heatmap-press", "knorm" }, "cannot tell" },
+  { "susceptibility", { "--tasks", "knowledge" }, "cannot tell" },
   { "consensus", { "--task", "knowledge", "--questions", "1" }, "exploratory" },
   { "attention_heatmaps", { "--task", "knowledge" }, "cannot tell" },
   { "atlas", { "--task", "knowledge", "--questions", "1" }, "cannot tell" },
@@ -85,6 +87,27 @@ for _, case in ipairs(cases) do
     end
   end)
 end
+
+t.case("a model of one KV head: no script that compares heads breaks, and none finds AdaKV to differ", function()
+  model = kv.model.load(paths.at "tests/golden/models/mistral", { dtype = "f32" })
+  model.tokenizer = tiny.tokenizer
+  t.eq(model.kv_heads, 1)
+  local short = { "--passages", "2", "--presses", "ea,adakv", "--model", "tiny" }
+  for _, case in ipairs { { "consensus", "--task", "knowledge", "--questions", "1", "--ratios", "0.5" },
+    { "attention_heatmaps", "--task", "knowledge", "--ratios", "0.5,0.9" },
+    { "atlas", "--task", "knowledge", "--questions", "1" }, { "routes", "--task", "knowledge", "--ratios", "0.5" },
+    { "eviction_rates", "--tasks", "base", "--ratios", "0,0.5,0.9" } } do
+    local given = { unpack(short) }
+    for i = 2, #case do given[#given + 1] = case[i] end
+    local ok, result = pcall(run, case[1], given)
+    t.ok(ok, case[1] .. ": " .. tostring(result))
+    if ok then
+      t.ok(#result.figures > 0 and #result.verdicts > 0, case[1])
+      has_no_nan(result)
+    end
+  end
+  model = tiny
+end)
 
 t.case("one class only compares with nothing, and the figure says so", function()
   local result = run("hops", words { "--tasks", "knowledge", "--compare", "knorm" })

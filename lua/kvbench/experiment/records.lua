@@ -37,6 +37,23 @@ function M.join(rows, dataset)
   return rows
 end
 
+--- Gives every row what is left of its passage: kept_tokens (mean over heads), log2_kept, and log2_step (to the nearest
+-- half, so that passages share points of a curve). Rows that keep less than one token have no logarithm.
+function M.kept(rows, dataset, model)
+  local lengths = {}
+  for _, record in ipairs(dataset.records) do lengths[record.id] = #model:ids(record.passage) end
+  for _, row in ipairs(rows) do
+    if lengths[row.passage_id] and row.effective_ratio then
+      row.kept_tokens = (1 - row.effective_ratio) * lengths[row.passage_id]
+      if row.kept_tokens >= 1 then
+        row.log2_kept = math.log(row.kept_tokens) / math.log(2)
+        row.log2_step = math.floor(2 * row.log2_kept + .5) / 2
+      end
+    end
+  end
+  return rows
+end
+
 --- The same questions with nothing to read: how many can be answered without the passage. Facts go, since their spans
 -- would point nowhere.
 function M.closed_book(dataset)
