@@ -13,7 +13,7 @@ local heads = require "kvbench.causal.heads"
 local target = require "kvbench.causal.target"
 
 local e = causal.experiment { name = "dose", title = "Dose: heads that keep the answer", options = { ratio = 0,
-  orders = 16, doses = { 5, 10, 20, 40, 60, 80 }, calibration = 6, passages = 16 },
+  orders = 16, doses = { 5, 10, 20, 40, 60, 80 }, calibration = 6, passages = 12 },
   docs = { ratio = "of the press around V", orders = "random nested orders", doses = "numbers of cells",
     calibration = "other passages for w" } }
 local opt, model = e.opt, e:model()

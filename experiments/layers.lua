@@ -12,7 +12,7 @@ local causal = require "kvbench.causal"
 local heads = require "kvbench.causal.heads"
 
 local e = causal.experiment { name = "layers", title = "Layer sensitivity and layer budgets", options = { ratio = .9,
-  treat = { .7, .8 }, calibration = 8 }, docs = { ratio = "evicted in the one layer", treat = "ratios of the budgets",
+  treat = { .7, .8 }, calibration = 4 }, docs = { ratio = "evicted in the one layer", treat = "ratios of the budgets",
   calibration = "passages for KL_l" } }
 local opt, model = e.opt, e:model()
 local press, random = kv.press(opt.press), kv.press "random_sinks"

@@ -157,6 +157,20 @@ t.case("given ticks stay where they are", function()
   t.eq({ ticks[3].at, ticks[3].label }, { 0.9, "most" })
 end)
 
+t.case("names along x are all shown, upright where they do not fit; numbers are thinned", function()
+  local lines, style = require "kvbench.plot.lines", require "kvbench.plot.style"
+  local function room(n, labels)
+    local ticks, names, x = {}, {}, {}
+    for i = 1, n do ticks[i], names[i], x[i] = i, "condition " .. i, i end
+    local panel = lines.prepare({ x = { ticks = ticks, labels = labels and names, min = 0, max = n + 1 },
+      series = { { label = "", x = x, y = x } } }, "test", style.assigner())
+    lines.scales(panel, panel.range)
+    return lines.measure(panel, 200, 100, { x_ticks = true, figure_width = 300 }).bottom
+  end
+  t.eq(room(2, true), room(2, false)) -- two names lie side by side
+  t.ok(room(9, true) > room(9, false) + 20, "nine stand upright")
+end)
+
 t.case("labels at line ends: nearest places without overlap", function()
   local spread = require("kvbench.plot.labels").spread
   t.eq(spread({ 10, 50 }, { 10, 10 }, 0, 100), { 10, 50 })

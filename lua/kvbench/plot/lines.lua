@@ -7,6 +7,7 @@ local marker = require "kvbench.plot.marker"
 local scale = require "kvbench.plot.scale"
 local series_of = require "kvbench.plot.series"
 local style = require "kvbench.plot.style"
+local text = require "kvbench.plot.text"
 
 local M = {}
 
@@ -60,10 +61,20 @@ local function axis_label(axis, s)
   return axis.label and axis.label .. " (" .. factor .. ")" or factor
 end
 
+local LONGEST = 90 -- points, of an upright name
+
+local function any() return true end
+
+-- Ticks of both axes. Numbers along x are thinned until they keep apart; names are all shown, upright if need be (the
+-- third result).
 local function fit(panel, width, height)
   panel.xs:place(0, width)
   panel.ys:place(height, 0)
-  return panel.xs:ticks(axes.x_fits(panel.xs, 4.5)), panel.ys:ticks(axes.y_fits(panel.ys, 15))
+  local xt, yt = panel.xs:ticks(axes.x_fits(panel.xs, 4.5)), panel.ys:ticks(axes.y_fits(panel.ys, 15))
+  local all = panel.x.labels and panel.xs:ticks(any)
+  if not all or #all == #xt then return xt, yt, false end
+  for _, tick in ipairs(all) do tick.label = text.shorten(tostring(tick.label), style.tick, LONGEST) end
+  return all, yt, true
 end
 
 -- Labels of vertical lines, over the plot.
@@ -78,16 +89,16 @@ end
 
 --- Room around a plot of width x height points. show = {x_ticks, x_label, y_ticks, y_label, figure_width}.
 function M.measure(panel, width, height, show)
-  local xt, yt = fit(panel, width, height)
+  local xt, yt, turned = fit(panel, width, height)
   local room = { left = 2, right = 4, top = 5, bottom = 4 }
-  if show.x_ticks then room.bottom = axes.x_space(xt, show.x_label and axis_label(panel.x, panel.xs), width) end
+  if show.x_ticks then room.bottom = axes.x_space(xt, show.x_label and axis_label(panel.x, panel.xs), width, turned) end
   if show.y_ticks then room.left = axes.y_space(yt, show.y_label and axis_label(panel.y, panel.ys), height) end
   if panel.direct then
     room.right = math.max(room.right, labels.direct_space(M.names(panel), show.figure_width, height) or 0)
   end
-  local last = show.x_ticks and xt[#xt]
+  local last = show.x_ticks and not turned and xt[#xt]
   if last then room.right = math.max(room.right, panel.xs:map(last.at) + axes.widest { last } / 2 - width + 1) end
-  local first = show.x_ticks and xt[1]
+  local first = show.x_ticks and not turned and xt[1]
   if first then room.left = math.max(room.left, axes.widest { first } / 2 - panel.xs:map(first.at) + 1) end
   local _, rows = marks(panel, width)
   room.marks = rows * axes.ROW
@@ -171,7 +182,7 @@ end
 
 --- Draws the panel into the box {x, y, width, height} with the room that measure asked for around it.
 function M.draw(panel, c, box, show)
-  local xt, yt = fit(panel, box.width, box.height)
+  local xt, yt, turned = fit(panel, box.width, box.height)
   placed(xt, panel.xs, box.x)
   placed(yt, panel.ys, box.y)
   local bottom, right = box.y + box.height, box.x + box.width
@@ -191,7 +202,7 @@ function M.draw(panel, c, box, show)
   end)
   c:polyline({ box.x, box.y, box.x, bottom, right, bottom }, { color = style.axis, width = style.hair })
   for _, s in ipairs(panel.series) do if s.look.marker then draw_markers(c, panel, s, box) end end
-  axes.draw_x(c, box, show.x_ticks and xt or {}, show.x_label and axis_label(panel.x, panel.xs))
+  axes.draw_x(c, box, show.x_ticks and xt or {}, show.x_label and axis_label(panel.x, panel.xs), turned)
   axes.draw_y(c, box, show.y_ticks and yt or {}, show.y_label and axis_label(panel.y, panel.ys), show.left)
   local items = marks(panel, box.width)
   for _, item in ipairs(items) do
