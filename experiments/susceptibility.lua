@@ -66,7 +66,8 @@ for i, task in ipairs(opt.tasks) do
     numbers[#numbers + 1] = line
     if not label:find "^random" then
       verdicts[#verdicts + 1] = { ok = gate.ok and fit.chosen, why = gate.ok and fit.reason or gate.why,
-        cliff = fit.chosen and fit.chosen ~= "linear" and fit.clear, what = line.press .. ", " .. task }
+        cliff = fit.chosen and fit.chosen ~= "linear" and fit.clear, line = fit.chosen == "linear",
+        what = line.press .. ", " .. task }
     end
   end
   panels[i] = #series == 0 and e.note(task, "fewer than 3 ratios have answers") or { kind = "lines", title = task,
@@ -82,19 +83,21 @@ e:save(kv.plot.small_multiples { columns = 2, panels = left, title = "Answers ag
   caption = caption .. " Kept tokens are the mean over heads, in steps of half a doubling. " .. e.bands }, "kept")
 e:table("numbers", { "task", "press", "steepest at", "slope", "share", "peak", "shape", "clear", "half at log2", "lo",
   "hi", "may be judged" }, numbers, "Where hallucination rises fastest (share: of resamples that agree), and the "
-    .. "shape of F1 over log2(kept tokens) that predicts passages held out best (clear: by 2 standard errors over simpler ones)")
+    .. "shape of F1 over log2(kept tokens) that predicts passages held out best (clear: by 2 standard errors over "
+    .. "simpler ones)")
 
-local judged, cliffs, why = 0, {}, nil
+local judged, straight, cliffs, why = 0, 0, {}, nil
 for _, v in ipairs(verdicts) do
   why = why or not v.ok and v.why
-  judged = judged + (v.ok and 1 or 0)
+  judged, straight = judged + (v.ok and 1 or 0), straight + (v.ok and v.line and 1 or 0)
   if v.ok and v.cliff then cliffs[#cliffs + 1] = v.what end
 end
 if judged == 0 then
   e:verdict("cannot tell", "a cliff rather than a slope: " .. (why or "no press was run"))
 else
   local which = #cliffs > 0 and " (" .. table.concat(cliffs, "; ") .. ")" or ""
-  e:verdict(#cliffs > 0 and "supported" or "not supported", ("F1 over log2(kept tokens) is a cliff or kink rather than "
-    .. "a line: %d of %d curves%s"):format(#cliffs, judged, which))
+  local status = #cliffs > 0 and "supported" or straight == judged and "not supported" or "cannot tell"
+  e:verdict(status, ("F1 over log2(kept tokens) is a cliff or kink rather than "
+    .. "a line: %d of %d curves%s; a line predicts best for %d"):format(#cliffs, judged, which, straight))
 end
 e:finish()
