@@ -24,16 +24,12 @@ local function projected_norm(ctx)
   local d, group = ctx.head_dim, ctx.heads / ctx.kv_heads
   for l = 1, ctx.layers do
     local weight = ctx:weight("o", ctx.layer_first + l - 1) -- [hidden, heads * d]
-    local per_head = weight:transpose():contiguous():view(ctx.heads, d, weight:size(1))
-    for h = 1, ctx.kv_heads do
-      out[l][h]:copy_(tensor.scope(function()
-        local sum = 0
-        for g = 1, group do
-          sum = sum + ctx.values[l][h]:matmul(per_head[(h - 1) * group + g]):norm(-1, 1)
-        end
-        return sum / group
-      end))
-    end
+    local per_head = weight:transpose():contiguous():view(ctx.kv_heads, group, d, weight:size(1))
+    out[l]:copy_(tensor.scope(function()
+      local sum = 0
+      for g = 1, group do sum = sum + ctx.values[l]:matmul(per_head:select(2, g)):norm(-1, 1) end
+      return sum / group
+    end))
     weight:close()
   end
   return out

@@ -50,6 +50,19 @@ session("Ctrl-C stops every loop; the session's variables stay", function(tty)
   tty:type("print('state=' .. precious)\n"):wait "state=51"
 end)
 
+session("help, :time and :png at a terminal", function(tty)
+  tty:type("help(kv.press 'snapkv')\n"):wait "window_size"
+  tty:wait "kv> "
+  tty:type(":time kv.tensor.ones(4):sum()\n"):wait " s, CPU "
+  tty:wait "kv> "
+  tty:type("picture = kv.tensor.arange(12):view(3, 4)\n"):wait "kv> "
+  tty:type(":png shown picture\n"):wait "shown.png"
+  tty:wait "kv> "
+  local file = assert(io.open(process.folder .. "/shown.png", "rb"))
+  t.eq(file:read(4):sub(2), "PNG")
+  file:close()
+end)
+
 session("two hasty Ctrl-C are one", function(tty)
   tty:type("kept = 7; print('go' .. 'ing'); while true do end\n"):wait "going"
   tty:type("\3\3"):wait "kv> "

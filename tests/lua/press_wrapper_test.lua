@@ -164,6 +164,28 @@ end)
 
 -- ---- ChunkKV and Block ----
 
+t.case("chunk: full pieces scored together have the bits of each alone, whatever the rule asks for", function()
+  local view, orders = require "kvbench.press_view", require "kvbench.press_order"
+  local ctx = fake.new { layers = 3, kv_heads = 2, heads = 4, tokens = 300, head_dim = 16 }
+  for _, of in ipairs { "ea", "snapkv", "knorm", "keydiff", "tova", "lagkv", "cur", "observed_attention", "random",
+    "leverage", "cap", "criticalkv", "non_causal_attention" } do
+    local press, parts, calls = kv.press("chunk", { of = of, chunk_length = 64 }), {}, 0
+    local score = press.of.rule.score
+    press.of.rule.score = function(...)
+      calls = calls + 1
+      return score(...)
+    end
+    local together = press:score(ctx, 0.5)
+    press.of.rule.score = score
+    for from = 0, 299, 64 do
+      local part = view.block(ctx, 1, 3, view.shared(ctx)):select(from, math.min(300, from + 64))
+      parts[#parts + 1] = orders.checked_score(press.of, part, 0.5)
+    end
+    t.eq(together:eq(tensor.cat(parts, 3)):sum(), 3 * 2 * 300, of)
+    if of == "ea" or of == "snapkv" then t.eq(calls, 2, of .. ": all full pieces, then the last one") end
+  end
+end)
+
 t.case("chunkkv: whole chunks by the mean of the summed scores, the same in all heads", function()
   local ctx = fake.new { layers = 1, heads = 2, kv_heads = 2, tokens = 23, head_dim = 4 }
   local scores = made_up(1, 2, 23, 4)

@@ -20,6 +20,48 @@ local function score_piece(self, ctx, piece, ratio)
   return orders.checked_score(self.of, ctx:select(piece.from, piece.from + piece.n), ratio)
 end
 
+-- ---- full pieces at once ----
+
+-- What a rule may ask of a context in which every full piece is a layer. Whatever tells the pieces or the layers apart
+-- is not in it (weights, seeds, positions of tokens, hidden states): a rule that asks for more is scored by piece.
+local SAME = { group_size = true, heads = true, kv_heads = true, head_dim = true, device = true, all_queries = true }
+local APART = {} -- raised where a rule asks for more
+
+local function turned(x, heads, count, length, d)
+  local layers = x:size(1)
+  return x:view(layers, heads, count, length, d):permute(1, 3, 2, 4, 5):reshape(layers * count, heads, length, d)
+end
+
+-- The first `count` pieces of `length` tokens of a block of layers, as layers of a context of that length.
+local function side_by_side(ctx, count, length)
+  local made = { layers = ctx.layers * count, tokens = length, parent_tokens = ctx.parent_tokens or ctx.tokens,
+    rope = function(_, first, n) return ctx:rope(first, n) end,
+    once = function(_, key, fn) return ctx:once(("pieces of %d: %s"):format(length, key), fn) end }
+  return setmetatable(made, { __index = function(_, name)
+    if name == "keys" or name == "values" or name == "queries" then
+      local x = ctx[name]
+      if x:size(3) ~= ctx.tokens then error(APART, 0) end
+      local value = turned(x:narrow(3, 1, count * length), x:size(2), count, length, x:size(4))
+      rawset(made, name, value)
+      return value
+    end
+    if not SAME[name] then error(APART, 0) end
+    return ctx[name]
+  end })
+end
+
+-- Scores of the full pieces [layers, kv_heads, count * length] in one go, or nil where the rule tells pieces apart.
+local function score_together(self, ctx, count, ratio)
+  local length = self.chunk_length
+  if count < 2 or self.of.rule.apart or length <= (self.of.params.n_sink or 0) then return nil end
+  local ok, score = pcall(self.of.rule.score, self.of, side_by_side(ctx, count, length), ratio)
+  if not ok then return nil end -- it asked for more, or is wrong: piece by piece says which
+  local shape = tensor.is(score) and score:type() == "f32" and score:size() or {}
+  if #shape ~= 3 or shape[1] ~= ctx.layers * count or shape[2] ~= ctx.kv_heads or shape[3] ~= length then return nil end
+  return score:reshape(ctx.layers, count, ctx.kv_heads, length):permute(1, 3, 2, 4)
+    :reshape(ctx.layers, ctx.kv_heads, count * length)
+end
+
 return {
   name = "chunk",
   paper = "arXiv:2408.00167",
@@ -39,8 +81,9 @@ return {
     if needs.window_queries then needs.window_queries, needs.queries = nil, true end
   end,
   score = function(self, ctx, ratio)
-    local parts = {}
-    for i, piece in ipairs(pieces(self, ctx.tokens)) do parts[i] = (score_piece(self, ctx, piece, ratio)) end
+    local list, full = pieces(self, ctx.tokens), math.floor(ctx.tokens / self.chunk_length)
+    local parts = { score_together(self, ctx, full, ratio) }
+    for i = parts[1] and full + 1 or 1, #list do parts[#parts + 1] = (score_piece(self, ctx, list[i], ratio)) end
     return tensor.cat(parts, 3)
   end,
   order = function(self, order, ctx, ratio)

@@ -27,6 +27,7 @@ return {
   formula = "z(pool3(|v_j| sum over i in the chunk: softmax_j(q_i k_j))), mean over the group",
   params = { chunk_size = { default = 256, min = 1, integer = true, doc = "tokens that see each other" } },
   needs = { queries = true },
+  apart = true, -- the more layers, the smaller the blocks that are summed: no other bits for pieces scored together
   square = "another rule", -- pairs queries and keys of the same tokens
   --- last: how many tokens follow this part in the context, for compactor.
   score = function(self, ctx, _, last)
