@@ -50,6 +50,8 @@ typedef struct kvb_attn_row {
     const uint64_t *own_mask; /* [kv_heads][own_words] for `own`; NULL = everything */
     int32_t words, own_words; /* mask words per KV head */
     int32_t own_n;
+    int32_t own_from;         /* the sliding window begins here: earlier own keys are not seen */
+    const int32_t *prefix_from; /* [kv_heads] the same in the prefix; NULL = from its first key */
 } kvb_attn_row;
 
 struct kvb_backend {
@@ -139,9 +141,10 @@ struct kvb_backend {
     /* y [rows, out] f32 = rmsnorm(x) w^T + bias */
     kvb_status (*normed_multiply)(const kvb_packed *w, const float *x, int32_t rows, const float *norm, double eps,
                                   const float *bias, float *y);
-    /* x += (silu(gate) * up) down^T with gate, up = rmsnorm(x) gate_up^T; the width in between is a multiple of 32 */
+    /* x += (act(gate) * up) down^T with gate, up = rmsnorm(x) gate_up^T; the width in between is a multiple of 32. With y
+     * [rows, in] f32 the sum goes there and x stays as it is. activation: kvb_activation. */
     kvb_status (*feed_forward)(const kvb_packed *gate_up, const kvb_packed *down, float *x, int32_t rows,
-                               const float *norm, double eps);
+                               const float *norm, double eps, int32_t activation, float *y);
     /* Of x [rows, in] head^T, the head cut into chunks of columns: the largest value of each row (its lowest index)
      * and the second largest, -inf where there is none. NaN never wins. */
     kvb_status (*best)(kvb_packed *const *head, int32_t chunks, const void *x, int32_t rows, float *best,

@@ -368,7 +368,11 @@ typedef struct kvb_model kvb_model;
 
 typedef enum kvb_rope_kind { KVB_ROPE_DEFAULT = 0, KVB_ROPE_LLAMA3 = 1, KVB_ROPE_LINEAR = 2 } kvb_rope_kind;
 
-/* One generic decoder (RMSNorm, rotary attention with grouped KV heads, SwiGLU); a family is a setting of these. */
+typedef enum kvb_activation { KVB_SILU = 0, KVB_GELU = 1 /* tanh approximation */ } kvb_activation;
+enum { KVB_MOST_WINDOWED = 512 };
+
+/* One generic decoder (RMSNorm, rotary attention with grouped KV heads, a gated feed-forward); a family is a setting of
+ * these. */
 typedef struct kvb_model_desc {
     int32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions;
     int32_t qkv_bias;       /* 1: q, k, v have biases (Qwen2) */
@@ -381,23 +385,34 @@ typedef struct kvb_model_desc {
     double norm_eps;
     double rope_theta;
     double rope_factor, rope_low_freq, rope_high_freq; /* llama3 scaling; linear uses rope_factor alone */
+    int32_t activation;     /* kvb_activation of the gate */
+    int32_t post_norms;     /* 1: RMSNorm on what attention and feed-forward add to the residual (Gemma 3) */
+    int32_t sliding_window; /* > 0: in sliding layers a token sees itself and the window - 1 positions before it */
+    int32_t reserved;
+    uint8_t sliding[512];   /* [KVB_MOST_WINDOWED] 1: that layer is a sliding one */
+    double sliding_theta;   /* RoPE theta of sliding layers, without scaling */
+    double query_scale;     /* factor of q k; 0 = 1 / sqrt(head_dim) */
+    double embedding_scale; /* factor of the embeddings as the decoder reads them; 0 = 1 */
 } kvb_model_desc;
 
 typedef enum kvb_weight_slot {
     KVB_W_EMBED = 0, KVB_W_FINAL_NORM = 1, KVB_W_LM_HEAD = 2,
     KVB_W_ATTN_NORM = 3, KVB_W_Q = 4, KVB_W_K = 5, KVB_W_V = 6, KVB_W_O = 7,
     KVB_W_Q_BIAS = 8, KVB_W_K_BIAS = 9, KVB_W_V_BIAS = 10, KVB_W_Q_NORM = 11, KVB_W_K_NORM = 12,
-    KVB_W_FFN_NORM = 13, KVB_W_GATE = 14, KVB_W_UP = 15, KVB_W_DOWN = 16, KVB_W_SLOTS = 17
+    KVB_W_FFN_NORM = 13, KVB_W_GATE = 14, KVB_W_UP = 15, KVB_W_DOWN = 16, KVB_W_POST_ATTN_NORM = 17,
+    KVB_W_POST_FFN_NORM = 18, KVB_W_SLOTS = 19
 } kvb_weight_slot;
 
 /* An empty model. Every field of the description is checked. Owns. */
 kvb_status kvb_model_new(const kvb_model_desc *desc, kvb_model **out);
 void kvb_model_free(kvb_model *m);
+enum { KVB_LOAD_INTERLEAVED = 1, KVB_LOAD_PLUS_ONE = 2 };
 /*
  * Reads tensor `index` of `w` into a slot (layer 0 for the three global ones): shapes are checked, values dequantised and
- * packed for the backend. interleaved_rope = 1 undoes the row permutation that llama-family GGUF files apply to q and k.
+ * packed for the backend. changes, or-ed: INTERLEAVED undoes the row permutation that llama-family GGUF files apply to q
+ * and k; PLUS_ONE adds 1 to the weights of norms, which Gemma's folders store as differences from 1.
  */
-kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index, int32_t interleaved_rope);
+kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index, int32_t changes);
 /* Fills an empty model with noise of standard deviation 0.02 (norms: 1) from a seed: the same numbers on every device. For
  * benchmarks and tests without a file. KVB_E_ARG when weights were loaded before. */
 kvb_status kvb_model_random(kvb_model *m, uint64_t seed);
@@ -416,8 +431,10 @@ const char *kvb_model_pins(const kvb_model *m);
 enum { KVB_MAX_BUCKETS = 8 };
 /* Row buckets in use: sizes ascending in out[KVB_MAX_BUCKETS]; returns how many. One = invariance could not be proven for more. */
 int32_t kvb_model_buckets(const kvb_model *m, int32_t *out);
-/* cos and sin of RoPE for n positions from `first`: two [n, head_dim] f32 tables, halves repeated as in rotate-half. */
-kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tensor *cos_out, kvb_tensor *sin_out);
+/* cos and sin of RoPE for n positions from `first`: two [n, head_dim] f32 tables, halves repeated as in rotate-half;
+ * sliding = 1: those of sliding layers. */
+kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, int32_t n, kvb_tensor *cos_out,
+                          kvb_tensor *sin_out);
 
 /* ---- contexts: the cache of one passage --------------------------------------------------------------------------- */
 

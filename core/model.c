@@ -48,6 +48,8 @@ static kvb_status check_desc(const kvb_model_desc *d) {
         {"max_positions", d->max_positions, 1, 1 << 26},
         {"dtype", d->dtype == KVB_F32 || d->dtype == KVB_BF16 || (d->dtype == KVB_F16 && d->device >= KVB_DEVICE_CUDA), 1, 1},
         {"rope_kind", d->rope_kind, KVB_ROPE_DEFAULT, KVB_ROPE_LINEAR},
+        {"activation", d->activation, KVB_SILU, KVB_GELU},
+        {"sliding_window", d->sliding_window, 0, 1 << 26},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high)
@@ -72,7 +74,20 @@ static kvb_status check_desc(const kvb_model_desc *d) {
         return kvb_fail(KVB_E_ARG,
                         "model: llama3 RoPE with low_freq_factor %g, high_freq_factor %g, original positions %d",
                         d->rope_low_freq, d->rope_high_freq, d->rope_original_positions);
+    if (d->sliding_window > 0 && d->layers > KVB_MOST_WINDOWED)
+        return kvb_fail(KVB_E_UNSUPPORTED, "model: sliding windows in %d layers, at most %d are supported", d->layers,
+                        KVB_MOST_WINDOWED);
+    if (d->sliding_window > 0 && (!(d->sliding_theta > 1) || !isfinite(d->sliding_theta)))
+        return kvb_fail(KVB_E_ARG, "model: RoPE theta of sliding layers is %g", d->sliding_theta);
+    if (!(d->query_scale >= 0) || !isfinite(d->query_scale))
+        return kvb_fail(KVB_E_ARG, "model: query scale is %g", d->query_scale);
+    if (!(d->embedding_scale >= 0) || !isfinite(d->embedding_scale))
+        return kvb_fail(KVB_E_ARG, "model: embedding scale is %g", d->embedding_scale);
     return KVB_OK;
+}
+
+double kvb_model_query_scale(const kvb_model *m) {
+    return m->desc.query_scale > 0 ? m->desc.query_scale : 1 / sqrt((double)m->desc.head_dim);
 }
 
 kvb_status kvb_model_new(const kvb_model_desc *desc, kvb_model **out) {
@@ -109,7 +124,8 @@ void kvb_model_free(kvb_model *m) {
     if (m->resident) m->backend->gone(m);
     for (int32_t l = 0; m->layer && l < m->desc.layers; l++) {
         kvb_layer *y = m->layer + l;
-        float *plain[] = {y->attn_norm, y->ffn_norm, y->q_norm, y->k_norm, y->qkv_bias, y->qkv_plain, y->gate_up_plain};
+        float *plain[] = {y->attn_norm, y->ffn_norm,  y->q_norm,        y->k_norm,        y->post_attn_norm,
+                          y->post_ffn_norm, y->qkv_bias, y->qkv_plain, y->gate_up_plain};
         kvb_packed *packed[] = {y->qkv, y->o, y->gate_up, y->down};
         for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) kvb_free(plain[i]);
         for (size_t i = 0; i < sizeof packed / sizeof *packed; i++) m->backend->pack_free(packed[i]);
@@ -121,8 +137,10 @@ void kvb_model_free(kvb_model *m) {
     kvb_free(m->layer);
     kvb_free(m->embed);
     kvb_free(m->final_norm);
-    kvb_free(m->rope_cos);
-    kvb_free(m->rope_sin);
+    for (int i = 0; i < 2; i++) {
+        kvb_free(m->rope_cos[i]);
+        kvb_free(m->rope_sin[i]);
+    }
     kvb_free(m);
 }
 
@@ -165,6 +183,10 @@ static slot_shape shape_of(const kvb_model_desc *d, int32_t slot) {
         return (slot_shape){"k norm", d->head_dim, 0, false};
     case KVB_W_FFN_NORM:
         return (slot_shape){"feed-forward norm", d->hidden, 0, false};
+    case KVB_W_POST_ATTN_NORM:
+        return (slot_shape){"norm after attention", d->hidden, 0, false};
+    case KVB_W_POST_FFN_NORM:
+        return (slot_shape){"norm after feed-forward", d->hidden, 0, false};
     case KVB_W_GATE:
         return (slot_shape){"gate", d->ffn, d->hidden, false};
     case KVB_W_UP:
@@ -187,6 +209,9 @@ static bool slot_used(const kvb_model_desc *d, int32_t slot) {
     case KVB_W_Q_NORM:
     case KVB_W_K_NORM:
         return d->qk_norm;
+    case KVB_W_POST_ATTN_NORM:
+    case KVB_W_POST_FFN_NORM:
+        return d->post_norms;
     default:
         return true;
     }
@@ -277,6 +302,10 @@ static kvb_status place(kvb_model *m, int32_t slot, int32_t layer, const float *
         return keep_vector(m, &y->attn_norm, w, 0, d->hidden, d->hidden);
     case KVB_W_FFN_NORM:
         return keep_vector(m, &y->ffn_norm, w, 0, d->hidden, d->hidden);
+    case KVB_W_POST_ATTN_NORM:
+        return keep_vector(m, &y->post_attn_norm, w, 0, d->hidden, d->hidden);
+    case KVB_W_POST_FFN_NORM:
+        return keep_vector(m, &y->post_ffn_norm, w, 0, d->hidden, d->hidden);
     case KVB_W_Q_NORM:
         return keep_vector(m, &y->q_norm, w, 0, d->head_dim, d->head_dim);
     case KVB_W_K_NORM:
@@ -305,7 +334,7 @@ static kvb_status place(kvb_model *m, int32_t slot, int32_t layer, const float *
 }
 
 kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_weights *w, int32_t index,
-                          int32_t interleaved_rope) {
+                          int32_t changes) {
     slot_shape s = shape_of(&m->desc, slot);
     kvb_weight_info info;
     if (!s.name || !slot_used(&m->desc, slot))
@@ -329,7 +358,9 @@ kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_w
     if (!values) return KVB_E_MEMORY;
     kvb_status status = kvb_weights_read(w, index, values, count);
     bool rotated = slot == KVB_W_Q || slot == KVB_W_K || slot == KVB_W_Q_BIAS || slot == KVB_W_K_BIAS;
-    if (status == KVB_OK && interleaved_rope && rotated)
+    bool norm = !s.columns && slot != KVB_W_Q_BIAS && slot != KVB_W_K_BIAS && slot != KVB_W_V_BIAS;
+    for (int64_t i = 0; status == KVB_OK && changes & KVB_LOAD_PLUS_ONE && norm && i < count; i++) values[i] += 1;
+    if (status == KVB_OK && changes & KVB_LOAD_INTERLEAVED && rotated)
         status = deinterleave(values, s.rows, s.columns ? s.columns : 1, m->desc.head_dim);
     if (status == KVB_OK) status = place(m, slot, layer, values);
     kvb_free(values);
@@ -338,79 +369,6 @@ kvb_status kvb_model_load(kvb_model *m, int32_t slot, int32_t layer, const kvb_w
         m->parameters += count;
     }
     return status;
-}
-
-/* ---- RoPE tables ---- */
-
-/* Source: RoPE arXiv:2104.09864 eq. 15; the llama3 scaling is that of the Llama 3.1 release (per-frequency
- * interpolation between low_freq_factor and high_freq_factor wavelengths of the original context). */
-/* Every step is rounded to f32, and so is the angle below: the frameworks that these models are trained and served with
- * do that, and at position 1,000 it moves an angle by 3e-5. A table in double would be nearer to the formula and farther
- * from the model. */
-static float frequency(const kvb_model_desc *d, int32_t i) {
-    float exponent = (float)(2 * i) / (float)d->head_dim;
-    float f = 1.0f / (float)pow((float)d->rope_theta, exponent), factor = (float)d->rope_factor;
-    if (d->rope_kind == KVB_ROPE_LINEAR) return f / factor;
-    if (d->rope_kind == KVB_ROPE_DEFAULT) return f;
-    float wavelength = (float)(2 * M_PI) / f, original = (float)d->rope_original_positions;
-    float low = (float)d->rope_low_freq, high = (float)d->rope_high_freq;
-    if (wavelength < original / high) return f;
-    if (wavelength > original / low) return f / factor;
-    float smooth = (original / wavelength - low) / (float)(d->rope_high_freq - d->rope_low_freq);
-    return (1 - smooth) * f / factor + smooth * f;
-}
-
-static double angle_of(int32_t position, float f) {
-    volatile float angle = (float)position * f; /* volatile: no wider intermediate */
-    return (double)angle;
-}
-
-kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
-    if (n <= m->rope_positions) return KVB_OK;
-    int32_t half = m->desc.head_dim / 2, positions = (int32_t)kvb_round_up(n, 1024);
-    size_t bytes = kvb_mul_size(kvb_mul_size((size_t)positions, (size_t)half), sizeof(float));
-    float *cosine = kvb_alloc_raw(bytes, KVB_MEM_WEIGHTS), *sine = kvb_alloc_raw(bytes, KVB_MEM_WEIGHTS);
-    if (!cosine || !sine) {
-        kvb_free(cosine);
-        kvb_free(sine);
-        return KVB_E_MEMORY;
-    }
-    for (int32_t i = 0; i < half; i++) {
-        float f = frequency(&m->desc, i);
-        for (int32_t p = 0; p < positions; p++) {
-            cosine[(int64_t)p * half + i] = (float)cos(angle_of(p, f));
-            sine[(int64_t)p * half + i] = (float)sin(angle_of(p, f));
-        }
-    }
-    kvb_free(m->rope_cos);
-    kvb_free(m->rope_sin);
-    m->rope_cos = cosine;
-    m->rope_sin = sine;
-    m->rope_positions = positions;
-    return m->resident ? m->backend->cover(m) : KVB_OK;
-}
-
-kvb_status kvb_model_rope(const kvb_model *m, int32_t first, int32_t n, kvb_tensor *cos_out, kvb_tensor *sin_out) {
-    int64_t shape[2] = {n, m->desc.head_dim};
-    if (first < 0 || n < 0 || n > INT32_MAX - first)
-        return kvb_fail(KVB_E_ARG, "RoPE tables from position %d, %d rows", first, n);
-    KVB_TRY(kvb_tensor_expect("rope tables", "cos", cos_out, KVB_F32, 2, shape));
-    KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
-    int32_t half = m->desc.head_dim / 2;
-    /* Not from the cached tables: presses ask for positions beyond the model's. */
-#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if ((int64_t)n * half > 4096)
-    for (int32_t i = 0; i < half; i++) {
-        float f = frequency(&m->desc, i);
-        for (int32_t r = 0; r < n; r++) {
-            double angle = angle_of(first + r, f);
-            float c = (float)cos(angle), s = (float)sin(angle);
-            for (int32_t at = i; at < m->desc.head_dim; at += half) {
-                ((float *)cos_out->data)[r * cos_out->stride[0] + at * cos_out->stride[1]] = c;
-                ((float *)sin_out->data)[r * sin_out->stride[0] + at * sin_out->stride[1]] = s;
-            }
-        }
-    }
-    return KVB_OK;
 }
 
 /* ---- ready ---- */

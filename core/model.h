@@ -19,6 +19,7 @@ enum {
 
 typedef struct kvb_layer {
     float *attn_norm, *ffn_norm, *q_norm, *k_norm; /* [hidden], [hidden], [head_dim], [head_dim] */
+    float *post_attn_norm, *post_ffn_norm;         /* [hidden] or NULL */
     float *qkv_bias;                               /* [(heads + 2 kv_heads) * head_dim] or NULL */
     kvb_packed *qkv, *o, *gate_up, *down;
     float *qkv_plain, *gate_up_plain; /* collected part by part, packed when complete, then freed */
@@ -45,7 +46,7 @@ struct kvb_model {
     int32_t step_rows;          /* rows of one packed step: the largest bucket */
     int32_t head_columns;       /* vocabulary columns of one chunk of `head` */
     struct kvb_resident *resident; /* what a device keeps beside packed matrices: vectors, embeddings, tables; or NULL */
-    float *rope_cos, *rope_sin; /* [rope_positions][head_dim / 2] */
+    float *rope_cos[2], *rope_sin[2]; /* [rope_positions][head_dim / 2]; 1: of sliding layers, NULL where there are none */
     int32_t rope_positions;
 };
 
@@ -135,6 +136,10 @@ int64_t kvb_model_kv_bytes(const kvb_model *m, int32_t capacity);
 void kvb_model_carve_lanes(const kvb_model *m, kvb_lane *lane, char *memory, int32_t capacity);
 /* Makes RoPE tables cover positions below n. */
 kvb_status kvb_model_cover(kvb_model *m, int32_t n);
+static inline bool kvb_model_slides(const kvb_model *m, int32_t layer) {
+    return m->desc.sliding_window > 0 && m->desc.sliding[layer];
+}
+double kvb_model_query_scale(const kvb_model *m);
 void kvb_model_retain(kvb_model *m);
 kvb_status kvb_model_check_ids(const kvb_model *m, const int32_t *ids, int32_t n);
 

@@ -53,6 +53,10 @@ static kvb_status make_layer(kvb_model *m, int32_t layer, uint64_t seed) {
     int32_t q = d->heads * d->head_dim, joint = q + 2 * d->kv_heads * d->head_dim;
     KVB_TRY(ones(m, &y->attn_norm, d->hidden));
     KVB_TRY(ones(m, &y->ffn_norm, d->hidden));
+    if (d->post_norms) {
+        KVB_TRY(ones(m, &y->post_attn_norm, d->hidden));
+        KVB_TRY(ones(m, &y->post_ffn_norm, d->hidden));
+    }
     if (d->qk_norm) {
         KVB_TRY(ones(m, &y->q_norm, d->head_dim));
         KVB_TRY(ones(m, &y->k_norm, d->head_dim));

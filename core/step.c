@@ -13,6 +13,7 @@
 struct kvb_step {
     kvb_model *m; /* first in every backend's own struct */
     float *x;      /* [512][hidden] residual stream */
+    float *branch; /* [512][hidden] what a block adds to it, where that is normalised first */
     void *normed;  /* [512][hidden] in the model's dtype */
     float *qkv;    /* [512][(heads + 2 kv_heads) head_dim] */
     float *q;      /* [512][heads][head_dim] after RoPE */
@@ -23,6 +24,7 @@ struct kvb_step {
     kvb_attn_row *attn;
     kvb_look *look; /* rows whose attention is observed */
     bool traced;    /* any row of this step has a trace */
+    int32_t *from; /* [512][kv_heads] where each row's window begins in its prefix */
     int32_t *chosen; /* rows that need logits */
     float *best, *second;
     int32_t *best_id;
@@ -30,7 +32,7 @@ struct kvb_step {
 
 void kvb_host_step_free(kvb_step *s) {
     if (!s) return;
-    void *owned[] = {s->x,      s->normed, s->qkv,    s->q,    s->mixed,  s->gate_up, s->act,
+    void *owned[] = {s->branch, s->from,   s->x,    s->normed, s->qkv,    s->q,    s->mixed,  s->gate_up, s->act,
                      s->logits, s->attn,   s->look,   s->chosen, s->best, s->second, s->best_id};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) kvb_free(owned[i]);
     kvb_free(s);
@@ -45,6 +47,8 @@ kvb_status kvb_host_step_new(kvb_model *m, kvb_step **out) {
     bool ok = true;
 #define TAKE(field, count, size) ok = ok && (s->field = kvb_alloc(kvb_mul_size(count, size), KVB_MEM_SCRATCH))
     TAKE(x, rows * (size_t)d->hidden, sizeof(float));
+    TAKE(branch, rows * (d->post_norms ? (size_t)d->hidden : 0), sizeof(float));
+    TAKE(from, rows * (d->sliding_window ? (size_t)d->kv_heads : 0), sizeof *s->from);
     TAKE(normed, rows * (size_t)d->hidden, unit);
     TAKE(qkv, rows * (q + 2 * (size_t)(d->kv_heads * d->head_dim)), sizeof(float));
     TAKE(q, rows * q, sizeof(float));
@@ -76,7 +80,22 @@ static void embed(const kvb_step *s, const kvb_row *row, int32_t n) {
             memcpy(x, (const float *)s->m->embed + at, (size_t)d->hidden * sizeof *x);
         else
             for (int32_t i = 0; i < d->hidden; i++) x[i] = kvb_bf16_to_f32(((const uint16_t *)s->m->embed)[at + i]);
+        if (d->embedding_scale > 0)
+            for (int32_t i = 0; i < d->hidden; i++) x[i] *= (float)d->embedding_scale;
     }
+}
+
+/* Where the window of a row that stands at `position` begins among a context's keys. */
+static int32_t window_begin(const kvb_ctx *c, int32_t lane, int32_t position, int32_t window) {
+    int32_t first = position - window + 1, low = 0, high = c->lane[lane].n;
+    if (!c->ragged) return first > 0 ? first < high ? first : high : 0;
+    const int32_t *at = c->positions + c->position_at[lane];
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (at[middle] < first) low = middle + 1;
+        else high = middle;
+    }
+    return low;
 }
 
 static void observe_hidden(const kvb_step *s, const kvb_row *row, int32_t n, int32_t level) {
@@ -120,8 +139,9 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
     const kvb_model_desc *d = &m->desc;
     const int64_t q_size = (int64_t)d->heads * d->head_dim, kv_size = (int64_t)d->kv_heads * d->head_dim;
     const kvb_lane_kind kind = kvb_model_lane_kind(m);
-    const float *cosine = m->rope_cos + (int64_t)row->position * (d->head_dim / 2),
-                *sine = m->rope_sin + (int64_t)row->position * (d->head_dim / 2);
+    const bool slides = kvb_model_slides(m, layer);
+    const float *cosine = m->rope_cos[slides] + (int64_t)row->position * (d->head_dim / 2),
+                *sine = m->rope_sin[slides] + (int64_t)row->position * (d->head_dim / 2);
     float *qkv = s->qkv + r * (q_size + 2 * kv_size), *k = qkv + q_size, *v = k + kv_size, *q = s->q + r * q_size;
     if (d->qk_norm) {
         KVB_TRY(norm_heads(m, qkv, d->heads, m->layer[layer].q_norm));
@@ -150,6 +170,12 @@ static kvb_status place_row(kvb_step *s, const kvb_row *row, int32_t r, int32_t 
         .own_words = row->own_keep ? row->own_keep->words : 0,
         .own_n = row->index + 1,
     };
+    if (!slides) return KVB_OK;
+    int32_t *from = s->from + (int64_t)r * d->kv_heads, window = d->sliding_window;
+    for (int32_t h = 0; row->prefix && h < d->kv_heads; h++)
+        from[h] = window_begin(row->prefix, layer * d->kv_heads + h, row->position, window);
+    s->attn[r].prefix_from = row->prefix ? from : NULL;
+    s->attn[r].own_from = row->index - window + 1 > 0 ? row->index - window + 1 : 0;
     return KVB_OK;
 }
 
@@ -187,7 +213,7 @@ static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t 
     if (failed) return kvb_fail(KVB_E_INTERNAL, "step: a row of layer %d could not be placed", layer);
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     kvb_tensor mixed = kvb_view2(s->mixed, d->dtype, n, (int64_t)d->heads * d->head_dim);
-    const double scale = 1 / sqrt((double)d->head_dim);
+    const double scale = kvb_model_query_scale(m);
     KVB_TRY(m->backend->attend(&kind, s->attn, n, d->heads, d->kv_heads, s->q, scale, &mixed));
     return s->traced ? look(s, row, n, layer, scale) : KVB_OK;
 }
@@ -199,18 +225,29 @@ static kvb_status normalise(kvb_step *s, const float *w, int32_t n) {
     return kvb_op_rmsnorm(d->device, &x, &weight, &y, d->norm_eps);
 }
 
-/* x += SwiGLU of its norm; in one call where the backend has it. */
+/* x += the norm of what a block wrote beside it. */
+static kvb_status add_normed(kvb_step *s, const float *w, int32_t n) {
+    const kvb_model_desc *d = &s->m->desc;
+    kvb_tensor x = kvb_view2(s->x, KVB_F32, n, d->hidden), y = kvb_view2(s->branch, KVB_F32, n, d->hidden);
+    kvb_tensor weight = kvb_view1((void *)w, KVB_F32, d->hidden);
+    KVB_TRY(kvb_op_rmsnorm(d->device, &y, &weight, &y, d->norm_eps));
+    return kvb_op_binary(d->device, &x, &y, &x, 0);
+}
+
+/* x += the gated feed-forward of its norm, or that beside x; in one call where the backend has it. */
 static kvb_status feed_forward(kvb_step *s, const kvb_layer *y, int32_t n, int32_t rows) {
     const kvb_model_desc *d = &s->m->desc;
     const kvb_backend *b = s->m->backend;
+    float *beside = d->post_norms ? s->branch : NULL;
     if (b->feed_forward && d->dtype == KVB_BF16 && d->ffn % 32 == 0)
-        return b->feed_forward(y->gate_up, y->down, s->x, n, y->ffn_norm, d->norm_eps);
+        return b->feed_forward(y->gate_up, y->down, s->x, n, y->ffn_norm, d->norm_eps, d->activation, beside);
     KVB_TRY(normalise(s, y->ffn_norm, n));
     KVB_TRY(b->multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up, d->dtype));
     kvb_tensor gate_up = kvb_view2(s->gate_up, d->dtype, n, 2 * (int64_t)d->ffn),
                act = kvb_view2(s->act, d->dtype, n, d->ffn);
-    KVB_TRY(kvb_op_silu_mul(d->device, &gate_up, &act));
-    return b->multiply(y->down, s->act, rows, NULL, 1, s->x, KVB_F32);
+    KVB_TRY(d->activation == KVB_GELU ? kvb_op_gelu_mul(d->device, &gate_up, &act)
+                                      : kvb_op_silu_mul(d->device, &gate_up, &act));
+    return b->multiply(y->down, s->act, rows, NULL, !beside, beside ? beside : s->x, KVB_F32);
 }
 
 static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows, int32_t layer) {
@@ -224,8 +261,10 @@ static kvb_status block(kvb_step *s, const kvb_row *row, int32_t n, int32_t rows
         KVB_TRY(b->multiply(y->qkv, s->normed, rows, y->qkv_bias, 0, s->qkv, KVB_F32));
     }
     KVB_TRY(attention(s, row, n, layer));
-    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, 1, s->x, KVB_F32));
-    return feed_forward(s, y, n, rows);
+    KVB_TRY(b->multiply(y->o, s->mixed, rows, NULL, !d->post_norms, d->post_norms ? s->branch : s->x, KVB_F32));
+    if (d->post_norms) KVB_TRY(add_normed(s, y->post_attn_norm, n));
+    KVB_TRY(feed_forward(s, y, n, rows));
+    return d->post_norms ? add_normed(s, y->post_ffn_norm, n) : KVB_OK;
 }
 
 /* Folds one row's chunk of logits into its best and second best; NaN never wins, so broken weights give token 0, not a

@@ -53,8 +53,8 @@ kvb_status kvb_cuda_cover(kvb_model *m) {
     size_t bytes = (size_t)m->rope_positions * (size_t)(m->desc.head_dim / 2) * sizeof(float);
     float *cosine = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_WEIGHTS);
     float *sine = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_WEIGHTS);
-    kvb_status status = cosine && sine ? kvb_cuda_upload(cosine, m->rope_cos, bytes) : KVB_E_MEMORY;
-    if (status == KVB_OK) status = kvb_cuda_upload(sine, m->rope_sin, bytes);
+    kvb_status status = cosine && sine ? kvb_cuda_upload(cosine, m->rope_cos[0], bytes) : KVB_E_MEMORY;
+    if (status == KVB_OK) status = kvb_cuda_upload(sine, m->rope_sin[0], bytes);
     if (status != KVB_OK) {
         kvb_cuda_free(cosine);
         kvb_cuda_free(sine);

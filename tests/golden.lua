@@ -55,21 +55,34 @@ end
 
 local function largest(tensor) return tensor:abs():max() end
 
--- Softmax of the last queries against all keys, by the tensor API: judges window queries, RoPE and keys together.
-local function last_attention(ctx, rows)
-  local cos, sin = ctx:rope(ctx.tokens - rows, rows)
+-- Softmax of the last queries against all keys, by the tensor API: judges window queries, RoPE and keys together. As
+-- layers that slide, or as those that do not.
+local function attention_as(ctx, rows, sliding)
+  local cos, sin = ctx:rope(ctx.tokens - rows, rows, sliding)
   local q = ctx.queries:narrow(3, ctx.tokens - rows + 1, rows)
   local half = ctx.head_dim / 2
   local rotated = kv.tensor.cat({ -q:narrow(4, half + 1, half), q:narrow(4, 1, half) }, 4)
   q = q * cos + rotated * sin
   local shape = { ctx.layers, ctx.kv_heads, ctx.group_size * rows, ctx.head_dim }
-  local scores = q:contiguous():reshape(shape):matmul(ctx.keys:transpose(3, 4)) / math.sqrt(ctx.head_dim)
+  local scores = q:contiguous():reshape(shape):matmul(ctx.keys:transpose(3, 4)) * (ctx.model.query_scale or ctx.head_dim ^ -0.5)
   scores = scores:reshape { ctx.layers, ctx.heads, rows, ctx.tokens }
   local mask = kv.tensor.zeros(rows, ctx.tokens)
   for i = 1, rows do
-    for t = ctx.tokens - rows + i + 1, ctx.tokens do mask[i][t] = -math.huge end
+    local position = ctx.tokens - rows + i
+    for t = position + 1, ctx.tokens do mask[i][t] = -math.huge end
+    for t = 1, sliding and position - ctx.model.sliding_window or 0 do mask[i][t] = -math.huge end
   end
   return (scores + mask:to(scores.device)):softmax(-1)
+end
+
+local function last_attention(ctx, rows)
+  local all = attention_as(ctx, rows, false)
+  if not ctx.model.sliding then return all end
+  local sliding = attention_as(ctx, rows, true)
+  for l, slides in ipairs(ctx.model.sliding) do
+    if slides then all:narrow(1, l, 1):copy_(sliding:narrow(1, l, 1)) end
+  end
+  return all
 end
 
 local function forward(model, dir)

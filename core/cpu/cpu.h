@@ -46,6 +46,7 @@ typedef struct kvb_cpu_kernels {
     void (*rmsnorm)(const float *x, const float *w, void *y, int32_t bf16, int64_t rows, int64_t dim, float eps);
     /* x [rows][2 dim]: gate, then up; bf16 says whether x and y are both bf16 or both f32 */
     void (*silu_mul)(const void *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
+    void (*gelu_mul)(const void *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
     /* x [heads][dim] of one row rotated with this position's cos, sin [dim / 2] */
     void (*rope)(float *x, int64_t heads, int64_t dim, const float *cos, const float *sin);
     /* Folds x [n], columns first_index.., into a running best and second best. */
@@ -95,7 +96,7 @@ kvb_status kvb_amx_multiply(const kvb_packed *w, const void *x, int32_t rows, co
 kvb_status kvb_amx_normed_multiply(const kvb_packed *w, const float *x, int32_t rows, const float *norm, double eps,
                                    const float *bias, float *y);
 kvb_status kvb_amx_feed_forward(const kvb_packed *gate_up, const kvb_packed *down, float *x, int32_t rows,
-                                const float *norm, double eps);
+                                const float *norm, double eps, int32_t activation, float *y);
 kvb_status kvb_amx_best(kvb_packed *const *head, int32_t chunks, const void *x, int32_t rows, float *best,
                         float *second, int32_t *index);
 

@@ -24,6 +24,7 @@ const kvb_backend kvb_backend_cpu = {
     .rmsnorm = cpu_rmsnorm,
     .linear = cpu_linear,
     .silu_mul = cpu_silu_mul,
+    .gelu_mul = cpu_gelu_mul,
     .rope = cpu_rope,
     .attention = cpu_attention,
     .argmax_margin = cpu_argmax_margin,

@@ -28,7 +28,9 @@ enum {
 };
 
 /* What becomes of a block's sums. */
-typedef enum ending { END_F32, END_ADD, END_BF16, END_SWIGLU, END_TOP } ending;
+typedef enum ending { END_F32, END_ADD, END_BF16, END_SWIGLU, END_GEGLU, END_TOP } ending;
+
+static inline __attribute__((always_inline)) bool gates(ending end) { return end == END_SWIGLU || end == END_GEGLU; }
 
 typedef struct top {
     float best, second;
@@ -42,8 +44,8 @@ typedef struct range { /* tasks that one thread begins with; the others help whe
 
 typedef struct job {
     const uint16_t *a, *w; /* rows and weights in tile order */
-    int32_t rows, steps, columns, panels, up; /* up: strips from a gate strip to its up strip (SwiGLU) */
-    void *y;                                  /* row-major, but in tile order for SwiGLU */
+    int32_t rows, steps, columns, panels, up; /* up: strips from a gate strip to its up strip (gates) */
+    void *y;                                  /* row-major, but in tile order behind a gate */
     const float *bias;
     int32_t first_column;
     range range[MOST_RANGES];
@@ -162,11 +164,20 @@ static inline void fold(top *t, float x, int32_t index) {
         t->second = x;
 }
 
-static inline __m512 swish(__m512 x) { /* by the exponential that cannot overflow: e^-|x| */
-    __m512 e = exp2_nonpositive(_mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(-1.44269504088896341f)));
+/* x / (1 + e^-u) by the exponential that cannot overflow: e^-|u| */
+static inline __m512 gate_by(__m512 x, __m512 u) {
+    __m512 e = exp2_nonpositive(_mm512_mul_ps(_mm512_abs_ps(u), _mm512_set1_ps(-1.44269504088896341f)));
     __m512 one = _mm512_set1_ps(1.0f),
-           top_part = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ), e, one);
+           top_part = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(u, _mm512_setzero_ps(), _CMP_GE_OQ), e, one);
     return _mm512_mul_ps(x, _mm512_div_ps(top_part, _mm512_add_ps(one, e)));
+}
+
+static inline __m512 swish(__m512 x) { return gate_by(x, x); }
+
+static inline __m512 gelu(__m512 x) { /* its tanh form: u = 2 sqrt(2 / pi) (x + 0.044715 x^3) */
+    __m512 cube = _mm512_mul_ps(_mm512_mul_ps(x, x), x);
+    return gate_by(x, _mm512_mul_ps(_mm512_set1_ps(1.59576912160573071f),
+                                    _mm512_fmadd_ps(_mm512_set1_ps(0.044715f), cube, x)));
 }
 
 static inline __attribute__((always_inline)) void write_row(worker *k, ending end, int32_t i) {
@@ -175,9 +186,10 @@ static inline __attribute__((always_inline)) void write_row(worker *k, ending en
     __m512 left = _mm512_load_ps(sum), right = _mm512_load_ps(sum + 16 * WIDE);
     int32_t row = k->row + i;
     if (row >= j->rows) return;
-    if (end == END_SWIGLU) {
+    if (gates(end)) {
+        left = end == END_SWIGLU ? swish(left) : gelu(left);
         uint16_t *y = row_at(j->y, j->panels / 2, row) + (int64_t)(k->column / DEEP) * TILE + k->column % DEEP;
-        _mm256_store_si256((__m256i *)y, (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(right, swish(left))));
+        _mm256_store_si256((__m256i *)y, (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(right, left)));
         return;
     }
     __mmask32 m = first_bits(j->columns - k->column);
@@ -231,11 +243,11 @@ static inline __attribute__((always_inline)) void panel(worker *k, const job *j,
     const int32_t steps = j->steps, block = task / j->panels, p = task % j->panels;
     const int32_t first = block * BLOCK_ROWS,
                   last = (int32_t)kvb_min64(first + BLOCK_ROWS, padded_rows(j->rows));
-    const int32_t left = end == END_SWIGLU ? p : 2 * p, right = end == END_SWIGLU ? p + j->up : left + 1;
+    const int32_t left = gates(end) ? p : 2 * p, right = gates(end) ? p + j->up : left + 1;
     const int32_t cuts = (steps + MOST_STEPS - 1) / MOST_STEPS, cut = (steps + cuts - 1) / cuts;
     const int64_t strip = (int64_t)steps * TILE;
     const int32_t ahead = (int32_t)(16 * STRIP_ROWS / (last - first)); /* lines of each next strip per step */
-    const int64_t next = p + 1 < j->panels ? (end == END_SWIGLU ? strip : 2 * strip) : 0;
+    const int64_t next = p + 1 < j->panels ? (gates(end) ? strip : 2 * strip) : 0;
     const char *fetch_left = (const char *)(j->w + left * strip + next),
                *fetch_right = (const char *)(j->w + right * strip + next);
     float *sums = k->sum[k->flip];
@@ -318,6 +330,7 @@ static void work(worker *k, job *j, ending end, int32_t thread) {
     else if (end == END_ADD) work_as(k, j, END_ADD, thread);
     else if (end == END_BF16) work_as(k, j, END_BF16, thread);
     else if (end == END_SWIGLU) work_as(k, j, END_SWIGLU, thread);
+    else if (end == END_GEGLU) work_as(k, j, END_GEGLU, thread);
     else work_as(k, j, END_TOP, thread);
 }
 
@@ -380,7 +393,7 @@ kvb_status kvb_amx_normed_multiply(const kvb_packed *w, const float *x, int32_t 
 }
 
 kvb_status kvb_amx_feed_forward(const kvb_packed *gate_up, const kvb_packed *down, float *x, int32_t rows,
-                                const float *norm, double eps) {
+                                const float *norm, double eps, int32_t activation, float *y) {
     uint16_t *a = kvb_alloc_raw(rows_bytes(rows, gate_up->in), KVB_MEM_SCRATCH);
     uint16_t *act = kvb_alloc_raw(rows_bytes(rows, down->in), KVB_MEM_SCRATCH);
     kvb_status status = a && act ? KVB_OK : KVB_E_MEMORY;
@@ -388,7 +401,7 @@ kvb_status kvb_amx_feed_forward(const kvb_packed *gate_up, const kvb_packed *dow
         int32_t threads = kvb_threads();
         job up, back;
         prepare(&up, gate_up, a, rows, NULL, act, threads);
-        prepare(&back, down, act, rows, NULL, x, threads);
+        prepare(&back, down, act, rows, NULL, y ? y : x, threads);
         for (int32_t r = rows; r < padded_rows(rows); r++) clear_row(row_at(act, back.steps, r), back.steps);
 #pragma omp parallel num_threads(threads)
         {
@@ -398,9 +411,9 @@ kvb_status kvb_amx_feed_forward(const kvb_packed *gate_up, const kvb_packed *dow
             place_rows(x, rows, gate_up->in, norm, (float)eps, a, thread, omp_get_num_threads());
             kvb_amx_begin();
 #pragma omp barrier
-            work(&k, &up, END_SWIGLU, thread);
+            work(&k, &up, activation == KVB_GELU ? END_GEGLU : END_SWIGLU, thread);
 #pragma omp barrier
-            work(&k, &back, END_ADD, thread);
+            work(&k, &back, y ? END_F32 : END_ADD, thread);
             kvb_amx_end();
         }
     }

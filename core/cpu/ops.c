@@ -30,19 +30,31 @@ kvb_status cpu_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, kvb_tensor *y, 
     return KVB_OK;
 }
 
-kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
-    if (!plain(x, y) || x->ndim != 2 || x->shape[1] % 2) return ref_silu_mul(x, y);
+typedef void gate_kernel(const void *x, void *y, int32_t bf16, int64_t rows, int64_t dim);
+
+static kvb_status gate_mul(const char *op, gate_kernel *kernel, const kvb_tensor *x, kvb_tensor *y) {
     int64_t rows = x->shape[0], dim = x->shape[1] / 2;
     bool bf16 = y->dtype == KVB_BF16;
-    if ((x->dtype == KVB_BF16) != bf16) return ref_silu_mul(x, y);
-    KVB_TRY(kvb_tensor_expect("silu_mul", "x", x, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
-    KVB_TRY(kvb_tensor_expect("silu_mul", "y", y, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){rows, dim}));
-    const kvb_cpu_kernels *k = kvb_cpu_pick();
+    KVB_TRY(kvb_tensor_expect(op, "x", x, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){-1, -1}));
+    KVB_TRY(kvb_tensor_expect(op, "y", y, bf16 ? KVB_BF16 : KVB_F32, 2, (int64_t[]){rows, dim}));
 #pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (rows > ROWS_PER_TASK)
     for (int64_t r = 0; r < rows; r += ROWS_PER_TASK)
-        k->silu_mul((const char *)x->data + r * 2 * dim * (bf16 ? 2 : 4), (char *)y->data + r * dim * (bf16 ? 2 : 4),
-                    bf16, kvb_min64(ROWS_PER_TASK, rows - r), dim);
+        kernel((const char *)x->data + r * 2 * dim * (bf16 ? 2 : 4), (char *)y->data + r * dim * (bf16 ? 2 : 4), bf16,
+               kvb_min64(ROWS_PER_TASK, rows - r), dim);
     return KVB_OK;
+}
+
+/* Whether a gate is for the kernels. */
+static bool is_usual(const kvb_tensor *x, const kvb_tensor *y) {
+    return plain(x, y) && x->ndim == 2 && x->shape[1] % 2 == 0 && (x->dtype == KVB_BF16) == (y->dtype == KVB_BF16);
+}
+
+kvb_status cpu_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
+    return is_usual(x, y) ? gate_mul("silu_mul", kvb_cpu_pick()->silu_mul, x, y) : ref_silu_mul(x, y);
+}
+
+kvb_status cpu_gelu_mul(const kvb_tensor *x, kvb_tensor *y) {
+    return is_usual(x, y) ? gate_mul("gelu_mul", kvb_cpu_pick()->gelu_mul, x, y) : ref_gelu_mul(x, y);
 }
 
 void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos, const float *sin) {

@@ -33,10 +33,12 @@ static const float *nth(const kvb_lane_kind *kind, const kvb_attn_row *row, int3
     const kvb_lane *lane = row->prefix ? row->prefix + kv_head : NULL;
     int32_t prefix_n = lane ? lane->n : 0;
     if (j < prefix_n) {
+        if (row->prefix_from && j < row->prefix_from[kv_head]) return NULL;
         if (row->mask && !(row->mask[(int64_t)kv_head * row->words + j / 64] >> (j % 64) & 1)) return NULL;
     } else {
         lane = row->own + kv_head;
         j -= prefix_n;
+        if (j < row->own_from) return NULL;
         if (row->own_mask && !(row->own_mask[(int64_t)kv_head * row->own_words + j / 64] >> (j % 64) & 1)) return NULL;
     }
     *value = (const float *)lane->values + (int64_t)j * kind->head_dim;

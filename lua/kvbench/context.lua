@@ -130,11 +130,12 @@ end
 --- layer), layers counted from 0 in the model.
 function Context:weight(slot, layer) return self.model:weight(slot, layer):to(self.device) end
 
---- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout.
-function Context:rope(first, n)
+--- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout. sliding = true: those
+--- of the sliding layers, where the model has such.
+function Context:rope(first, n, sliding)
   local shape = { n, self.head_dim }
   local cos, sin = core.new(shape, "f32", "cpu"), core.new(shape, "f32", "cpu")
-  check(C.kvb_model_rope(self.model:pointer(), first, n, cos, sin))
+  check(C.kvb_model_rope(self.model:pointer(), sliding and 1 or 0, first, n, cos, sin))
   return cos:to(self.device), sin:to(self.device)
 end
 

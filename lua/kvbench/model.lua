@@ -31,14 +31,20 @@ end
 --- kvb_model_desc of a source for a device and dtype (enum values).
 function M.description(source, device, dtype)
   local d, r = source.desc, source.rope
-  return ffi.new("kvb_model_desc", {
+  local desc = ffi.new("kvb_model_desc", {
     layers = d.layers, hidden = d.hidden, heads = d.heads, kv_heads = d.kv_heads, head_dim = d.head_dim, ffn = d.ffn,
     vocab = d.vocab, max_positions = d.max_positions, qkv_bias = source.family.qkv_bias and 1 or 0,
     qk_norm = source.family.qk_norm and 1 or 0, tied_embeddings = d.tied_embeddings and 1 or 0,
     rope_kind = rope.kinds[r.kind], rope_original_positions = r.original_positions or 0, dtype = dtype, device = device,
     norm_eps = d.norm_eps, rope_theta = r.theta, rope_factor = r.factor or 1, rope_low_freq = r.low_freq or 0,
-    rope_high_freq = r.high_freq or 0,
+    rope_high_freq = r.high_freq or 0, activation = source.family.activation == "gelu" and C.KVB_GELU or C.KVB_SILU,
+    post_norms = source.family.post_norms and 1 or 0, sliding_window = d.sliding_window or 0,
+    sliding_theta = r.sliding_theta or 0, query_scale = d.query_scale or 0, embedding_scale = d.embedding_scale or 0,
   })
+  for l, slides in ipairs(d.sliding or {}) do
+    if l <= C.KVB_MOST_WINDOWED then desc.sliding[l - 1] = slides and 1 or 0 end
+  end
+  return desc
 end
 
 --- The tokenizer of a source, or nil when it has none. One that knows more ids than the model has is an error.
@@ -88,10 +94,11 @@ require("kvbench.context").extend(Model)
 
 -- A bar for loads that take longer than a second, on a terminal only.
 local function load_weights(handle, source, steps)
-  local interleaved = source.kind == "gguf" and source.family.gguf_interleaved and 1 or 0
+  local changes = source.kind == "gguf" and source.family.gguf_interleaved and C.KVB_LOAD_INTERLEAVED
+    or source.kind == "hf" and source.family.hf_plus_one and C.KVB_LOAD_PLUS_ONE or 0
   local started, bar = C.kvb_time(), nil
   for i, step in ipairs(steps) do
-    check(C.kvb_model_load(handle, step.slot, step.layer, source.weights.handle, step.index, interleaved))
+    check(C.kvb_model_load(handle, step.slot, step.layer, source.weights.handle, step.index, changes))
     if C.kvb_cancelled() ~= 0 then error("loading '" .. source.path .. "' was interrupted", 0) end
     if not bar and C.kvb_time() - started > 1 and C.kvb_terminal_width(2) > 0 then
       bar = require("kvbench.progress").new { label = "loading " .. source.name, total = #steps, unit = "tensors",
@@ -218,6 +225,7 @@ end
 -- what is not given is taken from kvbench's own command line. Fields of the model:
 --   name, path, kind ("gguf"|"hf"), family, hash (hex, over weights and configuration), device, dtype, tier, buckets
 --   layers, hidden, heads, kv_heads, group_size, head_dim, ffn, vocab, max_positions, norm_eps
+--   sliding_window, sliding (nil, or whether each layer sees only the last sliding_window positions)
 --   tied_embeddings, rope_scaling ({kind, theta, factor, ...}), tensor_types ({{type, tensors, bytes}...} as stored)
 --   parameters, bytes (of the weights in memory), tokenizer (or nil: ids in, ids out), stop_ids
 --   chat_template (the file's own text or nil), chat (name of the template in kvbench.prompt.chat, "none" if unknown)

@@ -417,7 +417,7 @@ static void feed_forward_in_one_call(void **unused) {
     kvb_tensor tx = kvb_view2(x, KVB_F32, FUSED_ROWS, FUSED_IN), tw = kvb_view1(norm, KVB_F32, FUSED_IN),
                tn = kvb_view2(narrow, KVB_BF16, FUSED_ROWS, FUSED_IN);
     assert_int_equal(cpu_rmsnorm(&tx, &tw, &tn, 1e-5), KVB_OK);
-    assert_int_equal(kvb_amx_feed_forward(first, then, y, FUSED_ROWS, norm, 1e-5), KVB_OK);
+    assert_int_equal(kvb_amx_feed_forward(first, then, y, FUSED_ROWS, norm, 1e-5, KVB_SILU, NULL), KVB_OK);
     for (int32_t r = 0; r < FUSED_ROWS; r++) {
         double act[FUSED_WIDE], normed[FUSED_IN];
         for (int32_t i = 0; i < FUSED_IN; i++) normed[i] = kvb_bf16_to_f32(narrow[r * FUSED_IN + i]);
@@ -440,7 +440,7 @@ static void feed_forward_in_one_call(void **unused) {
         }
         if (r % 37) continue;
         memcpy(alone, x + r * FUSED_IN, sizeof alone);
-        assert_int_equal(kvb_amx_feed_forward(first, then, alone, 1, norm, 1e-5), KVB_OK);
+        assert_int_equal(kvb_amx_feed_forward(first, then, alone, 1, norm, 1e-5, KVB_SILU, NULL), KVB_OK);
         assert_memory_equal(alone, y + r * FUSED_IN, sizeof alone);
     }
     kvb_cpu_pack_free(first);

@@ -23,12 +23,13 @@ M.config_keys = {
   },
 }
 
--- slot = { kvb_weight_slot, names, shape in terms of the description, when } ; %d is the layer.
-local function slot(id, hf, gguf, rows, columns, only_with)
+--- A slot: kvb_weight_slot, names (%d is the layer), shape in terms of the description, flag that it goes with.
+function M.slot(id, hf, gguf, rows, columns, only_with)
   return { id = id, hf = hf, gguf = gguf, rows = rows, columns = columns, only_with = only_with,
     layered = hf:find("%%d") ~= nil }
 end
 
+local slot = M.slot
 local L, B = "model.layers.%d.", "blk.%d."
 --- Where each weight is. rows and columns are names of M.sizes; only_with: a flag that must be set.
 M.slots = {
@@ -49,6 +50,10 @@ M.slots = {
   gate = slot(14, L .. "mlp.gate_proj.weight", B .. "ffn_gate.weight", "ffn", "hidden"),
   up = slot(15, L .. "mlp.up_proj.weight", B .. "ffn_up.weight", "ffn", "hidden"),
   down = slot(16, L .. "mlp.down_proj.weight", B .. "ffn_down.weight", "hidden", "ffn"),
+  post_attn_norm = slot(17, L .. "post_attention_layernorm.weight", B .. "post_attention_norm.weight", "hidden", nil,
+    "post_norms"),
+  post_ffn_norm = slot(18, L .. "post_feedforward_layernorm.weight", B .. "post_ffw_norm.weight", "hidden", nil,
+    "post_norms"),
 }
 
 --- Tensors that files carry and the decoder computes itself (Lua patterns over names).
@@ -66,11 +71,18 @@ end
 --   model_types        config.json's model_type values
 --   architectures      GGUF's general.architecture values
 --   qkv_bias, qk_norm  switches of the decoder
+--   post_norms         RMSNorm on what attention and feed-forward add to the residual
+--   activation         "silu" or "gelu" (its tanh approximation), of the feed-forward's gate
+--   activation_names   what config.json may call it
 --   gguf_interleaved   GGUF files of this family hold q and k with permuted rows
+--   hf_plus_one        folders store the weights of norms as differences from 1
+--   layers             function(get, desc, where): sets desc.sliding_window and desc.sliding (per layer) from the
+--                      configuration (get(hf key) or get(gguf key)), desc.query_scale, desc.embedding_scale; optional
 --   hf_defaults        what transformers assumes for keys that config.json lacks
 --   config_keys, slots changes to the tables above, per field
 function M.define(own)
-  local family = merged({ qkv_bias = false, qk_norm = false, gguf_interleaved = false, hf_defaults = {} }, own)
+  local family = merged({ qkv_bias = false, qk_norm = false, post_norms = false, gguf_interleaved = false,
+    hf_plus_one = false, activation = "silu", activation_names = { "silu", "swish" }, hf_defaults = {} }, own)
   local keys = own.config_keys or {}
   family.config_keys = { hf = merged(M.config_keys.hf, keys.hf), gguf = merged(M.config_keys.gguf, keys.gguf) }
   family.slots = merged(M.slots, own.slots)

@@ -26,7 +26,7 @@ local switches = {
   { "final_logit_softcapping", 0 },
 }
 
-local function check_features(get, d, where, architecture)
+local function check_features(get, d, where, architecture, family)
   for _, switch in ipairs(switches) do
     local value = get(switch[1])
     if value ~= nil and value ~= switch[2] then
@@ -34,7 +34,7 @@ local function check_features(get, d, where, architecture)
     end
   end
   local window = get "attention.sliding_window"
-  if window and window > 0 and window < d.max_positions then
+  if window and window > 0 and window < d.max_positions and not family.layers then
     error(("%s: sliding-window attention over %g of %g positions is not supported -> use a model with full attention")
       :format(where, window, d.max_positions), 0)
   end
@@ -76,7 +76,12 @@ local function undo_f32(x)
   return x and tonumber(("%.7g"):format(x))
 end
 
-local function read_rope(file, get, head_dim, where)
+local function read_rope(file, get, head_dim, where, family)
+  if family.layers then
+    local full = rope.from_keys(get, get "rope.freq_base" or 1e6, where)
+    full.sliding_theta = get "rope.freq_base_swa" or family.sliding_theta
+    return full
+  end
   local theta = get "rope.freq_base" or 10000
   if not file:info "rope_freqs.weight" then return rope.from_keys(get, theta, where) end
   local values, info = file:floats "rope_freqs.weight"
@@ -104,7 +109,8 @@ function M.open(path, name)
   local family = families.find("architectures", architecture, where)
   local function get(key) return scalar(file, architecture .. "." .. key) end
   local desc = read_fields(file, family, get, where, architecture)
-  check_features(get, desc, where, architecture)
+  check_features(get, desc, where, architecture, family)
+  if family.layers then family.layers(get, desc, where) end
   desc.norm_eps = undo_f32(desc.norm_eps)
   local stop, seen = {}, {}
   for _, key in ipairs { "eos_token_id", "eot_token_id" } do
@@ -117,7 +123,7 @@ function M.open(path, name)
   local template = file:meta "tokenizer.chat_template"
   return {
     kind = "gguf", path = path, name = name, family = family, desc = desc, rope = read_rope(file, get, desc.head_dim,
-      where),
+      where, family),
     weights = file, stop_ids = stop, chat_template = type(template) == "string" and template or nil,
     has_tokenizer = file:meta_count "tokenizer.ggml.tokens" > 0, config_path = path,
     hash = function() return file:hash() end,

@@ -35,9 +35,17 @@ local function check_features(config, get, family, where)
   for _, key in ipairs { "attention_bias", "mlp_bias" } do
     if get(key) == true then refuse(where, "%s is true, which family %s here does not support", key, family.name) end
   end
-  local act = get "hidden_act" or get "hidden_activation" or "silu"
-  if act ~= "silu" and act ~= "swish" then refuse(where, "hidden_act '%s' is not supported -> supported is silu",
-    tostring(act)) end
+  local act, known = get "hidden_activation" or get "hidden_act" or family.activation_names[1], false
+  for _, name in ipairs(family.activation_names) do known = known or act == name end
+  if not known then
+    refuse(where, "hidden_act '%s' is not supported -> supported is %s", tostring(act), family.activation_names[1])
+  end
+  for _, key in ipairs { "attn_logit_softcapping", "final_logit_softcapping" } do
+    if get(key) then refuse(where, "%s is %s, which is not supported", key, tostring(get(key))) end
+  end
+  if get "use_bidirectional_attention" == true then
+    refuse(where, "use_bidirectional_attention is true, which is not supported")
+  end
   if type(config.quantization_config) == "table" then
     refuse(where, "quantised weights (quantization_config, method '%s') are not supported -> use the model in bf16 or "
       .. "f16, or a GGUF file", tostring(config.quantization_config.quant_method))
@@ -145,12 +153,13 @@ function M.open(folder, name)
   local family = families.find("model_types", config.model_type, path)
   local get = reader(config, family)
   check_features(config, get, family, path)
-  check_window(config, get, path)
+  if not family.layers then check_window(config, get, path) end
   local desc = read_fields(get, family, path)
+  if family.layers then family.layers(get, desc, path) end
   desc.tied_embeddings = get "tie_word_embeddings" == true
   local file = open_weights(folder)
   return {
-    kind = "hf", path = folder, name = name, family = family, desc = desc, rope = rope.from_config(config, path),
+    kind = "hf", path = folder, name = name, family = family, desc = desc, rope = rope.from_config(config, path, family),
       weights = file,
     stop_ids = stop_ids(folder, config), chat_template = chat_template(folder),
     has_tokenizer = exists(folder .. "/tokenizer.json") or exists(folder .. "/tokenizer.json.zst"), config_path = path,

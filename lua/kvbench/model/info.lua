@@ -26,8 +26,17 @@ local function describe_flags(family, d)
   local flags = {}
   if family.qkv_bias then flags[#flags + 1] = "biases on q, k, v" end
   if family.qk_norm then flags[#flags + 1] = "RMSNorm on q and k" end
+  if family.post_norms then flags[#flags + 1] = "norms before and after each half" end
+  if family.activation == "gelu" then flags[#flags + 1] = "GeGLU" end
   flags[#flags + 1] = d.tied_embeddings and "tied embeddings" or "LM head of its own"
   return table.concat(flags, ", ")
+end
+
+local function describe_window(info)
+  local full = {}
+  for l, slides in ipairs(info.sliding) do if not slides then full[#full + 1] = l - 1 end end
+  return ("%d positions in %d layers (RoPE theta %g); layers %s see everything"):format(info.sliding_window,
+    info.layers - #full, info.rope_scaling.sliding_theta, table.concat(full, ", "))
 end
 
 local function rows_of(info)
@@ -36,6 +45,7 @@ local function rows_of(info)
     { "family", info.family .. " (" .. info.features .. ")" },
     { "layers", info.layers }, { "hidden", info.hidden },
     { "heads", ("%d query, %d key-value, %d channels each"):format(info.heads, info.kv_heads, info.head_dim) },
+    { "window", info.sliding and describe_window(info) or "none" },
     { "ffn", info.ffn }, { "vocabulary", info.vocab }, { "positions", info.max_positions },
     { "RoPE", describe_rope(info.rope_scaling) }, { "parameters", text.count(info.parameters) },
     { "stored as", describe_types(info.tensor_types) },

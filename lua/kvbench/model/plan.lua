@@ -60,7 +60,8 @@ end
 function M.of(source)
   local family, d = source.family, source.desc
   source.naming = source.kind
-  local flags = { qkv_bias = family.qkv_bias, qk_norm = family.qk_norm, untied = not d.tied_embeddings }
+  local flags = { qkv_bias = family.qkv_bias, qk_norm = family.qk_norm, post_norms = family.post_norms,
+    untied = not d.tied_embeddings }
   local sizes, steps, used, order = sizes_of(d), {}, {}, {}
   for id, slot in pairs(family.slots) do
     if not slot.only_with or flags[slot.only_with] then order[#order + 1] = id end

@@ -39,8 +39,28 @@ local function from_table(p, theta, where)
   }
 end
 
+-- Families with sliding layers: {full_attention = ..., sliding_attention = ...}, each as below, or flat with
+-- rope_local_base_freq beside it.
+local function two_kinds(config, where, family)
+  local p = config.rope_parameters
+  local full, slides = type(p) == "table" and p.full_attention, type(p) == "table" and p.sliding_attention
+  local flat = { rope_theta = config.rope_theta or 1e6, rope_scaling = config.rope_scaling,
+    rope_parameters = type(full) == "table" and full or nil }
+  local result = M.from_config(flat, where)
+  local theta = config.rope_local_base_freq
+  if type(slides) == "table" then
+    local own = M.from_config({ rope_parameters = slides }, where)
+    if own.kind ~= "default" then unsupported(where, own.kind .. "' of sliding layers, '") end
+    theta = own.theta
+  end
+  result.sliding_theta = type(theta) == "number" and theta or family.sliding_theta
+  return result
+end
+
 --- From config.json: `rope_parameters` (new layout), or rope_theta and rope_scaling (old; key rope_type or type).
-function M.from_config(config, where)
+--- family: of model/family.lua, or nil; one with `layers` also has sliding_theta in the result.
+function M.from_config(config, where, family)
+  if family and family.layers then return two_kinds(config, where, family) end
   local theta = type(config.rope_theta) == "number" and config.rope_theta or 10000
   partial(where, config.partial_rotary_factor)
   local p = config.rope_parameters
