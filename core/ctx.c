@@ -43,6 +43,8 @@ void kvb_ctx_free(kvb_ctx *c) {
     kvb_free(c->ids);
     kvb_backend_free(c->model->backend, c->cache);
     kvb_backend_free(c->model->backend, c->lane_table);
+    kvb_backend_free(c->model->backend, c->position_table);
+    kvb_backend_free(c->model->backend, c->position_at_table);
     kvb_free(c->positions);
     kvb_free(c->position_at);
     kvb_model_free(c->model);
@@ -350,6 +352,12 @@ kvb_status kvb_ctx_head(const kvb_ctx *c, int32_t layer, int32_t head, kvb_tenso
 
 /* ---- physical eviction ---- */
 
+/* A copy where kernels can read it. */
+static kvb_status to_device(const kvb_backend *b, const void *from, size_t bytes, void **to) {
+    *to = kvb_backend_alloc(b, bytes ? bytes : 1, KVB_MEM_CACHE);
+    return *to ? kvb_backend_upload(b, *to, from, bytes) : KVB_E_MEMORY;
+}
+
 /* Lays the lanes of `e` out behind each other, notes which positions they keep, and copies those. */
 static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *e) {
     const kvb_model_desc *d = &c->model->desc;
@@ -367,10 +375,13 @@ static kvb_status fill_evicted(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx *
             if (kvb_keep_kept(keep, layer, head, t)) e->positions[position++] = t;
     }
     if (b->alloc) {
-        size_t bytes = (size_t)lanes * sizeof *e->lane;
-        e->lane_table = kvb_backend_alloc(b, bytes, KVB_MEM_CACHE);
-        if (!e->lane_table) return KVB_E_MEMORY;
-        KVB_TRY(kvb_backend_upload(b, e->lane_table, e->lane, bytes));
+        size_t n = (size_t)lanes;
+        KVB_TRY(to_device(b, e->lane, n * sizeof *e->lane, (void **)&e->lane_table));
+        if (d->sliding_window > 0) {
+            size_t bytes = (size_t)position * sizeof *e->positions;
+            KVB_TRY(to_device(b, e->positions, bytes, (void **)&e->position_table));
+            KVB_TRY(to_device(b, e->position_at, n * sizeof *e->position_at, (void **)&e->position_at_table));
+        }
     }
     return kvb_lanes_gather(c->model, c->lane, e->lane, lanes, e->positions, e->position_at, position);
 }

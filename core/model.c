@@ -476,7 +476,11 @@ int64_t kvb_model_bytes(const kvb_model *m) {
 int64_t kvb_model_parameters(const kvb_model *m) { return m->parameters; }
 const char *kvb_model_tier(const kvb_model *m) { return m->tier; }
 
-void kvb_model_interactive(kvb_model *m) { m->interactive = m->backend->step_new != NULL; }
+void kvb_model_interactive(kvb_model *m) {
+    const kvb_model_desc *d = &m->desc;
+    bool built = d->sliding_window == 0 && !d->post_norms && d->activation == KVB_SILU;
+    m->interactive = m->backend->step_new != NULL && built;
+}
 const char *kvb_model_pins(const kvb_model *m) { return m->backend->pins ? m->backend->pins(m->desc.device) : ""; }
 
 int32_t kvb_model_buckets(const kvb_model *m, int32_t *out) {

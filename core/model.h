@@ -62,6 +62,8 @@ struct kvb_ctx {
     int64_t *position_at; /* ragged: where a lane's positions begin */
     kvb_lane *lane_table; /* ragged, on a device: `lane` where kernels can read it */
     kvb_tensor kept_queries; /* owns what queries points at; kvb_ctx_queries shares it */
+    int32_t *position_table;    /* the same for `positions` and `position_at`, where layers slide */
+    int64_t *position_at_table;
     float *queries;      /* [layers][heads][window][head_dim], before RoPE */
     float *hidden;       /* [layers + 1][tokens][hidden] */
     float *logits;       /* [tokens or 1][vocab] */

@@ -35,6 +35,8 @@ typedef struct kvb_cuda_seq {
     const uint64_t *suffix_mask; /* [layers][kv_heads][suffix_words] over trunk and own keys; NULL = everything */
     int32_t prefix_n, prefix_words, trunk_n, suffix_words;
     const float *temperature; /* [layers] factors on its queries; NULL = 1 */
+    const int32_t *positions;   /* device; with a table and a window: original positions of the prefix' keys, ascending, */
+    const int64_t *position_at; /* and where those of each lane begin */
 } kvb_cuda_seq;
 
 /* One query token. It sees the whole prefix and trunk, and the own keys 0 .. index (its own is the last). */
@@ -60,6 +62,7 @@ typedef struct kvb_cuda_attention {
     const kvb_cuda_item *items; /* device */
     int32_t n_rows, n_items, layer, heads, kv_heads, head_dim;
     int32_t dtype; /* of the cache, q and y: KVB_F32, KVB_BF16 or KVB_F16; sums are f32 */
+    int32_t window; /* > 0: a row sees only the last `window` positions, its own included */
     double scale;
     const void *q; /* [rows][heads][head_dim] after RoPE */
     void *y;       /* [rows][heads][head_dim] */

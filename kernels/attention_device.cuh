@@ -48,11 +48,34 @@ __device__ __forceinline__ run suffix_of(const kvb_cuda_seq &s, int lane, int in
     return r;
 }
 
-/* Which keys of tile t a row sees: the first `seen` of its run, thinned by the mask. */
-__device__ __forceinline__ word visible(const uint64_t *mask, int seen, int t) {
-    int left = seen - t * KVB_TILE;
-    if (left <= 0) return 0;
+/* Where a row's sliding window begins among the keys of its prefix: at the first whose position is not too far back. */
+__device__ __forceinline__ int prefix_from(const kvb_cuda_attention &a, const kvb_cuda_seq &s, int lane, int position) {
+    int first = position - a.window + 1;
+    if (a.window == 0 || first <= 0) return 0;
+    if (!s.prefix.table || !s.positions) return first;
+    const int32_t *at = s.positions + s.position_at[lane];
+    int low = 0, high = s.prefix.table[lane].n;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (at[middle] < first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The same in its suffix, of which it sees `seen` keys: positions there are consecutive. */
+__device__ __forceinline__ int suffix_from(const kvb_cuda_attention &a, int seen) {
+    return a.window == 0 || seen <= a.window ? 0 : seen - a.window;
+}
+
+/* Which keys of tile t a row sees: those of its run from `from` to before `seen`, thinned by the mask. */
+__device__ __forceinline__ word visible(const uint64_t *mask, int from, int seen, int t) {
+    int left = seen - t * KVB_TILE, before = from - t * KVB_TILE;
+    if (left <= 0 || before >= KVB_TILE) return 0;
     word w = mask ? (word)__ldg(mask + t) : ~0ull;
+    if (before > 0) w &= ~0ull << before;
     return left >= KVB_TILE ? w : w & ((1ull << left) - 1);
 }
 

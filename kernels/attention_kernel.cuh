@@ -353,7 +353,7 @@ __device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const
             int chunks = min(4, (n - t * KVB_TILE + 15) / 16);
             word seen[2];
 #pragma unroll
-            for (int r = 0; r < 2; r++) seen[r] = visible(mask, see[r], t);
+            for (int r = 0; r < 2; r++) seen[r] = visible(mask, suffix_from(a, see[r]), see[r], t);
             /* One copy of each product's code for all four chunks: which registers it fills is chosen afterwards. */
             float score[8][4];
 #pragma unroll
@@ -436,11 +436,13 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
 
     /* Thread i looks after row i's mask words. */
     const uint64_t *mask = NULL;
-    int see = 0;
+    int see = 0, from = 0;
     if (id < rows) {
-        const kvb_cuda_seq &seq = a.seqs[a.rows[item.first_row + by.token(id)].seq];
+        kvb_cuda_row row = a.rows[item.first_row + by.token(id)];
+        const kvb_cuda_seq &seq = a.seqs[row.seq];
         if (seq.prefix_mask) mask = seq.prefix_mask + (int64_t)at * seq.prefix_words;
         see = source[0].n;
+        from = prefix_from(a, seq, at, row.position);
     }
     auto word_of = [&](int tile) -> word {
         if (tile == prefix_tiles && id < rows) {
@@ -448,8 +450,9 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
             const kvb_cuda_seq &seq = a.seqs[row.seq];
             mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
             see = seq.trunk_n + row.index + 1;
+            from = suffix_from(a, see);
         }
-        return visible(mask, see, tile >= prefix_tiles ? tile - prefix_tiles : tile);
+        return visible(mask, from, see, tile >= prefix_tiles ? tile - prefix_tiles : tile);
     };
     auto fetch_tile = [&](int tile) {
         const run &from = source[tile >= prefix_tiles];

@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(THREADS) attend_part(const kvb_cuda_attention 
     }
     for (int t = blockIdx.x * share + warp; t < end; t += WARPS) {
         int suffix = t >= prefix_tiles, local = suffix ? t - prefix_tiles : t;
-        word seen = visible(mask[suffix], keys[suffix].n, local);
+        word seen = visible(mask[suffix], 0, keys[suffix].n, local); /* models with windows have no such tier */
         if (seen) one_tile<T, D, G>(keys[suffix], local, seen, q, c, p[warp], x);
     }
 #pragma unroll

@@ -91,6 +91,7 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
     int tiles = prefix_tiles + (source[1].n + KVB_TILE - 1) / KVB_TILE;
     /* Whether this thread's row sees its two keys of tile t, as bits 0 and 1. */
     int mine = warp * 8 + lane % 4 * 2, length[2] = {source[0].n, source[1].n};
+    int begin[2] = {prefix_from(a, seq, at, row.position), suffix_from(a, source[1].n)};
     const uint32_t *mask[2] = {
         seq.prefix_mask ? (const uint32_t *)(seq.prefix_mask + (int64_t)at * seq.prefix_words) + mine / 32 : NULL,
         seq.suffix_mask ? (const uint32_t *)(seq.suffix_mask + (int64_t)at * seq.suffix_words) + mine / 32 : NULL};
@@ -98,8 +99,10 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         bool suffix = t >= prefix_tiles;
         int local = suffix ? t - prefix_tiles : t, left = (suffix ? length[1] : length[0]) - local * KVB_TILE - mine;
         const uint32_t *words = suffix ? mask[1] : mask[0];
-        if (left <= 0) return 0;
+        int before = (suffix ? begin[1] : begin[0]) - local * KVB_TILE - mine;
+        if (left <= 0 || before > 1) return 0;
         uint32_t bits = words ? __ldg(words + local * 2) >> (mine % 32) : 3;
+        if (before == 1) bits &= ~1u;
         return left == 1 ? bits & 1 : bits;
     };
     auto fetch_round = [&](int round, int slot) {

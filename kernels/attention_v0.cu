@@ -43,8 +43,9 @@ template <typename T> __global__ void attend_v0(const kvb_cuda_attention a) {
         run keys = part == 0 ? prefix_of(seq, at) : suffix_of(seq, at, row.index);
         const uint64_t *mask = part == 0 ? seq.prefix_mask : seq.suffix_mask;
         if (mask) mask += (int64_t)at * (part == 0 ? seq.prefix_words : seq.suffix_words);
-        for (int t = 0; t * KVB_TILE < keys.n; t++) {
-            word seen = visible(mask, keys.n, t);
+        int from = part == 0 ? prefix_from(a, seq, at, row.position) : suffix_from(a, keys.n);
+        for (int t = from / KVB_TILE; t * KVB_TILE < keys.n; t++) {
+            word seen = visible(mask, from, keys.n, t);
             if (seen == 0) continue;
             float s[2];
             for (int i = 0; i < 2; i++) { /* keys lane and lane + 32 */

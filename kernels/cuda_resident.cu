@@ -30,7 +30,7 @@ static float *put(vectors *v, const float *from, int64_t n) {
 static kvb_status upload_vectors(kvb_model *m, kvb_resident *r) {
     const kvb_model_desc *d = &m->desc;
     int64_t q = (int64_t)d->heads * d->head_dim, kv = (int64_t)d->kv_heads * d->head_dim;
-    int64_t layer = 2 * kvb_round_up(d->hidden, 64) + 2 * kvb_round_up(d->head_dim, 64) + kvb_round_up(q + 2 * kv, 64);
+    int64_t layer = (d->post_norms ? 4 : 2) * kvb_round_up(d->hidden, 64) + 2 * kvb_round_up(d->head_dim, 64) + kvb_round_up(q + 2 * kv, 64);
     int64_t floats = d->layers * layer + kvb_round_up(d->hidden, 64);
     r->block = (float *)kvb_cuda_alloc_raw((size_t)floats * sizeof(float), KVB_MEM_WEIGHTS);
     r->layer = (kvb_cuda_layer *)kvb_alloc_array((size_t)d->layers, sizeof *r->layer, KVB_MEM_OTHER);
@@ -40,6 +40,8 @@ static kvb_status upload_vectors(kvb_model *m, kvb_resident *r) {
         const kvb_layer *from = m->layer + l;
         r->layer[l].attn_norm = put(&v, from->attn_norm, d->hidden);
         r->layer[l].ffn_norm = put(&v, from->ffn_norm, d->hidden);
+        r->layer[l].post_attn_norm = put(&v, from->post_attn_norm, d->hidden);
+        r->layer[l].post_ffn_norm = put(&v, from->post_ffn_norm, d->hidden);
         r->layer[l].q_norm = put(&v, from->q_norm, d->head_dim);
         r->layer[l].k_norm = put(&v, from->k_norm, d->head_dim);
         r->layer[l].qkv_bias = put(&v, from->qkv_bias, q + 2 * kv);
@@ -51,19 +53,21 @@ static kvb_status upload_vectors(kvb_model *m, kvb_resident *r) {
 kvb_status kvb_cuda_cover(kvb_model *m) {
     kvb_resident *r = m->resident;
     size_t bytes = (size_t)m->rope_positions * (size_t)(m->desc.head_dim / 2) * sizeof(float);
-    float *cosine = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_WEIGHTS);
-    float *sine = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_WEIGHTS);
-    kvb_status status = cosine && sine ? kvb_cuda_upload(cosine, m->rope_cos[0], bytes) : KVB_E_MEMORY;
-    if (status == KVB_OK) status = kvb_cuda_upload(sine, m->rope_sin[0], bytes);
-    if (status != KVB_OK) {
-        kvb_cuda_free(cosine);
-        kvb_cuda_free(sine);
-        return status;
+    for (int i = 0; i < 2 && m->rope_cos[i]; i++) {
+        float *cosine = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_WEIGHTS);
+        float *sine = (float *)kvb_cuda_alloc_raw(bytes, KVB_MEM_WEIGHTS);
+        kvb_status status = cosine && sine ? kvb_cuda_upload(cosine, m->rope_cos[i], bytes) : KVB_E_MEMORY;
+        if (status == KVB_OK) status = kvb_cuda_upload(sine, m->rope_sin[i], bytes);
+        if (status != KVB_OK) {
+            kvb_cuda_free(cosine);
+            kvb_cuda_free(sine);
+            return status;
+        }
+        kvb_cuda_free(r->cos[i]);
+        kvb_cuda_free(r->sin[i]);
+        r->cos[i] = cosine;
+        r->sin[i] = sine;
     }
-    kvb_cuda_free(r->cos);
-    kvb_cuda_free(r->sin);
-    r->cos = cosine;
-    r->sin = sine;
     return KVB_OK;
 }
 
@@ -73,7 +77,7 @@ int64_t kvb_cuda_step_bytes(const kvb_model *m, int32_t rows) {
     const kvb_model_desc *d = &m->desc;
     int64_t unit = kvb_dtype_bytes(d->dtype), q = (int64_t)d->heads * d->head_dim,
             kv = (int64_t)d->kv_heads * d->head_dim, head = rows < KVB_CUDA_HEAD_ROWS ? rows : KVB_CUDA_HEAD_ROWS;
-    int64_t row = d->hidden * (4 + unit) + (q + 2 * kv) * 4 + 2 * q * unit + 3 * (int64_t)d->ffn * unit;
+    int64_t row = d->hidden * (4 + unit + (d->post_norms ? 4 : 0)) + (q + 2 * kv) * 4 + 2 * q * unit + 3 * (int64_t)d->ffn * unit;
     return rows * row + head * (int64_t)d->vocab * 4;
 }
 
@@ -95,9 +99,9 @@ static kvb_status prove(kvb_model *m, int32_t count) {
         bool head;
     } uses[] = {
         {{q + 2 * kv, d->hidden, d->dtype, KVB_F32, y->qkv_bias != NULL, 0}, y->qkv, false},
-        {{d->hidden, q, d->dtype, KVB_F32, 0, 1}, y->o, false},
+        {{d->hidden, q, d->dtype, KVB_F32, 0, !d->post_norms}, y->o, false},
         {{2 * d->ffn, d->hidden, d->dtype, d->dtype, 0, 0}, y->gate_up, false},
-        {{d->hidden, d->ffn, d->dtype, KVB_F32, 0, 1}, y->down, false},
+        {{d->hidden, d->ffn, d->dtype, KVB_F32, 0, !d->post_norms}, y->down, false},
         {{d->vocab, d->hidden, d->dtype, KVB_F32, 0, 0}, m->head[0], true},
     };
     bool proven[SIZES];
@@ -135,8 +139,10 @@ kvb_status kvb_cuda_ready(kvb_model *m) {
 void kvb_cuda_gone(kvb_model *m) {
     kvb_resident *r = m->resident;
     kvb_cuda_free(r->block);
-    kvb_cuda_free(r->cos);
-    kvb_cuda_free(r->sin);
+    for (int i = 0; i < 2; i++) {
+        kvb_cuda_free(r->cos[i]);
+        kvb_cuda_free(r->sin[i]);
+    }
     kvb_free(r->layer);
     kvb_free(r);
     m->resident = NULL;

@@ -8,14 +8,14 @@
 enum { KVB_CUDA_HEAD_ROWS = 2048 }; /* rows whose logits exist at one time */
 
 typedef struct kvb_cuda_layer {
-    float *attn_norm, *ffn_norm, *q_norm, *k_norm, *qkv_bias; /* device; NULL where the family has none */
+    float *attn_norm, *ffn_norm, *q_norm, *k_norm, *qkv_bias, *post_attn_norm, *post_ffn_norm; /* device; or NULL */
 } kvb_cuda_layer;
 
 struct kvb_resident {
     float *block;          /* device: all vectors */
     kvb_cuda_layer *layer; /* host [layers] */
     float *final_norm;
-    float *cos, *sin; /* device [rope_positions][head_dim / 2] */
+    float *cos[2], *sin[2]; /* device [rope_positions][head_dim / 2]; 1: of sliding layers, or NULL */
 };
 typedef struct kvb_resident kvb_resident;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cuda_rows.cu - embedding, RMSNorm, RoPE with storing, SwiGLU, argmax: memory-bound kernels, one row or head each.
+ * cuda_rows.cu - embedding, RMSNorm, RoPE with storing, gates, argmax: memory-bound kernels, one row or head each.
  *
  * Sums have a fixed order (a thread's strided elements, then a fixed tree), so a row's bits depend on nothing else.
  * Rejected: fusing a norm into the product before it (cuBLASLt has no such epilogue, and it would save 2 % at 8B).
@@ -14,17 +14,19 @@ enum { NORM_THREADS = 256, BEST_THREADS = 512 };
 /* ---- embedding ---- */
 
 template <typename T>
-__global__ void embed_kernel(const kvb_cuda_row *rows, const int32_t *tokens, const T *table, int32_t dim, float *x) {
+__global__ void embed_kernel(const kvb_cuda_row *rows, const int32_t *tokens, const T *table, int32_t dim, float scale,
+                             float *x) {
     int32_t id = rows[blockIdx.x].id;
     if (id < 0) id = tokens[-id - 1];
     const T *from = table + (int64_t)id * dim;
     float *to = x + (int64_t)blockIdx.x * dim;
-    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) to[i] = to_float(from[i]);
+    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) to[i] = to_float(from[i]) * scale;
 }
 
 kvb_status kvb_cuda_embed(const kvb_cuda_row *rows, const int32_t *tokens, const void *table, int32_t dtype, int32_t n,
-                          int32_t dim, float *x) {
-    KVB_CUDA_TYPED(dtype, (embed_kernel<<<n, 256, 0, kvb_cuda_stream()>>>(rows, tokens, (const T *)table, dim, x)));
+                          int32_t dim, float scale, float *x) {
+    KVB_CUDA_TYPED(dtype,
+                   (embed_kernel<<<n, 256, 0, kvb_cuda_stream()>>>(rows, tokens, (const T *)table, dim, scale, x)));
     KVB_LAUNCHED("embed");
     return KVB_OK;
 }
@@ -62,6 +64,18 @@ kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float
     KVB_CUDA_TYPED(y_dtype,
                    (norm_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, source, w, (T *)y, dim, eps)));
     KVB_LAUNCHED("rmsnorm");
+    return KVB_OK;
+}
+
+__global__ void add_norm_kernel(float *x, const float *y, const float *w, int32_t dim, float eps) {
+    const float *from = y + (int64_t)blockIdx.x * dim;
+    float *to = x + (int64_t)blockIdx.x * dim, scale = inverse_rms(from, dim, eps);
+    for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) to[i] += from[i] * scale * w[i];
+}
+
+kvb_status kvb_cuda_add_norm_rows(float *x, const float *y, const float *w, int32_t n, int32_t dim, float eps) {
+    add_norm_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, y, w, dim, eps);
+    KVB_LAUNCHED("add rmsnorm");
     return KVB_OK;
 }
 
@@ -153,43 +167,53 @@ kvb_status kvb_cuda_place_rows(const kvb_cuda_place *p) {
     return KVB_OK;
 }
 
-/* ---- SwiGLU ---- */
+/* ---- gates ---- */
+
+/* SiLU, or the tanh form of GELU: x / (1 + e^-u) with u = 2 sqrt(2 / pi) (x + 0.044715 x^3). */
+template <bool GELU> __device__ __forceinline__ float activate(float x) {
+    float u = GELU ? 1.59576912160573071f * (x + 0.044715f * x * x * x) : x;
+    return x / (1 + expf(-u));
+}
 
 template <typename T> struct alignas(16) pack {
     T x[16 / sizeof(T)];
 };
 
-template <typename T> __global__ void silu_kernel(const T *x, T *y, int64_t packs, int32_t dim) {
+template <typename T, bool GELU> __global__ void gate_kernel(const T *x, T *y, int64_t packs, int32_t dim) {
     enum { N = 16 / sizeof(T) };
     const int32_t per_row = dim / N;
     int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= packs) return;
     int64_t row = at / per_row, i = (at % per_row) * N;
     pack<T> g = *(const pack<T> *)(x + row * 2 * dim + i), u = *(const pack<T> *)(x + row * 2 * dim + dim + i), out;
-    for (int j = 0; j < N; j++) {
-        float gate = to_float(g.x[j]);
-        from_float(out.x + j, gate / (1 + expf(-gate)) * to_float(u.x[j]));
-    }
+    for (int j = 0; j < N; j++) from_float(out.x + j, activate<GELU>(to_float(g.x[j])) * to_float(u.x[j]));
     *(pack<T> *)(y + row * dim + i) = out;
 }
 
-template <typename T> __global__ void silu_plain_kernel(const T *x, T *y, int64_t n, int32_t dim) {
+template <typename T, bool GELU> __global__ void gate_plain_kernel(const T *x, T *y, int64_t n, int32_t dim) {
     int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= n) return;
     int64_t row = at / dim, i = at % dim;
-    float gate = to_float(x[row * 2 * dim + i]);
-    from_float(y + at, gate / (1 + expf(-gate)) * to_float(x[row * 2 * dim + dim + i]));
+    from_float(y + at, activate<GELU>(to_float(x[row * 2 * dim + i])) * to_float(x[row * 2 * dim + dim + i]));
 }
 
-kvb_status kvb_cuda_silu_rows(const void *x, void *y, int32_t dtype, int64_t n, int32_t dim) {
-    int64_t elements = n * dim, packed = 16 / kvb_dtype_bytes(dtype);
-    bool aligned = dim % packed == 0;
-    int64_t work = aligned ? elements / packed : elements;
+template <typename T, bool GELU> void gate_rows(const T *x, T *y, int64_t elements, int32_t dim) {
+    enum { N = 16 / sizeof(T) };
+    bool aligned = dim % N == 0;
+    int64_t work = aligned ? elements / N : elements;
     unsigned blocks = (unsigned)((work + 255) / 256);
-    if (work == 0) return KVB_OK;
-    KVB_CUDA_TYPED(dtype, if (aligned)(silu_kernel<<<blocks, 256, 0, kvb_cuda_stream()>>>((const T *)x, (T *)y, work, dim));
-                   else (silu_plain_kernel<<<blocks, 256, 0, kvb_cuda_stream()>>>((const T *)x, (T *)y, work, dim)));
-    KVB_LAUNCHED("silu_mul");
+    if (aligned)
+        gate_kernel<T, GELU><<<blocks, 256, 0, kvb_cuda_stream()>>>(x, y, work, dim);
+    else
+        gate_plain_kernel<T, GELU><<<blocks, 256, 0, kvb_cuda_stream()>>>(x, y, work, dim);
+}
+
+kvb_status kvb_cuda_gate_rows(const void *x, void *y, int32_t dtype, int64_t n, int32_t dim, int32_t activation) {
+    int64_t elements = n * dim;
+    if (elements == 0) return KVB_OK;
+    KVB_CUDA_TYPED(dtype, if (activation == KVB_GELU)(gate_rows<T, true>((const T *)x, (T *)y, elements, dim));
+                   else (gate_rows<T, false>((const T *)x, (T *)y, elements, dim)));
+    KVB_LAUNCHED("gate");
     return KVB_OK;
 }
 

@@ -38,7 +38,7 @@ struct kvb_step {
     cargo flight[FLIGHTS];
     int32_t first, under_way;
     /* device */
-    float *x, *qkv, *logits;
+    float *x, *qkv, *logits, *branch; /* branch: what a block adds, where that is normalised first */
     void *normed, *q, *mixed, *gate_up, *act;
     kvb_cuda_row *rows;
     kvb_cuda_seq *seqs;
@@ -55,7 +55,7 @@ void kvb_cuda_step_free(kvb_step *s) {
     cudaStreamSynchronize(kvb_cuda_stream());
     void *device[] = {s->x,     s->qkv,  s->logits, s->normed,    s->q,      s->mixed, s->gate_up, s->act,
                       s->rows,  s->seqs, s->items,  s->observers, s->chosen, s->slot,  s->best,    s->tokens,
-                      s->margin, s->parts};
+                      s->margin, s->parts, s->branch};
     for (void *p : device) kvb_cuda_free(p);
     kvb_cuda_traces_free(&s->traces);
     for (cargo &f : s->flight) {
@@ -92,6 +92,7 @@ static kvb_status make_buffers(kvb_step *s) {
 #define TAKE(field, count, size)                                                                                       \
     ok = ok && (s->field = (decltype(s->field))kvb_cuda_alloc((count) * (size), KVB_MEM_SCRATCH))
     TAKE(x, rows * (size_t)d->hidden, sizeof(float));
+    if (d->post_norms) TAKE(branch, rows * (size_t)d->hidden, sizeof(float));
     TAKE(normed, rows * (size_t)d->hidden, unit);
     TAKE(qkv, rows * (q + 2 * kv), sizeof(float));
     TAKE(q, rows * q, unit);
@@ -145,6 +146,8 @@ static kvb_status sequence_of(const kvb_row *row, int32_t device, kvb_cuda_seq *
     seq->prefix = lanes_of(row->prefix->lane);
     seq->prefix.table = row->prefix->lane_table;
     seq->prefix_n = row->prefix->tokens;
+    seq->positions = row->prefix->position_table;
+    seq->position_at = row->prefix->position_at_table;
     if (!row->keep) return KVB_OK;
     seq->prefix_words = row->keep->words;
     return kvb_keep_device_bits(row->keep, device, &seq->prefix_mask);
@@ -214,8 +217,9 @@ static kvb_status attention(kvb_step *s, const cargo *f, int32_t layer) {
     place.seqs = s->seqs;
     place.observers = f->observed ? s->observers : NULL;
     place.qkv = s->qkv;
-    place.cos = r->cos;
-    place.sin = r->sin;
+    const bool slides = kvb_model_slides(s->m, layer);
+    place.cos = r->cos[slides];
+    place.sin = r->sin[slides];
     place.q_norm = d->qk_norm ? r->layer[layer].q_norm : NULL;
     place.k_norm = d->qk_norm ? r->layer[layer].k_norm : NULL;
     place.q = s->q;
@@ -239,7 +243,8 @@ static kvb_status attention(kvb_step *s, const cargo *f, int32_t layer) {
     a.kv_heads = d->kv_heads;
     a.head_dim = d->head_dim;
     a.dtype = d->dtype;
-    a.scale = 1 / sqrt((double)d->head_dim);
+    a.scale = kvb_model_query_scale(s->m);
+    a.window = slides ? d->sliding_window : 0;
     a.q = s->q;
     a.y = s->mixed;
     KVB_TRY(goes_alone(s, f) ? kvb_cuda_attend_lone(&a, s->parts) : kvb_cuda_attend(&a));
@@ -257,16 +262,21 @@ static kvb_status block(kvb_step *s, const cargo *f, int32_t rows, int32_t layer
     KVB_TRY(kvb_cuda_multiply(y->qkv, s->normed, rows, v->qkv_bias, 0, s->qkv, KVB_F32));
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_PRODUCTS));
     KVB_TRY(attention(s, f, layer));
-    KVB_TRY(kvb_cuda_multiply(y->o, s->mixed, rows, NULL, 1, s->x, KVB_F32));
+    float *to = d->post_norms ? s->branch : s->x;
+    KVB_TRY(kvb_cuda_multiply(y->o, s->mixed, rows, NULL, !d->post_norms, to, KVB_F32));
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_PRODUCTS));
+    if (d->post_norms) KVB_TRY(kvb_cuda_add_norm_rows(s->x, s->branch, v->post_attn_norm, f->n_rows, d->hidden, eps));
     KVB_TRY(kvb_cuda_norm_rows(s->x, NULL, v->ffn_norm, s->normed, d->dtype, f->n_rows, d->hidden, eps));
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_REST));
     KVB_TRY(kvb_cuda_multiply(y->gate_up, s->normed, rows, NULL, 0, s->gate_up, d->dtype));
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_PRODUCTS));
-    KVB_TRY(kvb_cuda_silu_rows(s->gate_up, s->act, d->dtype, f->n_rows, d->ffn));
+    KVB_TRY(kvb_cuda_gate_rows(s->gate_up, s->act, d->dtype, f->n_rows, d->ffn, d->activation));
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_REST));
-    KVB_TRY(kvb_cuda_multiply(y->down, s->act, rows, NULL, 1, s->x, KVB_F32));
-    return kvb_cuda_profile_mark(KVB_PART_PRODUCTS);
+    KVB_TRY(kvb_cuda_multiply(y->down, s->act, rows, NULL, !d->post_norms, to, KVB_F32));
+    KVB_TRY(kvb_cuda_profile_mark(KVB_PART_PRODUCTS));
+    if (!d->post_norms) return KVB_OK;
+    KVB_TRY(kvb_cuda_add_norm_rows(s->x, s->branch, v->post_ffn_norm, f->n_rows, d->hidden, eps));
+    return kvb_cuda_profile_mark(KVB_PART_REST);
 }
 
 static kvb_status multiply_row(const kvb_packed *w, const void *x, const float *norm, const float *bias, void *y,
@@ -313,7 +323,8 @@ static kvb_status run(kvb_step *s, const cargo *f, const kvb_row *row) {
     const kvb_model_desc *d = &s->m->desc;
     int32_t rows = kvb_model_bucket(s->m, f->n_rows);
     KVB_TRY(kvb_cuda_profile_mark(KVB_PART_ALL));
-    KVB_TRY(kvb_cuda_embed(s->rows, s->tokens, s->m->embed_rows->w, d->dtype, f->n_rows, d->hidden, s->x));
+    KVB_TRY(kvb_cuda_embed(s->rows, s->tokens, s->m->embed_rows->w, d->dtype, f->n_rows, d->hidden,
+                           d->embedding_scale > 0 ? (float)d->embedding_scale : 1, s->x));
     for (int32_t l = 0; l < d->layers; l++) {
         KVB_TRY(kvb_cuda_traces_level(&s->traces, l, s->x, d->hidden));
         if (f->observed) KVB_TRY(kvb_cuda_observe_hidden(s->observers, s->x, NULL, l, f->n_rows, d->hidden, 0));

@@ -79,6 +79,13 @@ __global__ void __launch_bounds__(256) silu_mul(matrix x, matrix y, int64_t dim)
     }
 }
 
+__global__ void __launch_bounds__(256) gelu_mul(matrix x, matrix y, int64_t dim) {
+    for (int64_t i = threadIdx.x; i < dim; i += 256) {
+        float g = x.at(blockIdx.x, i), u = x.at(blockIdx.x, dim + i);
+        y.put(blockIdx.x, i, g / (1.0f + expf(-1.59576912160573071f * (g + 0.044715f * g * g * g))) * u);
+    }
+}
+
 struct rotation {
     float *x;
     int64_t row, head, channel;
@@ -224,6 +231,13 @@ kvb_status cuda_silu_mul(const kvb_tensor *x, kvb_tensor *y) {
     if (kvb_tensor_count(y) == 0) return KVB_OK;
     silu_mul<<<(unsigned)x->shape[0], 256, 0, kvb_cuda_stream()>>>(matrix(x), matrix(y), y->shape[1]);
     return kvb_cuda_launched("silu_mul");
+}
+
+kvb_status cuda_gelu_mul(const kvb_tensor *x, kvb_tensor *y) {
+    KVB_TRY(ref_check_gelu_mul(x, y));
+    if (kvb_tensor_count(y) == 0) return KVB_OK;
+    gelu_mul<<<(unsigned)x->shape[0], 256, 0, kvb_cuda_stream()>>>(matrix(x), matrix(y), y->shape[1]);
+    return kvb_cuda_launched("gelu_mul");
 }
 
 kvb_status cuda_rope(kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin, const kvb_tensor *position) {

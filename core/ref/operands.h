@@ -55,6 +55,7 @@ kvb_status ref_check_copy(const kvb_tensor *x, const kvb_tensor *y);
 kvb_status ref_check_rmsnorm(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *y);
 kvb_status ref_check_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, const kvb_tensor *y);
 kvb_status ref_check_silu_mul(const kvb_tensor *x, const kvb_tensor *y);
+kvb_status ref_check_gelu_mul(const kvb_tensor *x, const kvb_tensor *y);
 kvb_status ref_check_rope(const kvb_tensor *x, const kvb_tensor *cos, const kvb_tensor *sin,
                           const kvb_tensor *position);
 kvb_status ref_fail_position(int64_t row, int32_t position, int64_t held);

@@ -21,7 +21,7 @@ typedef struct slab { /* keys and values of some tokens, all layers and heads */
 } slab;
 
 typedef struct scene {
-    int heads, kv_heads, dim, dtype, n_seqs, n_rows;
+    int heads, kv_heads, dim, dtype, n_seqs, n_rows, window;
     double scale;
     kvb_cuda_seq seq[MOST_SEQS], host_seq[MOST_SEQS]; /* device pointers; host pointers (base, masks) */
     slab *prefix[MOST_SEQS], *trunk[MOST_SEQS], *own[MOST_SEQS], slabs[3 * MOST_SEQS];
@@ -132,7 +132,8 @@ static int seq_add(scene *s, slab *prefix, int table, int mask, slab *trunk, sla
     q->own = (kvb_cuda_lanes){own->device, own->room, table ? own->table : NULL};
     mask_new(s, i, 0, mask, prefix ? prefix->n : 0);
     mask_new(s, i, 1, suffix_mask, own->n + (trunk ? trunk->n : 0));
-    for (int t = first; t < own->n; t++) s->row[s->n_rows++] = (kvb_cuda_row){i, t, 0, 0};
+    int before = q->prefix_n + q->trunk_n;
+    for (int t = first; t < own->n; t++) s->row[s->n_rows++] = (kvb_cuda_row){i, t, before + t, 0};
     return i;
 }
 
@@ -198,6 +199,7 @@ static char *run(const scene *s, kvb_status (*call)(const kvb_cuda_attention *),
                             .head_dim = s->dim,
                             .dtype = s->dtype,
                             .scale = s->scale,
+                            .window = s->window,
                             .q = dq,
                             .y = dy + CANARY};
     need(call(&a));
@@ -237,6 +239,8 @@ static void reference(const scene *s, int row, int head, double *y) {
         int words = part == 0 ? host->prefix_words : host->suffix_words;
         for (int k = 0; k < keys; k++) {
             int bit = part == 0 ? k : before + k;
+            int back = part == 0 ? r->position - k : s->seq[r->seq].trunk_n + r->index - bit;
+            if (s->window && back >= s->window) continue;
             if (mask && !(mask[lane * words + bit / 64] >> bit % 64 & 1)) continue;
             const char *key = b->host + 2 * lane * b->room;
             double sum = 0;
@@ -314,10 +318,11 @@ static int variants_of(int dtype, variant *v) {
     return MOST_VARIANTS;
 }
 
-/* Passages of awkward sizes, sequences with all kinds of masks, trunks and tables over them. */
-static void mixed(scene *s, int heads, int kv_heads, int dim, int dtype) {
+/* Passages of awkward sizes, sequences with all kinds of masks, trunks and tables over them; maybe a sliding window. */
+static void mixed(scene *s, int heads, int kv_heads, int dim, int dtype, int window) {
     static const int sizes[] = {1, 63, 64, 65, 17, 130, 200, 0};
     scene_begin(s, heads, kv_heads, dim, dtype);
+    s->window = window;
     for (int i = 0; i < 3; i++) {
         int n = sizes[below(8)];
         slab *passage = n ? slab_new(s, n, 0, NULL, 0) : NULL, *trunk = slab_new(s, 1 + below(70), 0, NULL, 0);
@@ -428,7 +433,8 @@ static void conformance(int small) {
             for (int round = 0; round < (small ? 1 : 4); round++) {
                 const int *shape = shapes[(i + 3 * round + j) % 8];
                 random_state = (uint64_t)(i * 100 + j * 10 + round);
-                mixed(&s, shape[0], shape[1], dims[i], dtypes[j]);
+                static const int windows[] = {0, 1, 40, 64, 100};
+                mixed(&s, shape[0], shape[1], dims[i], dtypes[j], windows[(i + j + round) % 5]);
                 double *ref = expected(&s, 1);
                 char *first = NULL;
                 for (int k = 0; k < n; k++) {

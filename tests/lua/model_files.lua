@@ -49,7 +49,13 @@ local function layout(opt)
       layer("self_attn.q_norm.weight", "attn_q_norm.weight", HEAD_DIM)
       layer("self_attn.k_norm.weight", "attn_k_norm.weight", HEAD_DIM)
     end
-    layer("post_attention_layernorm.weight", "ffn_norm.weight", HIDDEN)
+    if opt.post_norms then
+      layer("post_attention_layernorm.weight", "post_attention_norm.weight", HIDDEN)
+      layer("pre_feedforward_layernorm.weight", "ffn_norm.weight", HIDDEN)
+      layer("post_feedforward_layernorm.weight", "post_ffw_norm.weight", HIDDEN)
+    else
+      layer("post_attention_layernorm.weight", "ffn_norm.weight", HIDDEN)
+    end
     layer("mlp.gate_proj.weight", "ffn_gate.weight", FFN, HIDDEN)
     layer("mlp.up_proj.weight", "ffn_up.weight", FFN, HIDDEN)
     layer("mlp.down_proj.weight", "ffn_down.weight", HIDDEN, FFN)
@@ -106,7 +112,7 @@ local function u64(n) return ffi.string(ffi.new("uint64_t[1]", n), 8) end
 local function f32(x) return ffi.string(ffi.new("float[1]", x), 4) end
 
 --- Writes config.json, model.safetensors and whatever opt.files holds (name -> text) into `folder`.
--- opt: config (changes), tied, qkv_bias, qk_norm, drop, add, reshape.
+-- opt: config (changes), tied, qkv_bias, qk_norm, post_norms, drop, add, reshape.
 function M.hf(folder, opt)
   opt = opt or {}
   check(C.kvb_dir_make(folder))
@@ -139,7 +145,7 @@ local encoders = {
 }
 
 --- Writes the same model as a GGUF file. opt as in hf, and: architecture ("llama"), permuted (true), meta (list of
--- {key, kind, value}; a later entry of the same key wins, value nil removes it), factors (rope_freqs.weight values).
+-- plus_one (norms are stored as 1 more than in the folder), {key, kind, value}; a later entry of the same key wins, value nil removes it), factors (rope_freqs.weight values).
 function M.gguf(path, opt)
   opt = opt or {}
   local a = opt.architecture or "llama"
@@ -162,6 +168,7 @@ function M.gguf(path, opt)
   for _, m in ipairs(meta) do head[#head + 1] = text_value(m[1]) .. encoders[m[2]](m[3]) end
   for _, t in ipairs(list) do
     local v, n = values_of(t.hf, t.shape)
+    if opt.plus_one and t.gguf:find "norm" then for i = 0, n - 1 do v[i] = v[i] + 1 end end
     if t.gguf == "rope_freqs.weight" then v = ffi.new("float[?]", n, opt.factors) end
     if opt.permuted ~= false and (t.gguf:find("attn_q%.") or t.gguf:find("attn_k%.")) then v = permute(v, t.shape,
       HEAD_DIM) end

@@ -84,6 +84,53 @@ t.case("qwen2 and qwen3: biases and norms, rows not permuted in GGUF", function(
   t.eq(hf_logits { config = { model_type = "mistral", sliding_window = json.null } }, hf_logits {})
 end)
 
+local function gemma3(changes)
+  local config = { model_type = "gemma3_text", hidden_act = files.absent, sliding_window = 3, query_pre_attn_scalar = 8,
+    layer_types = { "sliding_attention", "full_attention" }, rope_theta = 1e6, rope_local_base_freq = 10000 }
+  for k, v in pairs(changes or {}) do config[k] = v end
+  return { qk_norm = true, post_norms = true, tied = true, config = config }
+end
+
+t.case("gemma3: the folder and the GGUF give equal logits, and every part counts", function()
+  local function file(meta)
+    local all = { { "gemma3.attention.sliding_window", "u32", 3 }, { "gemma3.rope.freq_base", "f32", 1e6 },
+      { "gemma3.attention.sliding_window_pattern", "u32", 2 }, { "gemma3.attention.key_length", "u32", 8 } }
+    for _, entry in ipairs(meta or {}) do all[#all + 1] = entry end
+    return { qk_norm = true, post_norms = true, plus_one = true, tied = true, architecture = "gemma3", permuted = false,
+      meta = all }
+  end
+  local expected = hf_logits(gemma3())
+  t.eq(gguf_logits(file()), expected)
+  t.eq(hf_logits(gemma3 { layer_types = files.absent, sliding_window_pattern = 2 }), expected)
+  t.eq(hf_logits(gemma3 { rope_theta = files.absent, rope_local_base_freq = files.absent, rope_parameters = {
+    full_attention = { rope_type = "default", rope_theta = 1e6 },
+    sliding_attention = { rope_type = "default", rope_theta = 10000 } } }), expected)
+  for what, changes in pairs { window = { sliding_window = 2 }, scale = { query_pre_attn_scalar = 16 },
+    theta = { rope_theta = 1e4 }, ["theta of sliding layers"] = { rope_local_base_freq = 100 },
+    ["kinds of layers"] = { layer_types = { "full_attention", "sliding_attention" } } } do
+    t.ok(differ(hf_logits(gemma3(changes)), expected), what .. " must matter")
+  end
+  t.ok(differ(gguf_logits(file { { "gemma3.attention.sliding_window_pattern", "u32", 6 } }), expected))
+  local m = load_hf(gemma3())
+  t.eq({ m.sliding_window, m.sliding, m.rope_scaling.sliding_theta }, { 3, { true, false }, 10000 })
+  m:close()
+end)
+
+t.case("gemma3: what it asks for and the decoder lacks is refused", function()
+  for _, case in ipairs {
+    { { layer_types = { "full_attention" } }, "layer_types has 1 entries for 2 layers" },
+    { { layer_types = { "full_attention", "chunked_attention" } }, "attention of type 'chunked_attention'" },
+    { { sliding_window = 0 }, "sliding_window is 0" }, { { sliding_window = json.null }, "sliding_window is nil" },
+    { { hidden_activation = "silu" }, "hidden_act 'silu' is not supported %-> supported is gelu_pytorch_tanh" },
+    { { final_logit_softcapping = 30 }, "final_logit_softcapping is 30" },
+    { { use_bidirectional_attention = true }, "use_bidirectional_attention is true" },
+    { { rope_parameters = { sliding_attention = { rope_type = "linear", factor = 2, rope_theta = 1e4 } } },
+      "RoPE scaling 'linear" },
+  } do
+    t.fails(function() load_hf(gemma3(case[1])) end, case[2])
+  end
+end)
+
 local LLAMA3 = { factor = 8, low_freq_factor = 1, high_freq_factor = 4, original_max_position_embeddings = 32 }
 
 local function with(t1, t2)
@@ -143,7 +190,8 @@ t.case("what config.json asks for and the decoder lacks is refused", function()
     { { model_type = "qwen2", use_sliding_window = true, sliding_window = 64 }, "sliding%-window" },
     { { layer_types = { "full_attention", "sliding_attention" } }, "attention of type 'sliding_attention'" },
     { { quantization_config = { quant_method = "gptq" } }, "method 'gptq'" },
-    { { model_type = "gemma3_text" }, "'gemma3_text' is not supported %-> supported are llama, mistral, qwen2, qwen3" },
+    { { model_type = "gemma4_text" },
+      "'gemma4_text' is not supported %-> supported are gemma3_text, llama, mistral, qwen2, qwen3" },
     { { model_type = files.absent }, "model_type is missing" },
     { { hidden_size = files.absent }, "hidden_size is missing" }, { { num_hidden_layers = 1.5 },
       "num_hidden_layers is 1.5" },

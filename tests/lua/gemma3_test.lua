@@ -1,0 +1,83 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Sliding windows: what a row sees of its passage and of itself, through masks, evicted contexts and presses. On the tiny
+-- model of tests/golden/models/gemma3: layers sliding, sliding, full, sliding, full; a window of 24; one KV head.
+local kv = require "kvbench"
+local t = require "kvbench.testing"
+local keepset = require "kvbench.keep"
+local rng = require "kvbench.rng"
+
+local folder = (arg and arg[0] or ""):match "^(.*)/[^/]*$" or "tests/lua"
+local dir = "tests/golden/models/gemma3"
+if require("kvbench.ffi").C.kvb_path_kind(dir) ~= 2 then dir = folder .. "/../golden/models/gemma3" end
+local model = kv.model.load(dir, { dtype = "f32" })
+local WINDOW, SLIDING, FULL = 24, { 0, 1, 3 }, { 2, 4 }
+local N = 60
+
+local ids, question = {}, {}
+for i = 1, N do ids[i] = (i * 37) % 120 + 3 end
+for i = 1, 9 do question[i] = (i * 53) % 120 + 3 end
+
+local function gap(a, b) return (a - b):abs():max() / b:abs():max() end
+
+t.case("the model says which layers slide", function()
+  t.eq({ model.sliding_window, model.sliding }, { WINDOW, { true, true, false, true, false } })
+end)
+
+t.case("a passage read at once, or in two parts cut anywhere, gives the same logits", function()
+  local all = { unpack(ids) }
+  for _, id in ipairs(question) do all[#all + 1] = id end
+  local whole = model:prefill(all, { logits = true }).prefill_logits
+  for _, cut in ipairs { 5, 23, 24, 25, 41, N } do
+    local rest = {}
+    for i = cut + 1, #all do rest[#rest + 1] = all[i] end
+    local ctx = model:prefill { unpack(all, 1, cut) }
+    t.ok(gap(ctx:logits(rest), whole:narrow(1, cut + 1, #rest)) < 1e-5, "cut at " .. cut)
+  end
+end)
+
+t.case("what left the window is not seen, the last position inside it is", function()
+  local ctx = model:prefill(ids)
+  local full = ctx:logits(question)
+  local keep = keepset.all(model.layers, 1, N)
+  -- the first question token stands at N and sees N - WINDOW + 1 and later
+  for _, layer in ipairs(SLIDING) do keep:set(layer, nil, 0, N - WINDOW + 1, false) end
+  t.eq((ctx:logits(question, { keep = keep }) - full):abs():max(), 0)
+  keep:set(1, nil, N - WINDOW + 1, N - WINDOW + 2, false)
+  t.ok(gap(ctx:logits(question, { keep = keep }), full) > 1e-6, "the first key of the window counts")
+  local global = keepset.all(model.layers, 1, N)
+  global:set(FULL[1], nil, 3, 4, false)
+  t.ok(gap(ctx:logits(question, { keep = global }), full) > 1e-6, "full layers see further")
+end)
+
+t.case("answers longer than the window forget the passage in sliding layers", function()
+  local ctx = model:prefill(ids)
+  local long = {}
+  for i = 1, WINDOW + 6 do long[i] = (i * 29) % 120 + 3 end
+  local keep = keepset.all(model.layers, 1, N)
+  for _, layer in ipairs(SLIDING) do keep:set(layer, nil, 0, N, false) end
+  local a, b = ctx:logits(long), ctx:logits(long, { keep = keep })
+  t.ok(gap(b:narrow(1, 1, 1), a:narrow(1, 1, 1)) > 1e-6)
+  -- what a row of the last layer but one saw earlier still reaches it through the layers below
+  t.ok(gap(b:narrow(1, #long, 1), a:narrow(1, #long, 1)) < gap(b:narrow(1, 1, 1), a:narrow(1, 1, 1)))
+end)
+
+t.case("evicted for good equals masked, also in sliding layers", function()
+  local ctx, r = model:prefill(ids), rng.new "gemma"
+  for _, share in ipairs { 0.2, 0.7 } do
+    local keep = keepset.all(model.layers, 1, N)
+    for layer = 0, model.layers - 1 do
+      for token = 0, N - 1 do if r:uniform() < share then keep:set(layer, 0, token, token + 1, false) end end
+    end
+    local small = ctx:evict(keep)
+    t.ok(gap(small:logits(question), ctx:logits(question, { keep = keep })) < 1e-5)
+    small:close()
+  end
+end)
+
+t.case("bf16 stays near f32", function()
+  local ok, narrow = pcall(kv.model.load, dir, { dtype = "bf16" })
+  if not ok then return t.skip("bf16", narrow) end
+  local a, b = model:prefill(ids):logits(question), narrow:prefill(ids):logits(question)
+  t.ok(gap(b, a) < 0.05)
+  narrow:close()
+end)
