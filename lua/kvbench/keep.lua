@@ -65,7 +65,7 @@ function Keep:copy()
   local k = made(C.kvb_keep_copy(self.handle, out), out)
   k.press, k.ratio, k.notes = self.press, self.ratio, { unpack(self.notes) }
   k.cache, k.position, k.decoding = self.cache, self.position, self.decoding
-  k.ranks, k.evictable = self.ranks, self.evictable
+  k.ranks, k.evictable, k.compressed = self.ranks, self.evictable, self.compressed
   return k
 end
 
@@ -127,15 +127,34 @@ function Keep:total() return tonumber(C.kvb_keep_total(host(self))) end
 function Keep:evicted(from, to)
   from, to = from or 0, to or self.tokens
   if to <= from then return 0 end
-  local kept, handle = 0, host(self)
-  for l = 0, self.layers - 1 do
+  local kept, handle, list = 0, host(self), self:judged_layers()
+  for _, l in ipairs(list) do
     for h = 0, self.kv_heads - 1 do kept = kept + C.kvb_keep_count(handle, l, h, from, to) end
   end
-  return 1 - kept / (self.layers * self.kv_heads * (to - from))
+  return 1 - kept / (#list * self.kv_heads * (to - from))
+end
+
+--- The layers (from 0) that a press compressed: all, but in models with sliding windows. Shares and overlaps are of them.
+function Keep:judged_layers()
+  local list = {}
+  for i = 1, self.compressed and #self.compressed or self.layers do
+    list[i] = (self.compressed and self.compressed[i] or i) - 1
+  end
+  return list
 end
 
 --- Sizes of intersection and union with another set, over one head or (without arguments) over all.
 function Keep:overlap(other, layer, head)
+  if not layer and self.compressed then
+    local sum, all = 0, 0
+    for _, l in ipairs(self:judged_layers()) do
+      for h = 0, self.kv_heads - 1 do
+        local b, e = self:overlap(other, l, h)
+        sum, all = sum + b, all + e
+      end
+    end
+    return sum, all
+  end
   local both, either = pair(), pair()
   library.check(C.kvb_keep_overlap(self.handle, other.handle, layer or -1, head or -1, both, either))
   return tonumber(both[0]), tonumber(either[0])

@@ -9,6 +9,7 @@
 -- .nested, .budget, .ratio_dependent, .whole (every layer at once), .source_hash. docs/press.md shows how to write one.
 local find = require "kvbench.press_find"
 local keepset = require "kvbench.keep"
+local layer_part = require "kvbench.layer_part"
 local order = require "kvbench.press_order"
 local params = require "kvbench.press_params"
 local ratios = require "kvbench.ratios"
@@ -179,9 +180,12 @@ function Press:at_most(name, most)
   return most
 end
 
---- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept. `ratio` only matters for
---- rules that depend on it.
-function Press:score(ctx, ratio) return tensor.on(ctx.device or "cpu", order.scores, self, ctx, ratio) end
+--- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
+function Press:score(ctx, ratio)
+  local full = layer_part.of(ctx)
+  local function scores(part) return order.scores(self, part, ratio) end
+  return tensor.on(ctx.device or "cpu", full and layer_part.scores or scores, ctx, full, scores)
+end
 
 local function evictable_range(press, ctx, options)
   local range = options and options.evictable or { 0, ctx.tokens }
@@ -213,13 +217,14 @@ end
 --- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it. options.evictable
 --- = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them. Each set
 --- carries .press (label), .ratio and .notes; with options.ranks also .ranks and .evictable, which keep:force and
---- keep:drop go by (nil for rules that rank nothing).
+--- keep:drop go by (nil for rules that rank nothing). Layers that slide keep everything; keep.compressed has the others.
 function Press:keeps(ctx, list, options) return view.remembering(self.decide, self, ctx, list, options) end
 
 --- keeps(), of which it is the work.
 function Press:decide(ctx, list, options)
-  local collected, out, shared = {}, {}, nil
-  local range = evictable_range(self, ctx, options)
+  local collected, out, shared, range = {}, {}, nil, evictable_range(self, ctx, options)
+  local all, full = ctx.layers, layer_part.of(ctx)
+  ctx = full and layer_part.new(ctx, full) or ctx
   local function cut(made, ratio)
     local keep = made:cut(ratio)
     if options and options.ranks then keep.ranks, keep.evictable = made:head_ranks(), range end
@@ -233,6 +238,7 @@ function Press:decide(ctx, list, options)
       shared = shared or self:order(ctx, options)
       return cut(shared, ratio)
     end)
+    if full then keep = tensor.on(ctx.device or "cpu", layer_part.expand, keep, full, all) end
     keep.press, keep.ratio = self:label(), ratio
     out[i] = keep
   end

@@ -7,7 +7,9 @@
 -- Every sequence has masks of its own over the shared context, so that any number of questions can be in flight.
 -- Rejected: a cache of its own for each (KVPress' way: one question at a time).
 local attention = require "kvbench.attention"
+local check = require "kvbench.press_decoding_check"
 local keepset = require "kvbench.keep"
+local layer_part = require "kvbench.layer_part"
 local observe = require "kvbench.press_observe"
 local orders = require "kvbench.press_order"
 local pick = require "kvbench.press_pick"
@@ -16,47 +18,10 @@ local tensor = require "kvbench.tensor"
 
 local M = {}
 
+M.check, M.check_target = check.press, check.target
+
 local function accumulates(press)
   return press.rule.accumulates or press.params.of and press.params.of.rule and accumulates(press.params.of) or false
-end
-
--- Scores that pair every query with every key need what was evicted.
-local function needs_square(press)
-  if press.rule.square then return press end
-  local inner = press.params.of
-  return inner and inner.rule and needs_square(inner)
-end
-
---- For the check of a decoding press: may `of` decide what a sequence keeps?
-function M.check(press)
-  local of, what = press.of, nil
-  local square = needs_square(of)
-  if of.rule.decoding then
-    what = "is a decoding press itself"
-  elseif of.rule.rewrite then
-    what = "changes keys or values, once and for all"
-  elseif of.decides and not of.rule.from_scores then
-    what = "decides by itself what is kept"
-  elseif square then
-    what = ("needs the attention among all tokens, which are no longer there -> %s"):format(square.rule.square)
-  end
-  if what then
-    error(("press '%s': '%s' %s -> a rule that only scores, or adakv"):format(press.name, of.name, what), 0)
-  end
-end
-
-local function sinks_of(press)
-  local sinks = press.params.n_sink or press.params.sinks or press.params.num_sinks
-  local inner = press.params.of
-  return sinks or inner and inner.rule and sinks_of(inner) or 0
-end
-
---- An error when a budget of `target` tokens has no room for what the rule inside always keeps.
-function M.check_target(press, target)
-  local sinks = sinks_of(press.of)
-  if target > sinks then return target end
-  error(("press '%s': a budget of %d tokens is under the %d sinks that '%s' always keeps -> at least %d"):format(
-    press.name, target, sinks, press.of.name, sinks + 1), 0)
 end
 
 -- Keys, values and (if asked for) queries of a context as tensors that outlive it, shared by all of its sequences.
@@ -84,16 +49,25 @@ function M.start(request, keep, source, position)
       press.name), 0)
   end
   observe.ensure(press, source)
+  local list, all = layer_part.of(source), source
+  if list then -- layers that slide are left alone; the part is the same for all sequences, as what it holds
+    all.full_part = rawget(all, "full_part") or layer_part.new(all, list)
+    source = all.full_part
+  end
   local state = {
     press = press, target = press.rule.decoding(press, source, keep.decoding.ratio, keep.decoding.evictable),
     context = source, held = captured(source, press.needs.queries or press.needs.window_queries), seed = source.seed,
     tokens = source.tokens, position = position, question = #request.ids, seen = 0, accumulates = accumulates(press.of),
+    list = list, all_layers = all.layers,
   }
-  state.live = tensor.outside(function() return keep:bits():to("f32") end)
+  state.live = tensor.outside(function()
+    local bits = keep:bits():to("f32")
+    return list and layer_part.pick(bits, list) or bits
+  end)
   state.protected = protect.mask(press, keep.decoding.evictable, source.tokens, state.target(position + #request.ids))
   if state.accumulates then state.mass = prefill_mass(source, state.held) end
   if press.rule.merge then -- it counts from the last question token on, and changes values: a cache of its own
-    state.merges, state.steps, state.handle = true, 0, source:share()
+    state.merges, state.steps, state.handle = true, 0, list and layer_part.new(all:share(), list) or all:share()
     state.mass = tensor.outside(tensor.zeros, source.layers, source.kv_heads, source.tokens)
     state.held = { keys = state.held.keys, values = state.held.values, queries = state.held.queries }
   end
@@ -228,10 +202,7 @@ local function merge(state, whole, live, n, capacity)
   return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause, changed
 end
 
---- Decides for a sequence that stands still. own: its keys, values and queries [layers, (kv_)heads, n, head_dim];
---- capacity: tokens it may grow to. Returns the keep-sets of context and own tokens, the steps to the next pause, and from
---- presses that merge values {prefix = context, values = of its own tokens}.
-function M.compress(state, own, capacity)
+local function compress(state, own, capacity)
   local n = own.keys:size(3)
   local whole = whole_of(state, own)
   local rows = n - state.seen
@@ -245,6 +216,14 @@ function M.compress(state, own, capacity)
   state.pause = state.press.compression_interval
   local mine = kept:narrow(3, state.tokens + 1, n):pad(0, capacity - n, 1)
   return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause
+end
+
+--- Decides for a sequence that stands still. own: its keys, values and queries [layers, (kv_)heads, n, head_dim];
+--- capacity: tokens it may grow to. Returns the keep-sets of context and own tokens, the steps to the next pause, and from
+--- presses that merge values {prefix = context, values = of its own tokens}.
+function M.compress(state, own, capacity)
+  if not state.list then return compress(state, own, capacity) end
+  return layer_part.decide(state.list, state.all_layers, own, function(part) return compress(state, part, capacity) end)
 end
 
 return M

@@ -41,6 +41,7 @@ end
 function M.ensure(press, ctx)
   local wanted, hidden = queries_wanted(press, ctx), press.needs.hidden
   if wanted == 0 and not hidden then return end
+  if rawget(ctx, "whole") then return M.ensure(press, rawget(ctx, "whole")) end -- some of its layers
   local queries, root = wanted > 0 and recorded(ctx, "queries"), origin(ctx)
   local held = queries and queries:size(3) or 0
   local short, blind = held < wanted, hidden and recorded(ctx, "hidden") == nil

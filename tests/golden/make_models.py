@@ -226,7 +226,7 @@ def gemma_golden(model, press, question=8, new=12):
     g = {"ids": ids[0].int(), "question": q[0].int(), "logits": logits, "answer": torch.tensor(answer, dtype=torch.int32),
          "kept": torch.stack(kept).to(torch.uint8)}
     if all(i in scores and scores[i].shape == (config.num_key_value_heads, TOKENS) for i in full):
-        g["scores"] = torch.stack([scores[i] for i in full])  # of the full layers only
+        g["scores"] = torch.stack([scores.get(i, torch.zeros_like(scores[full[0]])) for i in range(len(kept))])
     return g
 
 

@@ -81,3 +81,78 @@ t.case("bf16 stays near f32", function()
   t.ok(gap(b, a) < 0.05)
   narrow:close()
 end)
+
+-- ---- presses: the full layers are compressed, the others keep everything ----
+
+local function same(a, b)
+  for l = 0, model.layers - 1 do
+    for token = 0, N - 1 do if a:kept(l, 0, token) ~= b:kept(l, 0, token) then return false end end
+  end
+  return true
+end
+
+t.case("a press compresses full layers only, and says so", function()
+  local press = kv.press "knorm"
+  local ctx = model:prefill(ids, press.needs)
+  for _, keep in ipairs(press:keeps(ctx, { 0, 0.5, 0.9 }, { ranks = true })) do
+    t.eq(keep.compressed, { 3, 5 })
+    for _, l in ipairs(SLIDING) do t.eq(keep:count(l, 0), N) end
+    local kept = keep.ratio == 0 and N or math.floor(N * (1 - keep.ratio))
+    for _, l in ipairs(FULL) do t.eq(keep:count(l, 0), kept) end
+    t.near(keep:evicted(), 1 - kept / N, 1e-12, "the effective ratio is that of the compressed layers")
+    t.eq(keep:copy():judged_layers(), FULL)
+    if keep.ranks then t.eq(keep.ranks:size(), { model.layers, 1, N }) end
+  end
+  local scores = press:score(ctx)
+  for _, l in ipairs(SLIDING) do t.eq(scores:narrow(1, l + 1, 1):min(), math.huge) end
+end)
+
+t.case("M is what was compressed", function()
+  local eviction = require "kvbench.metric.eviction"
+  local ctx = model:prefill(ids)
+  local keep = kv.press("random", { seed = 3 }):keep(ctx, 0.5)
+  local view = eviction.view(keep)
+  t.eq(view.cells, #FULL)
+  local gone = {}
+  for token = 0, N - 1 do
+    if not keep:kept(FULL[1], 0, token) and not keep:kept(FULL[2], 0, token) then gone[#gone + 1] = token end
+  end
+  t.ok(#gone > 3 and #gone < N)
+  for _, token in ipairs(gone) do t.eq(view.total[token], 0) end
+  local other = kv.press("random", { seed = 4 }):keep(ctx, 0.5)
+  local both = keep:overlap(other)
+  t.ok(both <= #FULL * N / 2, "sliding layers do not count as agreement")
+end)
+
+t.case("one KV head: AdaKV is the press inside it", function()
+  for _, inner in ipairs { "knorm", "expected_attention", "snapkv", "keydiff" } do
+    local ada = kv.press("adakv", { of = inner })
+    local ctx = model:prefill(ids, ada.needs)
+    for _, ratio in ipairs { 0.3, 0.8 } do
+      t.ok(same(ada:keep(ctx, ratio), kv.press(inner):keep(ctx, ratio)), inner .. " at " .. ratio)
+    end
+  end
+end)
+
+t.case("every press that needs nothing else runs, and what it keeps can be used", function()
+  local ran = 0
+  for _, name in ipairs(kv.press.list()) do
+    local ok, press = pcall(kv.press, name)
+    if ok then
+      local ctx = model:prefill(ids, press.needs)
+      local fine, keep = pcall(press.keep, press, ctx, 0.5)
+      -- files of weights or statistics, a question, a tokenizer: what rules say that they need
+      if not fine then
+        t.ok(tostring(keep):find "needs" or tostring(keep):find "no tokenizer" or tostring(keep):find "no file", name
+          .. ": " .. tostring(keep))
+      else
+        for _, l in ipairs(SLIDING) do t.eq(keep:count(l, 0), N, name) end
+        local result = ctx:generate(question, { keep = keep, max_new_tokens = 12, ignore_stop = true })
+        t.eq(#result.ids, 12, name)
+        ran = ran + 1
+      end
+      ctx:close()
+    end
+  end
+  t.ok(ran > 25, ran .. " presses ran")
+end)

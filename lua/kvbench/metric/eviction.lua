@@ -10,11 +10,17 @@ local ffi = require "ffi"
 
 local M = {}
 
---- Reads a keep-set once. opt.cells = function(l, h) -> boolean (0-based) restricts M, e.g. to compressible layers.
+--- Reads a keep-set once. opt.cells = function(l, h) -> boolean (0-based) restricts M; of a model with sliding windows M
+--- is the layers that a press compressed (keep.compressed) unless told.
 --- Returns {keep, tokens, cells = |M|, layers = {{l =, heads = {h...}, all =}}, total[t], count[i * tokens + t]},
 --- where total and count (i = 0-based index in layers) are numbers of cells that keep t. Borrows the keep-set.
 function M.view(keep, opt)
   local wanted = opt and opt.cells
+  if not wanted and keep.compressed then
+    local counts = {}
+    for _, l in ipairs(keep.compressed) do counts[l - 1] = true end
+    wanted = function(l) return counts[l] or false end
+  end
   local T, layers, cells = keep.tokens, {}, 0
   for l = 0, keep.layers - 1 do
     local heads = {}

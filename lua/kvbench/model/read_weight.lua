@@ -20,7 +20,7 @@ local function open(model)
   local source = require("kvbench.model").source(model.path)
   local names = {}
   for name, slot in pairs(source.family.slots) do names[slot.id] = name end
-  local file = { weights = source.weights, at = {} }
+  local file = { weights = source.weights, at = {}, plus_one = source.kind == "hf" and source.family.hf_plus_one }
   for _, step in ipairs(require("kvbench.model.plan").of(source)) do
     file.at[names[step.slot] .. "/" .. step.layer] = step.index
   end
@@ -40,7 +40,7 @@ function M.read(model, slot, layer)
   local info = file.weights:info(index)
   local out = core.new(info.shape, "f32", "cpu", true)
   check(C.kvb_weights_read(file.weights.handle, index, ffi.cast("float *", out.data), info.elements))
-  return out
+  return file.plus_one and tostring(slot):find "norm" and out:add_(1) or out
 end
 
 return M

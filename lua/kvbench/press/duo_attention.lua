@@ -5,6 +5,7 @@
 local artefact = require "kvbench.artefact"
 local json = require "kvbench.json"
 local keepset = require "kvbench.keep"
+local layer_part = require "kvbench.layer_part"
 local ratios = require "kvbench.ratios"
 local rotary = require "kvbench.rotary"
 local streaming = require "kvbench.press_streaming"
@@ -72,7 +73,7 @@ function rule.score(self, ctx)
   local scores
   if self.path or not self.on_the_fly_scoring then
     local pattern = ctx:once("pattern", function() return read_pattern(self, ctx) end)
-    scores = pattern.scores:narrow(1, ctx.layer_first + 1, ctx.layers)
+    scores = layer_part.rows(ctx, pattern.scores)
   else
     scores = rule.on_the_fly(ctx)
   end

@@ -3,6 +3,7 @@
 -- needs to be observed, and a short context does not have to estimate a covariance.
 local artefact = require "kvbench.artefact"
 local find = require "kvbench.press_find"
+local layer_part = require "kvbench.layer_part"
 
 local base = find.find "expected_attention"
 
@@ -29,7 +30,7 @@ return {
   score = base.score,
   statistics = function(self, ctx)
     local stats = loaded(self, ctx)
-    local mean = stats.query_mean:narrow(1, ctx.layer_first + 1, ctx.layers)
-    return mean, self.use_covariance and stats.query_cov:narrow(1, ctx.layer_first + 1, ctx.layers) or nil
+    local mean = layer_part.rows(ctx, stats.query_mean)
+    return mean, self.use_covariance and layer_part.rows(ctx, stats.query_cov) or nil
   end,
 }

@@ -2,6 +2,7 @@
 -- KVzap: a small trained model per layer predicts KVzip's scores (their logarithm) from the layer's input.
 local artefact = require "kvbench.artefact"
 local inputs = require "kvbench.layer_input"
+local layer_part = require "kvbench.layer_part"
 local tensor = require "kvbench.tensor"
 local weights = require "kvbench.weights"
 
@@ -38,7 +39,7 @@ return {
     local mlp = ctx:once("kvzap kind", function() return is_mlp(path) end)
     local rows = {}
     for l = 1, ctx.layers do
-      local prefix = ("layers.%d."):format(ctx.layer_first + l - 1)
+      local prefix = ("layers.%d."):format(layer_part.number(ctx, ctx.layer_first + l - 1))
       local hidden = ctx.hidden:size(3)
       local h = inputs.of(ctx, ctx.layer_first + l)
       local wanted = mlp and { [prefix .. "0.weight"] = { -1, hidden }, [prefix .. "0.bias"] = { -1 },

@@ -2,6 +2,7 @@
 -- Q-Filters: the direction that all queries of a head share, found once per model. Files hold it with the sign of the
 -- published ones: large keys along it are the ones to evict.
 local artefact = require "kvbench.artefact"
+local layer_part = require "kvbench.layer_part"
 
 return {
   name = "qfilter",
@@ -16,6 +17,6 @@ return {
       local layers = ctx.model and ctx.model.layers or -1
       return artefact.tensors(self, path, { q_filters = { layers, ctx.kv_heads, ctx.head_dim } }).q_filters
     end)
-    return -ctx.keys:vecdot(filters:narrow(1, ctx.layer_first + 1, ctx.layers):unsqueeze(3))
+    return -ctx.keys:vecdot(layer_part.rows(ctx, filters):unsqueeze(3))
   end,
 }

@@ -66,7 +66,7 @@ local name_patterns = {
   { "smollm2", "smollm2" }, { "qwen[-_ ]?2%.5", "qwen2.5" }, { "qwen[-_ ]?3", "qwen3" }, { "llama[-_ ]?3%.1",
     "llama-3.1" }, { "llama[-_ ]?3%.2", "llama-3.2" },
   { "llama[-_ ]?3", "llama-3" }, { "nemo", "mistral-tekken" }, { "ministral", "mistral-tekken" },
-  { "mi[sx]tral.*v0%.[12]", "mistral-v1" }, { "mi[sx]tral", "mistral" }, { "gemma", "gemma" },
+  { "mi[sx]tral.*v0%.[12]", "mistral-v1" }, { "mi[sx]tral", "mistral" }, { "gemma.*[-_]it", "gemma" }, { "gemma.*instruct", "gemma" }, -- the base models have no turns
 }
 
 --- Names of the templates, sorted.
