@@ -35,6 +35,8 @@ kvb_status kvb_look_reference(const kvb_backend *b, const kvb_lane_kind *kind, c
 static inline uint64_t kvb_look_word(const kvb_attn_row *row, int32_t t, int32_t kv_head, bool prefix) {
     int32_t visible = (prefix ? row->prefix[kv_head].n : row->own_n) - t * KVB_TILE;
     uint64_t word = visible >= KVB_TILE ? ~0ull : visible <= 0 ? 0 : (1ull << visible) - 1;
+    int32_t before = (prefix ? row->prefix_from ? row->prefix_from[kv_head] : 0 : row->own_from) - t * KVB_TILE;
+    if (before > 0) word = before >= KVB_TILE ? 0 : word & ~0ull << before;
     const uint64_t *mask = prefix ? row->mask : row->own_mask;
     return mask ? word & mask[(int64_t)kv_head * (prefix ? row->words : row->own_words) + t] : word;
 }

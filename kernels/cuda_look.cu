@@ -53,7 +53,8 @@ __device__ float block_sum(float x) {
 struct view {
     run keys[2]; /* prefix, suffix */
     const uint64_t *mask[2];
-    int at; /* layer * kv_heads + KV head */
+    int from[2]; /* where the row's window begins */
+    int at;      /* layer * kv_heads + KV head */
 };
 
 __device__ view view_of(const kvb_cuda_attention &a, const kvb_cuda_row &row, const kvb_cuda_seq &seq, int head) {
@@ -61,6 +62,8 @@ __device__ view view_of(const kvb_cuda_attention &a, const kvb_cuda_row &row, co
     v.at = a.layer * a.kv_heads + head / (a.heads / a.kv_heads);
     v.keys[0] = prefix_of(seq, v.at);
     v.keys[1] = suffix_of(seq, v.at, row.index);
+    v.from[0] = prefix_from(a, seq, v.at, row.position);
+    v.from[1] = suffix_from(a, v.keys[1].n);
     v.mask[0] = seq.prefix_mask ? seq.prefix_mask + (int64_t)v.at * seq.prefix_words : NULL;
     v.mask[1] = seq.suffix_mask ? seq.suffix_mask + (int64_t)v.at * seq.suffix_words : NULL;
     return v;
@@ -78,7 +81,7 @@ __device__ void scores(const kvb_cuda_attention &a, const view &v, const float *
     float c = (float)(a.scale * 1.4426950408889634);
     for (int part = 0; part < 2; part++)
         for (int k = threadIdx.x; k < v.keys[part].n; k += THREADS) {
-            bool seen = visible(v.mask[part], v.keys[part].n, k / KVB_TILE) >> (k % KVB_TILE) & 1;
+            bool seen = visible(v.mask[part], v.from[part], v.keys[part].n, k / KVB_TILE) >> (k % KVB_TILE) & 1;
             const T *key = nth<T>(v.keys[part], false, k, a.head_dim);
             float sum = 0;
             for (int d = 0; seen && d < a.head_dim; d++) sum = fmaf(q[d], to_float(key[d]), sum);

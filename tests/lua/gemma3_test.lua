@@ -74,6 +74,19 @@ t.case("evicted for good equals masked, also in sliding layers", function()
   end
 end)
 
+t.case("observed attention has the window too", function()
+  local batch = model:batch()
+  batch:add { ctx = model:prefill(ids), ids = question, max_new_tokens = 1, ignore_stop = true,
+    observe = { weights = { from = 0, rows = 1 } } }
+  local weights = batch:run()[1].observed.weights -- [rows, layers, heads, tokens]; the row stands at N
+  for l = 0, model.layers - 1 do
+    local before = weights:narrow(2, l + 1, 1):narrow(4, 1, N - WINDOW + 1):sum()
+    if model.sliding[l + 1] then t.eq(before, 0, "layer " .. l) else t.ok(before > 0, "layer " .. l) end
+    t.near(weights:narrow(2, l + 1, 1):sum(), model.heads, 1e-4)
+  end
+  batch:close()
+end)
+
 t.case("bf16 stays near f32", function()
   local ok, narrow = pcall(kv.model.load, dir, { dtype = "bf16" })
   if not ok then return t.skip("bf16", narrow) end
