@@ -68,8 +68,11 @@ function M.expand(keep, list, layers)
   return all
 end
 
---- What score(part) gives for layers `list` of a context, among all layers: +inf, always kept, in the others.
-function M.scores(ctx, list, score)
+--- What score(part) gives for the layers of a context that are compressed, among all layers: +inf, always kept, in the
+--- others.
+function M.scores(ctx, score)
+  local list = M.of(ctx)
+  if not list then return score(ctx) end
   return M.put(tensor.full({ ctx.layers, ctx.kv_heads, ctx.tokens }, math.huge), list, score(M.new(ctx, list)))
 end
 

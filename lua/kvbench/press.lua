@@ -182,9 +182,7 @@ end
 
 --- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
 function Press:score(ctx, ratio)
-  local full = layer_part.of(ctx)
-  local function scores(part) return order.scores(self, part, ratio) end
-  return tensor.on(ctx.device or "cpu", full and layer_part.scores or scores, ctx, full, scores)
+  return tensor.on(ctx.device or "cpu", layer_part.scores, ctx, function(x) return order.scores(self, x, ratio) end)
 end
 
 local function evictable_range(press, ctx, options)
@@ -223,8 +221,8 @@ function Press:keeps(ctx, list, options) return view.remembering(self.decide, se
 --- keeps(), of which it is the work.
 function Press:decide(ctx, list, options)
   local collected, out, shared, range = {}, {}, nil, evictable_range(self, ctx, options)
-  local all, full = ctx.layers, layer_part.of(ctx)
-  ctx = full and layer_part.new(ctx, full) or ctx
+  local whole = ctx
+  ctx = layer_part.of(ctx) and layer_part.new(ctx, layer_part.of(ctx)) or ctx
   local function cut(made, ratio)
     local keep = made:cut(ratio)
     if options and options.ranks then keep.ranks, keep.evictable = made:head_ranks(), range end
@@ -238,7 +236,7 @@ function Press:decide(ctx, list, options)
       shared = shared or self:order(ctx, options)
       return cut(shared, ratio)
     end)
-    if full then keep = tensor.on(ctx.device or "cpu", layer_part.expand, keep, full, all) end
+    if ctx ~= whole then keep = tensor.on(ctx.device or "cpu", layer_part.expand, keep, ctx.layer_list, whole.layers) end
     keep.press, keep.ratio = self:label(), ratio
     out[i] = keep
   end

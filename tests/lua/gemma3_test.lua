@@ -77,7 +77,7 @@ end)
 t.case("observed attention has the window too", function()
   local batch = model:batch()
   batch:add { ctx = model:prefill(ids), ids = question, max_new_tokens = 1, ignore_stop = true,
-    observe = { weights = { from = 0, rows = 1 } } }
+    weights = { from = 0, rows = 1 } }
   local weights = batch:run()[1].observed.weights -- [rows, layers, heads, tokens]; the row stands at N
   for l = 0, model.layers - 1 do
     local before = weights:narrow(2, l + 1, 1):narrow(4, 1, N - WINDOW + 1):sum()
