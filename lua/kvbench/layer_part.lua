@@ -59,6 +59,7 @@ end
 
 --- A keep-set of the part as one of the whole: other layers keep everything. keep.compressed says which do not.
 function M.expand(keep, list, layers)
+  if list.layer_list then list, layers = list.layer_list, layers.layers end -- a part and its whole
   local bits = tensor.ones({ layers, keep.kv_heads, keep.tokens }, "u8")
   for i, l in ipairs(list) do bits:narrow(1, l, 1):copy_(keep:bits():narrow(1, i, 1)) end
   local all = keepset.from_bits(bits)

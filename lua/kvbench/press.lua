@@ -180,7 +180,7 @@ function Press:at_most(name, most)
   return most
 end
 
---- Checked scores of the whole context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
+--- Checked scores of a context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
 function Press:score(ctx, ratio)
   return tensor.on(ctx.device or "cpu", layer_part.scores, ctx, function(x) return order.scores(self, x, ratio) end)
 end
@@ -215,13 +215,12 @@ end
 --- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it. options.evictable
 --- = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them. Each set
 --- carries .press (label), .ratio and .notes; with options.ranks also .ranks and .evictable, which keep:force and
---- keep:drop go by (nil for rules that rank nothing). Layers that slide keep everything; keep.compressed has the others.
+--- keep:drop go by (nil for rules that rank nothing). Layers that slide keep all; keep.compressed has the others.
 function Press:keeps(ctx, list, options) return view.remembering(self.decide, self, ctx, list, options) end
 
 --- keeps(), of which it is the work.
 function Press:decide(ctx, list, options)
-  local collected, out, shared, range = {}, {}, nil, evictable_range(self, ctx, options)
-  local whole = ctx
+  local collected, out, shared, range, whole = {}, {}, nil, evictable_range(self, ctx, options), ctx
   ctx = layer_part.of(ctx) and layer_part.new(ctx, layer_part.of(ctx)) or ctx
   local function cut(made, ratio)
     local keep = made:cut(ratio)
@@ -236,9 +235,8 @@ function Press:decide(ctx, list, options)
       shared = shared or self:order(ctx, options)
       return cut(shared, ratio)
     end)
-    if ctx ~= whole then keep = tensor.on(ctx.device or "cpu", layer_part.expand, keep, ctx.layer_list, whole.layers) end
-    keep.press, keep.ratio = self:label(), ratio
-    out[i] = keep
+    if ctx ~= whole then keep = tensor.on(ctx.device or "cpu", layer_part.expand, keep, ctx, whole) end
+    out[i], keep.press, keep.ratio = keep, self:label(), ratio
   end
   for _, keep in ipairs(out) do
     for i, note in ipairs(collected) do keep.notes[i] = note end
