@@ -77,13 +77,14 @@ local function one_question(c, p, question)
     end
     for k, press in ipairs(c.presses) do
       local keep, drawn = c.keep(press, opt.ratio), c.random(press, opt.ratio)
-      local b, n = rows:weights(l, keep) + i * rows.keys, rows:weights(l, drawn) + i * rows.keys
+      local left, random = rows:weights(l, keep), rows:weights(l, drawn)
       for h = 0, H - 1 do
         local kv_head = math.floor(h * KV / H)
-        local r = attention.recall(a, h * stride, rows.context, function(t) return keep:kept(l, kv_head, t) end)
-        local o = attention.output_error(a, b, h * stride, values, kv_head * rows.keys * D, rows.keys, D)
-        local nr = attention.recall(a, h * stride, rows.context, function(t) return drawn:kept(l, kv_head, t) end)
-        local no = attention.output_error(a, n, h * stride, values, kv_head * rows.keys * D, rows.keys, D)
+        local from = i * rows.keys + h * stride
+        local r = attention.recall(all, from, rows.context, function(t) return keep:kept(l, kv_head, t) end)
+        local o = attention.output_error(all, left, from, values, kv_head * rows.keys * D, rows.keys, D)
+        local nr = attention.recall(all, from, rows.context, function(t) return drawn:kept(l, kv_head, t) end)
+        local no = attention.output_error(all, random, from, values, kv_head * rows.keys * D, rows.keys, D)
         local sums = p.null[labels[k]]
         for j, v in ipairs { r or 0, nr or 0, o or 0, no or 0 } do sums[j] = (sums[j] or 0) + v / (L * H) end
         recall[labels[k]][l + 1][h + 1] = recall[labels[k]][l + 1][h + 1] + (r or 0)

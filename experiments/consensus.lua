@@ -46,7 +46,8 @@ contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime
     local q = { index = asked.index, rows = question_rows.of(c.ctx, c.prompt.suffix(asked.question)), sinks = {},
       counts = {} }
     for l = 0, q.rows.layers - 1 do
-      local a = q.rows:weights(l) + (q.rows.rows - 1) * q.rows.keys
+      local all = q.rows:weights(l)
+      local a = all + (q.rows.rows - 1) * q.rows.keys
       q.sinks[l] = attention.sinks(a, q.rows.heads, q.rows.context, q.rows.rows * q.rows.keys)
     end
     measure(c, q, nil, { press = "full", ratio = 0, null = false })

@@ -21,7 +21,7 @@ function M.of(ctx, question, opt)
   local first = all and 0 or ctx.tokens
   return setmetatable({ ctx = ctx, more = more, context = ctx.tokens, first = first, rows = ctx.tokens + #ids - first,
     keys = ctx.tokens + #ids, layers = ctx.layers, heads = ctx.heads, kv_heads = ctx.kv_heads,
-    cos_sin = { ctx:rope(first, ctx.tokens + #ids - first) } }, Rows)
+    recent = {}, turn = 0, cos_sin = { ctx:rope(first, ctx.tokens + #ids - first) } }, Rows)
 end
 
 local function logits_of(self, layer)
@@ -32,6 +32,15 @@ local function logits_of(self, layer)
   return out:reshape(ctx.kv_heads, ctx.group_size, r, n) + tensor.causal_mask(r, n):to(out.device)
 end
 
+local RECENT = 8
+
+-- A pointer into an array does not keep it from being collected, so the rows do, for the last arrays they gave out.
+local function held(self, array)
+  self.turn = self.turn % RECENT + 1
+  self.recent[self.turn] = array
+  return array
+end
+
 local function copied(t, count)
   local out = ffi.new("float[?]", count)
   local host = t:contiguous():to "cpu"
@@ -39,7 +48,8 @@ local function copied(t, count)
   return out
 end
 
---- Weights [heads, rows, keys] of a layer (from 0) as a cdata float array: a[(h * rows + i) * keys + t]. With a
+--- Weights [heads, rows, keys] of a layer (from 0) as a cdata float array: a[(h * rows + i) * keys + t]. Pointers into
+--- it (a + n) are good until eight further arrays were asked for. With a
 -- keep-set the keys it evicted weigh 0 and the rest sums to 1, in the rows of the question only: the context read
 -- itself before anything was evicted. Own rows are never evicted.
 function Rows:weights(layer, keep)
@@ -56,7 +66,7 @@ function Rows:weights(layer, keep)
         logits = tensor.cat({ dense, logits:narrow(3, self.context + 1, asked) + mask }, 3)
       end
     end
-    return copied(logits:softmax(-1), self.heads * self.rows * self.keys)
+    return held(self, copied(logits:softmax(-1), self.heads * self.rows * self.keys))
   end)
 end
 
@@ -65,14 +75,14 @@ function Rows:value_norms(layer)
   return tensor.scope(function()
     local input = require "kvbench.layer_input"
     local norms = input.value_norms(self.more, layer + 1, self.more.values:narrow(1, layer + 1, 1))
-    return copied(norms:reshape(self.heads, self.keys), self.heads * self.keys)
+    return held(self, copied(norms:reshape(self.heads, self.keys), self.heads * self.keys))
   end)
 end
 
 --- Values of a layer (from 0): cdata float [kv_heads, keys, head_dim].
 function Rows:values(layer)
   return tensor.scope(function()
-    return copied(self.more.values:narrow(1, layer + 1, 1), self.kv_heads * self.keys * self.ctx.head_dim)
+    return held(self, copied(self.more.values:narrow(1, layer + 1, 1), self.kv_heads * self.keys * self.ctx.head_dim))
   end)
 end
 
