@@ -187,6 +187,25 @@ local function check_options(call, opts, known)
   if opts.threads then check(C.kvb_threads_set(opts.threads)) end
 end
 
+-- The tokenizer of another model, or of a folder that holds nothing else, for a model of random weights.
+local function borrowed_tokenizer(name, source)
+  local ok, result
+  if C.kvb_path_kind(name) == 2 and C.kvb_path_kind(name .. "/config.json") == 0 then
+    ok, result = true, require("kvbench.tokenizer").open(name)
+  else
+    local lender = M.source(name)
+    ok, result = pcall(M.tokenizer, lender)
+    lender.weights:close()
+  end
+  if not ok then error(result, 0) end
+  if not result then error(("'%s' has no tokenizer to borrow"):format(name), 0) end
+  if result.size > source.desc.vocab then
+    error(("'%s': its tokenizer has %d tokens, random %s has %d"):format(name, result.size, source.name,
+      source.desc.vocab), 0)
+  end
+  return result
+end
+
 --- A model with random weights of known shapes, made on the device from a seed: for benchmarks without weights.
 -- preset: a name of model/random.lua ("llama3-8b", "llama3.2-3b", "qwen2.5-3b", "qwen2.5-7b", "qwen2.5-14b", "smollm2"),
 -- or a table with its fields. opts: seed (1 unless told), device, dtype, threads, tokenizer (a model name, file or folder
@@ -196,19 +215,7 @@ function M.random(preset, opts)
   check_options("random", opts, { device = true, dtype = true, threads = true, interactive = true,
     seed = true, tokenizer = true })
   local source = require("kvbench.model.random").source(preset)
-  local tokenizer
-  if opts.tokenizer then
-    local lender = M.source(opts.tokenizer)
-    local ok, result = pcall(M.tokenizer, lender)
-    lender.weights:close()
-    if not ok then error(result, 0) end
-    if not result then error(("'%s' has no tokenizer to borrow"):format(tostring(opts.tokenizer)), 0) end
-    if result.size > source.desc.vocab then
-      error(("'%s': its tokenizer has %d tokens, random %s has %d"):format(tostring(opts.tokenizer), result.size,
-        source.name, source.desc.vocab), 0)
-    end
-    tokenizer = result
-  end
+  local tokenizer = opts.tokenizer and borrowed_tokenizer(tostring(opts.tokenizer), source)
   local seed = tostring(opts.seed or 1)
   local handle, device, dtype = new_handle(source, opts)
   check(C.kvb_model_random(handle, C.kvb_hash64(seed, #seed, 0)))
