@@ -23,7 +23,7 @@ function M.window(ctx, window)
   local logits = queries:matmul(ctx.keys:transpose():contiguous())
   -- only the window's own keys can lie ahead of one of its queries
   logits:view(layers, heads, ctx.group_size, window, n):narrow(-1, n - window + 1, window)
-    :add_(ctx:once("mask " .. window, function() return tensor.causal_mask(window, window) end))
+    :add_(ctx:once("mask " .. window, function() return tensor.causal_mask(window, window):to(logits.device) end))
   return logits:softmax(-1)
 end
 
