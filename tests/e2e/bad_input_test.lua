@@ -74,7 +74,17 @@ end)
 local model_file = paths.cache() .. "/" .. registry.models.smollm2.file
 if C.kvb_path_kind(model_file) ~= 1 then
   t.skip("bad requests to a model", "the default model is not in the cache (make setup)")
-  process.done()
+  t.case("a press whose observation is missing reads the context again and says so", function()
+  local r = process.run("-e", [[local kv = require "kvbench"
+    local model = kv.model.load(require("kvbench.paths").at "tests/golden/models/llama")
+    local keep = kv.press("snapkv"):keep(model:prefill { 1, 2, 3, 4, 5, 6, 7, 8 }, 0.5)
+    print(keep:count(0, 0))]])
+  t.eq(r.status, 0)
+  t.eq(r.out, "4\n")
+  t.ok(r.err:find "snapkv.*read again.*queries[^\n]*\n$", r.err)
+end)
+
+process.done()
   return
 end
 
@@ -97,7 +107,7 @@ local cases = {
   { "a press with NaN", "mine(function(s, c) return c.keys:norm(-1):fill_(0/0) end):keep(ctx, 0.5)", "NaN" },
   { "a press that returns nothing", "mine(function() end):keep(ctx, 0.5)", "press 'mine'" },
   { "a press that fails", "mine(function() error('no score today', 0) end):keep(ctx, 0.5)", "no score today" },
-  { "something that was not observed", "kv.press('snapkv'):keep(ctx, 0.5)", "queries" },
+  { "something that was not observed", "return ctx.queries", "queries" },
   { "a keep-set of another context", "model:prefill('x'):generate('x', {keep = kv.press('knorm'):keep(ctx, 0.5)})",
     "token" },
   { "a context after close", "local c = model:prefill('gone soon') c:close() c:generate('x')", "closed" },
@@ -127,5 +137,15 @@ for _, case in ipairs(cases) do
     t.ok(not answer:find "^[^ ]*%.lua:%d+:", "reads like a mistake of ours: " .. answer)
   end)
 end
+
+t.case("a press whose observation is missing reads the context again and says so", function()
+  local r = process.run("-e", [[local kv = require "kvbench"
+    local model = kv.model.load(require("kvbench.paths").at "tests/golden/models/llama")
+    local keep = kv.press("snapkv"):keep(model:prefill { 1, 2, 3, 4, 5, 6, 7, 8 }, 0.5)
+    print(keep:count(0, 0))]])
+  t.eq(r.status, 0)
+  t.eq(r.out, "4\n")
+  t.ok(r.err:find "snapkv.*read again.*queries[^\n]*\n$", r.err)
+end)
 
 process.done()
