@@ -16,6 +16,7 @@ export KVBENCH=$kvbench
 cache=${KVBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvbench}
 sanitized=0
 grep -qs '^KVB_SAN:STRING=.' "$build/CMakeCache.txt" && sanitized=1
+export KVB_SANITIZED=$sanitized
 # LuaJIT's own allocator hides pointers from the leak finder, so leaks are looked for in the C units only.
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 # An allocation that is too large fails as malloc does, since tests ask for such.

@@ -178,7 +178,9 @@ local clock = process.write("clock.c", [[
   int gettimeofday(struct timeval *out, void *zone) { (void)zone; out->tv_sec = time(0);
     out->tv_usec = random() % 1000000; return 0; }
 ]])
-if process.shell(("cc -shared -fPIC -o clock.so %s"):format(clock)).status ~= 0 then
+if os.getenv "KVB_SANITIZED" == "1" then
+  t.skip("a clock that jumps", "a sanitizer's runtime must be the first library, the clock's comes before it")
+elseif process.shell(("cc -shared -fPIC -o clock.so %s"):format(clock)).status ~= 0 then
   t.skip("a clock that jumps", "no C compiler")
 else
   t.case("a clock that jumps", function()
