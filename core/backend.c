@@ -77,6 +77,11 @@ static kvb_status check_memory(const char *op, int32_t device, const kvb_tensor 
     return KVB_OK;
 }
 
+kvb_status kvb_uninterrupted(kvb_status status) {
+    if (status == KVB_OK && kvb_cancelled()) return kvb_fail(KVB_E_CANCELLED, "interrupted");
+    return status;
+}
+
 /* An argument as a tensor, or NULL. */
 #define AS_TENSOR(x) _Generic((x), kvb_tensor *: (x), const kvb_tensor *: (x), default: NULL)
 #define TENSORS_1(a)      AS_TENSOR(a)
@@ -99,9 +104,9 @@ static kvb_status check_memory(const char *op, int32_t device, const kvb_tensor 
         if (!backend_) return kvb_diag_code();                                                                         \
         const kvb_tensor *const tensors_[] = {TENSORS arguments};                                                      \
         KVB_TRY(check_memory(#op, device_, tensors_, (int)(sizeof tensors_ / sizeof *tensors_)));                      \
-        if (backend_->op) return backend_->op arguments;                                                               \
-        KVB_TRY(fall_back(backend_, #op));                                                                       \
-        return kvb_backend_ref.op arguments;                                                                           \
+        if (backend_->op) return kvb_uninterrupted(backend_->op arguments);                                            \
+        KVB_TRY(fall_back(backend_, #op));                                                                             \
+        return kvb_uninterrupted(kvb_backend_ref.op arguments);                                                        \
     }
 #include "ops.def"
 #undef KVB_OP

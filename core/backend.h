@@ -167,6 +167,10 @@ void kvb_backend_free(const kvb_backend *b, void *p);
 kvb_status kvb_backend_upload(const kvb_backend *b, void *to, const void *from, size_t bytes);
 kvb_status kvb_backend_download(const kvb_backend *b, void *to, const void *from, size_t bytes);
 
+/* Loops over tensors end early once kvb_cancel was called (they look every millisecond or so), and what they leave then is
+ * no result: KVB_E_CANCELLED in place of an op's KVB_OK. */
+kvb_status kvb_uninterrupted(kvb_status status);
+
 /* The dispatchers, for C callers: the op on `device`, or the reference (counted) where the backend has none. */
 #define KVB_UNPACK(...)                     __VA_ARGS__
 #define KVB_OP(name, parameters, arguments) kvb_status kvb_op_##name(int32_t device, KVB_UNPACK parameters);

@@ -65,7 +65,7 @@ kvb_status kvb_fuse(int32_t device, const kvb_fuse_step *steps, int32_t count, c
     if (kvb_tensor_count(out) == 0) return KVB_OK;
     float none = 0;
     if (device == KVB_DEVICE_CPU)
-        return kvb_cpu_fuse(steps, count, inputs, n, given ? constants : &none, out);
+        return kvb_uninterrupted(kvb_cpu_fuse(steps, count, inputs, n, given ? constants : &none, out));
 #ifdef KVB_CUDA
     if (device >= KVB_DEVICE_CUDA) return kvb_cuda_fuse(device, steps, count, inputs, n, constants, given, out, cache);
 #endif

@@ -26,12 +26,14 @@ kvb_status cpu_cumsum(const kvb_tensor *x, kvb_tensor *y, int32_t dim) {
         const float *in = (const float *)x->data + at[0] + first * sx;
         float *out = (float *)y->data + at[1] + first * sy;
         double total[KVB_COLUMNS] = {0}, one = 0;
-        for (int64_t k = 0; k < n && columns == 1; k++, in += step_x, out += step_y) *out = (float)(one += *in);
-        if (columns == 1) continue;
-        for (int64_t k = 0; k < n; k++, in += step_x, out += step_y)
-            for (int64_t c = 0; c < columns; c++) {
-                total[c] += in[c];
-                out[c] = (float)total[c];
+        KVB_SPANS(k0, n)
+            for (int64_t k = k0; k < kvb_min64(k0 + KVB_SPAN, n); k++, in += step_x, out += step_y) {
+                if (columns == 1) *out = (float)(one += *in);
+                else
+                    for (int64_t c = 0; c < columns; c++) {
+                        total[c] += in[c];
+                        out[c] = (float)total[c];
+                    }
             }
     }
     return KVB_OK;
@@ -40,7 +42,7 @@ kvb_status cpu_cumsum(const kvb_tensor *x, kvb_tensor *y, int32_t dim) {
 /* One row, contiguous: outputs [0, m) of x [n]. */
 static void pool_row(const kvb_tensor_kernels *kernels, const float *x, int64_t n, float *y, int64_t m, int32_t kind,
                      int32_t kernel, int32_t step, int32_t padding, int32_t include_pad) {
-    for (int64_t first = 0; first < m; first += BLOCK) {
+    for (int64_t first = 0; first < m && !kvb_cancelled(); first += BLOCK) {
         int64_t count = kvb_min64(BLOCK, m - first);
         double acc[BLOCK];
         for (int64_t i = 0; i < count; i++) acc[i] = kind == POOL_MAX ? -INFINITY : 0;
@@ -84,12 +86,15 @@ kvb_status cpu_uniform(kvb_tensor *y, uint64_t seed, int64_t first) {
     int64_t n = kvb_tensor_count(y);
     float *out = y->data;
 #pragma omp parallel for num_threads(kvb_loop_threads(n)) schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t z = seed + (uint64_t)(first + i + 1) * 0x9e3779b97f4a7c15u;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        z ^= z >> 31;
-        out[i] = (float)(z >> 40) * 0x1p-24f;
+    for (int64_t block = 0; block < n; block += KVB_SPAN) {
+        if (kvb_cancelled()) continue;
+        for (int64_t i = block; i < kvb_min64(block + KVB_SPAN, n); i++) {
+            uint64_t z = seed + (uint64_t)(first + i + 1) * 0x9e3779b97f4a7c15u;
+            z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+            z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+            z ^= z >> 31;
+            out[i] = (float)(z >> 40) * 0x1p-24f;
+        }
     }
     return KVB_OK;
 }

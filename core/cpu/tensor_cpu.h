@@ -11,6 +11,10 @@
 #include "../ref/operands.h"
 
 enum { KVB_COLUMNS = 64, KVB_GEMM_ROWS = 64 };
+/* Elements between two looks at Ctrl-C: about a millisecond. An op that stops early leaves its output undefined; the
+ * dispatcher (backend.c) then says that it was interrupted. */
+enum { KVB_SPAN = 1 << 18 };
+#define KVB_SPANS(first, n) for (int64_t first = 0; first < (n) && !kvb_cancelled(); first += KVB_SPAN)
 
 typedef struct kvb_tensor_kernels {
     void (*unary)(int32_t kind, int64_t n, const float *x, int64_t sx, float *y, int64_t sy, float low, float high);

@@ -62,6 +62,7 @@ kvb_status kvb_cpu_fuse(const kvb_fuse_step *steps, int32_t count, const kvb_ten
         float place[KVB_FUSE_REGISTERS][TILE] __attribute__((aligned(64)));
         int64_t at[KVB_OPERANDS], first = i % tiles * TILE;
         operand in[KVB_FUSE_INPUTS];
+        if (kvb_cancelled()) continue;
         kvb_loop_at(&loop, i / tiles, at);
         for (int32_t k = 0; k < n; k++)
             in[k] = (operand){(const float *)inputs[k]->data + at[k + 1] + first * loop.stride[k + 1][d],

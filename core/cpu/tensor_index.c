@@ -41,7 +41,7 @@ kvb_status cpu_gather(const kvb_tensor *x, const kvb_tensor *index, kvb_tensor *
             else memcpy(to, from + i * step, (size_t)n * sizeof *to);
             continue;
         }
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < n && (j % KVB_SPAN || !kvb_cancelled()); j++) {
             int64_t i = (int64_t)which[j * si] - base;
             if (i < 0 || i >= size) {
                 note(&bad, r, j, i);
@@ -79,7 +79,7 @@ kvb_status cpu_scatter(const kvb_tensor *x, const kvb_tensor *index, kvb_tensor 
         float *to = (float *)y->data + at[0] + within * loop.stride[0][d];
         const int32_t *which = (const int32_t *)index->data + at[1] + within * loop.stride[1][d];
         const float *from = (const float *)x->data + at[2] + within * loop.stride[2][d];
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < n && (j % KVB_SPAN || !kvb_cancelled()); j++) {
             int64_t i = (int64_t)which[j * si] - base;
             if (i < 0 || i >= size) {
 #pragma omp atomic write

@@ -29,7 +29,7 @@ static kvb_status run(const char *name, const ref_matrix_op *op, const ref_matri
             ref_walk w = {.more = true};
             int64_t rest = i;
             for (int32_t d = batch.ndim - 1; d >= 0; rest /= batch.shape[d--]) w.at[d] = rest % batch.shape[d];
-            if (scratch) op->one(t, &w, scratch);
+            if (scratch && !kvb_cancelled()) op->one(t, &w, scratch);
         }
         kvb_free(scratch);
     }

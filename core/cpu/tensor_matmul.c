@@ -32,7 +32,7 @@ kvb_status cpu_matmul(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y) {
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < batch * blocks; i++) {
             int64_t at[KVB_OPERANDS], which = i / blocks, first = i % blocks * KVB_GEMM_ROWS, within = which % loop.run;
-            if (!scratch) continue;
+            if (!scratch || kvb_cancelled()) continue;
             kvb_loop_at(&loop, which / loop.run, at);
             for (int o = 0; o < 3; o++) at[o] += within * loop.stride[o][loop.ndim];
             kernels->gemm(kvb_min64(KVB_GEMM_ROWS, m - first), n, k,

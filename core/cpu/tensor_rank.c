@@ -26,12 +26,14 @@ static uint32_t key_of(float x, bool descending) {
 
 /* Sorts items by key; returns whichever of the two buffers holds the result. */
 static item *sort(item *items, item *spare, int64_t n) {
-    for (int shift = 0; shift < 32; shift += 8) {
+    for (int shift = 0; shift < 32 && !kvb_cancelled(); shift += 8) {
         int64_t start[257] = {0};
         for (int64_t i = 0; i < n; i++) start[(items[i].key >> shift & 255) + 1]++;
         if (n > 0 && start[(items[0].key >> shift & 255) + 1] == n) continue;
         for (int b = 0; b < 256; b++) start[b + 1] += start[b];
-        for (int64_t i = 0; i < n; i++) spare[start[items[i].key >> shift & 255]++] = items[i];
+        KVB_SPANS(first, n)
+            for (int64_t i = first; i < kvb_min64(first + KVB_SPAN, n); i++)
+                spare[start[items[i].key >> shift & 255]++] = items[i];
         item *swap = items;
         items = spare;
         spare = swap;
@@ -60,7 +62,7 @@ static kvb_status order(const char *op, const kvb_tensor *x, kvb_tensor *y, bool
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < rows; r++) {
             int64_t at[KVB_OPERANDS], within = r % loop.run, nan = -1;
-            if (!items) continue;
+            if (!items || kvb_cancelled()) continue;
             kvb_loop_at(&loop, r / loop.run, at);
             const float *in = (const float *)x->data + at[0] + within * loop.stride[0][loop.ndim];
             int32_t *out = (int32_t *)y->data + at[1] + within * loop.stride[1][loop.ndim];
@@ -75,6 +77,7 @@ static kvb_status order(const char *op, const kvb_tensor *x, kvb_tensor *y, bool
                 continue;
             }
             const item *sorted = sort(items, items + n, n);
+            if (kvb_cancelled()) continue; /* half sorted: there are positions that nobody wrote */
             for (int64_t i = 0; i < n; i++)
                 if (as_rank) out[sorted[i].position * sy] = (int32_t)i;
                 else out[i * sy] = sorted[i].position + base;

@@ -34,7 +34,7 @@ static bool column_kind(int32_t kind, double p) {
 
 static int64_t extremum(const float *x, int64_t n, int64_t step, bool largest) {
     int64_t best = 0;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n && (i % KVB_SPAN || !kvb_cancelled()); i++) {
         float v = x[i * step], b = x[best * step];
         if (v != v) return i;
         if (largest ? v > b : v < b) best = i;
@@ -59,6 +59,7 @@ kvb_status cpu_reduce(const kvb_tensor *x, kvb_tensor *y, int32_t dim, int32_t k
         kvb_loop_at(&loop, i / per_run, at);
         const float *in = (const float *)x->data + at[0] + first * sx;
         int64_t out = at[1] + first * sy;
+        if (kvb_cancelled()) continue;
         float buffer[BUFFERED], *owned = NULL;
         if (by_columns) {
             kernels->columns(kind, n, step, kvb_min64(width, loop.run - first), in, p, (float *)y->data + out);
@@ -89,6 +90,7 @@ kvb_status cpu_softmax(const kvb_tensor *x, kvb_tensor *y, int32_t dim) {
 #pragma omp parallel for num_threads(kvb_loop_threads(loop.outer * loop.run * n)) schedule(static)
     for (int64_t i = 0; i < loop.outer * loop.run; i++) {
         int64_t at[KVB_OPERANDS], within = i % loop.run;
+        if (kvb_cancelled()) continue;
         kvb_loop_at(&loop, i / loop.run, at);
         const float *in = (const float *)x->data + at[0] + within * loop.stride[0][loop.ndim];
         float *out = (float *)y->data + at[1] + within * loop.stride[1][loop.ndim], buffer[BUFFERED], *owned = NULL;
@@ -124,11 +126,10 @@ kvb_status cpu_vecdot(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y) {
     for (int64_t i = 0; i < loop.outer; i++) {
         int64_t at[KVB_OPERANDS], d = loop.ndim;
         kvb_loop_at(&loop, i, at);
-        for (int64_t j = 0; j < loop.run; j++)
-            ((float *)y->data)[at[2] + j * loop.stride[2][d]] = kernels->dot(n,
-                (const float *)a->data + at[0] + j * loop.stride[0][d],
-                                                                             (const float *)b->data + at[1]
-                                                                                 + j * loop.stride[1][d]);
+        const float *u = (const float *)a->data + at[0], *v = (const float *)b->data + at[1];
+        float *out = (float *)y->data + at[2];
+        for (int64_t j = 0; j < loop.run && !kvb_cancelled(); j++)
+            out[j * loop.stride[2][d]] = kernels->dot(n, u + j * loop.stride[0][d], v + j * loop.stride[1][d]);
     }
     return KVB_OK;
 }

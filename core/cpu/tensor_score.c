@@ -10,7 +10,8 @@
 #include "cpu.h"
 #include "tensor_cpu.h"
 
-enum { ROWS = 256, QUERIES = 192 }; /* rows that are centred, and queries that are weighed, at a time */
+/* Rows that are centred, queries that are weighed, keys that are put into a form, at a time. */
+enum { ROWS = 256, QUERIES = 192, SOME = 4096 };
 
 static int64_t wide(int64_t n) { return kvb_round_up(n, 32); }
 
@@ -54,7 +55,7 @@ static kvb_status run(const char *op, const work *job, int64_t effort, int64_t f
         for (int64_t i = 0; i < job->all.count; i++) {
             int64_t offset[KVB_OPERANDS];
             float *at[KVB_OPERANDS];
-            if (!scratch) continue;
+            if (!scratch || kvb_cancelled()) continue;
             at_head(&job->all, i, offset);
             for (int o = 0; o < job->all.loop.operands; o++) at[o] = (float *)job->t[o]->data + offset[o];
             job->head(job, at, scratch);
@@ -88,7 +89,7 @@ static void moments_of(const work *job, float *const *at, float *scratch) {
     float *mean = at[1], *total = scratch, *rows = scratch + d * stride; /* the padding of rows stays zero */
     job->kernels->means(n, d, row, at[0], mean);
     memset(total, 0, (size_t)(d * stride) * sizeof *total);
-    for (int64_t first = 0; first < n; first += ROWS) {
+    for (int64_t first = 0; first < n && !kvb_cancelled(); first += ROWS) {
         int64_t count = kvb_min64(ROWS, n - first);
         for (int64_t r = 0; r < count; r++)
             job->kernels->binary(BINARY_SUB, d, at[0] + (first + r) * row, 1, mean, 1, rows + r * stride, 1);
@@ -128,7 +129,10 @@ static void quadratic_of(const work *job, float *const *at, float *scratch) {
     const kvb_tensor *x = job->t[1], *c = job->t[2];
     int64_t n = x->shape[x->ndim - 2], d = x->shape[x->ndim - 1];
     fold(at[2], c->stride[c->ndim - 2], c->stride[c->ndim - 1], d, wide(d), scratch);
-    job->kernels->quadratic(n, d, at[1], x->stride[x->ndim - 2], scratch, wide(d), at[3], job->a, job->b, at[0]);
+    int64_t row = x->stride[x->ndim - 2];
+    for (int64_t i = 0; i < n && !kvb_cancelled(); i += SOME)
+        job->kernels->quadratic(kvb_min64(SOME, n - i), d, at[1] + i * row, row, scratch, wide(d), at[3], job->a, job->b,
+                                at[0] + i);
 }
 
 kvb_status cpu_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_tensor *b, kvb_tensor *y, double square,
@@ -174,7 +178,7 @@ static void attended_of(const work *job, float *const *at, float *scratch) {
     turn(at[2], n, k->stride[k->ndim - 2], d, k->stride[k->ndim - 1], keys, stride);
     memset(sum, 0, (size_t)n * sizeof *sum);
     for (int64_t g = 0; g < q->shape[q->ndim - 3]; g++)
-        for (int64_t first = 0; first < rows; first += QUERIES)
+        for (int64_t first = 0; first < rows && !kvb_cancelled(); first += QUERIES)
             weigh(job->kernels, q, at[1] + g * q->stride[q->ndim - 3], first, kvb_min64(QUERIES, rows - first), n, keys,
                   logits, panel, sum);
     for (int64_t j = 0; j < n; j++) at[0][j * y->stride[y->ndim - 1]] = (float)(job->a * sum[j]);

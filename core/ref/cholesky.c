@@ -26,7 +26,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *a) {
             finite = finite && (j > i || isfinite(a[i * n + j]));
             if (j > i) a[i * n + j] = 0;
         }
-    for (int64_t i = 0; i < n && !info && finite; i++) {
+    for (int64_t i = 0; i < n && !info && finite && !kvb_cancelled(); i++) {
         for (int64_t j = 0; j <= i && !info; j++) {
             double rest = a[i * n + j];
             for (int64_t k = 0; k < j; k++) rest -= a[i * n + k] * a[j * n + k];

@@ -35,12 +35,12 @@ static void diagonalise(double *a, double *v, int64_t n) {
         v[i] = i / n == i % n;
         total += a[i] * a[i];
     }
-    for (int sweep = 0; sweep < SWEEPS; sweep++) {
+    for (int sweep = 0; sweep < SWEEPS && !kvb_cancelled(); sweep++) {
         double off = 0;
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < i; j++) off += a[i * n + j] * a[i * n + j];
         if (off <= 1e-28 * total) return;
-        for (int64_t p = 0; p < n; p++)
+        for (int64_t p = 0; p < n && !kvb_cancelled(); p++)
             for (int64_t q = p + 1; q < n; q++) {
                 if (a[p * n + q] == 0) continue;
                 double theta = (a[q * n + q] - a[p * n + p]) / (2 * a[p * n + q]);

@@ -81,7 +81,9 @@ static inline ref_walk ref_walk_start(const kvb_tensor *t) {
 
 static inline void ref_walk_next(ref_walk *w, const kvb_tensor *t) {
     for (int d = t->ndim - 1; d >= 0; d--) {
-        if (++w->at[d] < t->shape[d]) return;
+        bool within = ++w->at[d] < t->shape[d];
+        if ((!within || w->at[d] % 65536 == 0) && kvb_cancelled()) break; /* the dispatcher says why */
+        if (within) return;
         w->at[d] = 0;
     }
     w->more = false;

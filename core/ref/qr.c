@@ -37,7 +37,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
         return;
     }
     /* Reflection j's vector is kept below the diagonal of column j, its first element (1) implied. */
-    for (int64_t j = 0; j < k; j++) {
+    for (int64_t j = 0; j < k && !kvb_cancelled(); j++) {
         double below = 0, alpha = a[j * n + j];
         for (int64_t i = j + 1; i < m; i++) below += a[i * n + j] * a[i * n + j];
         factor[j] = 0;
@@ -50,7 +50,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
         reflect(a, m, n, j, j + 1, v, factor[j]);
     }
     for (int64_t i = 0; i < m * k; i++) q[i] = i / k == i % k;
-    for (int64_t j = k - 1; j >= 0; j--) {
+    for (int64_t j = k - 1; j >= 0 && !kvb_cancelled(); j--) {
         v[j] = 1;
         for (int64_t i = j + 1; i < m; i++) {
             v[i] = a[i * n + j];

@@ -32,7 +32,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
     double *a = scratch, *b = scratch + n * n;
     bool finite = ref_matrix_load(t->a, w, a);
     finite = ref_matrix_load(t->b, w, b) && finite;
-    for (int64_t k = 0; k < n && finite && !info; k++) {
+    for (int64_t k = 0; k < n && finite && !info && !kvb_cancelled(); k++) {
         int64_t pivot = k;
         for (int64_t i = k + 1; i < n; i++)
             if (fabs(a[i * n + k]) > fabs(a[pivot * n + k])) pivot = i;
@@ -45,7 +45,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
             for (int64_t c = 0; c < columns; c++) b[i * columns + c] -= factor * b[k * columns + c];
         }
     }
-    for (int64_t i = n - 1; i >= 0 && finite && !info; i--) {
+    for (int64_t i = n - 1; i >= 0 && finite && !info && !kvb_cancelled(); i--) {
         for (int64_t k = i + 1; k < n; k++)
             for (int64_t c = 0; c < columns; c++) b[i * columns + c] -= a[i * n + k] * b[k * columns + c];
         for (int64_t c = 0; c < columns; c++) b[i * columns + c] /= a[i * n + i];

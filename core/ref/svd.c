@@ -45,7 +45,7 @@ static void rotate(double *x, double *y, int64_t n, double c, double s) {
 static void orthogonalise(double *a, double *r, int64_t k, int64_t tall, double negligible) {
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
         bool rotated = false;
-        for (int64_t p = 0; p < k; p++)
+        for (int64_t p = 0; p < k && !kvb_cancelled(); p++)
             for (int64_t q = p + 1; q < k; q++) {
                 double *x = a + p * tall, *y = a + q * tall;
                 double xx = dot(x, x, tall), yy = dot(y, y, tall), xy = dot(x, y, tall);
@@ -115,7 +115,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
         for (int64_t i = 0; i < tall; i++) u[place * tall + i] = length[p] > 0 ? a[p * tall + i] / length[p] : 0;
         memcpy(v + place * k, r + p * k, (size_t)k * sizeof *v);
     }
-    for (int64_t p = 0; p < k; p++) {
+    for (int64_t p = 0; p < k && !kvb_cancelled(); p++) {
         if (s[p] == 0) complete(u, p, tall);
         sign[p] = wide ? ref_column_sign(u + p * tall, tall, 1) : ref_column_sign(v + p * k, k, 1);
     }

@@ -26,7 +26,7 @@ static void one(const ref_matrices *t, const ref_walk *w, double *scratch) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
             if (upper ? j >= i : j <= i) finite = finite && isfinite(a[i * n + j]);
-    for (int64_t step = 0; step < n && finite; step++) {
+    for (int64_t step = 0; step < n && finite && !kvb_cancelled(); step++) {
         bool backward = upper != transposed;
         int64_t i = backward ? n - 1 - step : step;
         for (int64_t k = backward ? i + 1 : 0; k < (backward ? n : i); k++) {

@@ -50,6 +50,25 @@ session("Ctrl-C stops every loop; the session's variables stay", function(tty)
   tty:type("print('state=' .. precious)\n"):wait "state=51"
 end)
 
+session("Ctrl-C inside one long tensor operation: it ends at once, the session's variables stay", function(tty)
+  local C = require("kvbench.ffi").C
+  tty:type("precious = 41; big = kv.tensor.ones(9000, 9000); small = kv.tensor.randn({700, 700}, 1)\n"):wait "kv> "
+  for _, line in ipairs { "big:matmul(big)", "small:svd()", "kv.tensor.rand({4e7}, 1):sort()",
+    "kv.tensor.ones(1000, 1):expand(1000, 3000000):norm(2, 3)", "small:expand(500, 700, 700):softmax(1):exp():sum(1)",
+    "small:expand(2000, 700, 700):matmul(small:expand(2000, 700, 700))" } do
+    tty:type("print('go' .. 'ing'); " .. line .. "\n"):wait "going"
+    C.kvb_sleep(0.3)
+    local pressed = C.kvb_time()
+    tty:type("\3"):wait "interrupted"
+    -- 0.01 to 0.1 s; the bound is for machines that are busy. Left alone, these run for many seconds.
+    t.ok(C.kvb_time() - pressed < 2, ("%s ended %.2f s after Ctrl-C"):format(line, C.kvb_time() - pressed))
+    tty:wait "kv> "
+    tty:type("precious = precious + 1; print('<' .. precious .. '>')\n"):wait(">")
+    tty:wait "kv> "
+  end
+  tty:type("print('state=' .. precious, kv.tensor.ones(2, 2):matmul(kv.tensor.ones(2, 2)):sum())\n"):wait "state=47\t8"
+end)
+
 session("help, :time and :png at a terminal", function(tty)
   tty:type("help(kv.press 'snapkv')\n"):wait "window_size"
   tty:wait "kv> "
