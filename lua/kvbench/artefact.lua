@@ -32,17 +32,37 @@ local function wrong_shape(press, path, name, shape, expected)
     path, name, core.show(shape), core.show(expected)), 0)
 end
 
+--- A rule's safetensors file, opened; what is wrong with it is told with the rule's name.
+function M.open(press, path)
+  local ok, file = pcall(weights.open, path)
+  if ok then return file end
+  local message, hint = file:match "^(.-)\n%->(.*)$"
+  local cut = hint and hint:find "fetch it again"
+  error(("press '%s': %s\n->%s"):format(press.name, message or file, cut and hint or " expected a safetensors file"), 0)
+end
+
 --- Tensors of a safetensors file by name: {name = shape that the model needs (-1: any size)}. A tensor of another shape
 --- or an absent one is an error.
 function M.tensors(press, path, expected)
-  local file, out = weights.open(path), {}
-  for name, shape in pairs(expected) do
+  local file, out, names = M.open(press, path), {}, {}
+  for name in pairs(expected) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local shape = expected[name]
+    if not file:info(name) then
+      error(("press '%s': '%s' has no tensor '%s' -> take the file that belongs to this press"):format(press.name, path,
+        name), 0)
+    end
     local values, info = file:floats(name)
     local fits = #info.shape == #shape
     for i = 1, #shape do fits = fits and (shape[i] == -1 or shape[i] == info.shape[i]) end
     if not fits then wrong_shape(press, path, name, info.shape, shape) end
     local read = core.new(info.shape, "f32", "cpu", true)
     ffi.copy(read.data, values, 4 * info.elements)
+    local largest = info.elements > 0 and read:max() or 0
+    if largest ~= largest then
+      error(("press '%s': '%s' has NaN in %s -> fetch it again"):format(press.name, path, name), 0)
+    end
     out[name] = read:to(core.current())
   end
   file:close()

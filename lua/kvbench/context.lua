@@ -15,6 +15,9 @@ local M = {}
 
 local known = { queries = true, window_queries = true, hidden = true, logits = true, last_logits = true }
 
+--- Names of what prefill can observe, as keys.
+M.observable = known
+
 -- needs (a table of what presses or measures ask for) as C flags and a window.
 local function observation(needs)
   local flags, window = 0, 0

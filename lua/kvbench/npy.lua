@@ -27,12 +27,18 @@ function M.read(path)
     count = count * tonumber(size)
   end
   local bytes = tonumber(kind:sub(2))
-  if #text - start ~= count * bytes then fail(("%d bytes of numbers, its shape needs %d"):format(#text - start,
-    count * bytes)) end
+  if #text - start ~= count * bytes then
+    fail(("%.0f bytes of numbers, its shape needs %.0f"):format(#text - start, count * bytes))
+  end
   local out = core.new(shape, "f32", "cpu", true)
   local from, to = ffi.new(bytes == 4 and "float[?]" or "double[?]", math.max(1, count)), out:pointer()
   ffi.copy(from, text:sub(start + 1), count * bytes)
-  for i = 0, count - 1 do to[i] = from[i] end
+  -- by their bits: some NaNs, read as Lua numbers, are no numbers
+  local word, exponent = ffi.cast("uint32_t *", from), bytes == 4 and 0x7f800000 or 0x7ff00000
+  for i = 0, count - 1 do
+    if bit.band(word[i * bytes / 4 + bytes / 4 - 1], exponent) == exponent then fail "it holds NaN or infinity" end
+    to[i] = from[i]
+  end
   return out:to(core.current())
 end
 

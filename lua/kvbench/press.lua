@@ -13,6 +13,7 @@ local layer_part = require "kvbench.layer_part"
 local order = require "kvbench.press_order"
 local params = require "kvbench.press_params"
 local ratios = require "kvbench.ratios"
+local request = require "kvbench.press_request"
 local tensor = require "kvbench.tensor"
 local view = require "kvbench.press_view"
 
@@ -80,8 +81,10 @@ local function build(rule, hash, file, alias, preset, given, chain)
     error(("press '%s' contains itself: %s"):format(rule.name, chain), 0)
   end
   local function inner(x) return M.new(x, nil, chain) end
-  if type(given) ~= "table" then error(("press '%s': parameters are a table, got %s"):format(rule.name, type(given)),
-    0) end
+  if type(given) ~= "table" then
+    error(("press '%s': parameters are a table, got a %s -> {name = value}"):format(rule.name, type(given)), 0)
+  end
+  params.check_declared(rule)
   local press = setmetatable({ name = alias or rule.name, rule = rule, file = file }, meta)
   -- a wrapper without `of` is the paper's version of itself
   local paper = merged(rule.paper_preset, preset)
@@ -109,7 +112,7 @@ local function build(rule, hash, file, alias, preset, given, chain)
     press.nested = press.nested and member.nested
     press.whole, press.per_question = press.whole or member.whole, press.per_question or member.per_question
   end
-  press.needs = merge_needs(press.needs, declared(rule, "needs", press))
+  press.needs = merge_needs(press.needs, request.check_needs(rule.name, declared(rule, "needs", press) or {}))
   if rule.widen_needs then rule.widen_needs(press, press.needs) end
   press.decides = declared(rule, "decides", press)
   if press.decides == nil then press.decides = rule.cut ~= nil or rule.thresholds ~= nil end
@@ -182,17 +185,8 @@ end
 
 --- Checked scores of a context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
 function Press:score(ctx, ratio)
+  request.expect_context(self, ctx, "score")
   return tensor.on(ctx.device or "cpu", layer_part.scores, ctx, function(x) return order.scores(self, x, ratio) end)
-end
-
-local function evictable_range(press, ctx, options)
-  local range = options and options.evictable or { 0, ctx.tokens }
-  local from, to = range[1], range[2]
-  if type(from) ~= "number" or type(to) ~= "number" or from < 0 or to > ctx.tokens or from >= to then
-    error(("press '%s': evictable tokens [%s, %s) do not lie inside a context of %d"):format(press.name,
-      tostring(from), tostring(to), ctx.tokens), 0)
-  end
-  return range
 end
 
 -- Runs fn while notes are collected into `list`; decisions inside decisions (wrappers) share the outermost list.
@@ -209,18 +203,23 @@ end
 
 --- For wrappers: the order of a context, from which order:cut(ratio) makes keep-sets.
 function Press:order(ctx, options, ratio)
-  return tensor.on(ctx.device or "cpu", order.new, self, ctx, evictable_range(self, ctx, options), ratio)
+  return tensor.on(ctx.device or "cpu", order.new, self, ctx, request.evictable(self, ctx, options), ratio)
 end
 
 --- KeepSets for a list of ratios (each the share evicted), from one score where the rule allows it. options.evictable
 --- = {from, to}: only these tokens compete (0-based, half-open), the rest is kept; n_kept is taken of them. Each set
 --- carries .press (label), .ratio and .notes; with options.ranks also .ranks and .evictable, which keep:force and
 --- keep:drop go by (nil for rules that rank nothing). Layers that slide keep all; keep.compressed has the others.
-function Press:keeps(ctx, list, options) return view.remembering(self.decide, self, ctx, list, options) end
+function Press:keeps(ctx, list, options)
+  if not M.is(self) then error("press.keep(ctx, ratio): a method is called with a colon -> press:keep(ctx, 0.9)", 0) end
+  request.expect_context(self, ctx, "keep")
+  request.expect_ratios(self, list)
+  return view.remembering(self.decide, self, ctx, list, options)
+end
 
 --- keeps(), of which it is the work.
 function Press:decide(ctx, list, options)
-  local collected, out, shared, range, whole = {}, {}, nil, evictable_range(self, ctx, options), ctx
+  local collected, out, shared, range, whole = {}, {}, nil, request.evictable(self, ctx, options), ctx
   ctx = layer_part.of(ctx) and layer_part.new(ctx, layer_part.of(ctx)) or ctx
   local function cut(made, ratio)
     local keep = made:cut(ratio)
@@ -245,6 +244,6 @@ function Press:decide(ctx, list, options)
 end
 
 --- The KeepSet at one ratio; see keeps().
-function Press:keep(ctx, ratio, options) return self:keeps(ctx, { ratio }, options)[1] end
+function Press:keep(ctx, ratio, options) return Press.keeps(self, ctx, { ratio == nil and "nil" or ratio }, options)[1] end
 
 return setmetatable(M, { __call = function(_, ...) return M.new(...) end })

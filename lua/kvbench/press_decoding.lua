@@ -89,15 +89,6 @@ local function whole_of(state, own)
   }
 end
 
--- One head of one layer (from 1) as a context of its own.
-local function one_head(whole, l, h)
-  local g = whole.group_size
-  local function cut(x, first, count) return x:narrow(1, l, 1):narrow(2, first, count) end
-  local out = { layers = 1, kv_heads = 1, heads = g, layer_first = l - 1, keys = cut(whole.keys, h, 1),
-    values = cut(whole.values, h, 1), queries = cut(whole.queries, (h - 1) * g + 1, g) }
-  return setmetatable(out, { __index = whole })
-end
-
 -- The survivors of live [layers, kv_heads, tokens] at index, as a context.
 local function part_of(state, whole, index, mass_of)
   return pick.new(whole, index, { all_queries = true, parent_tokens = whole.parent_tokens, seed = state.seed,
@@ -128,7 +119,7 @@ local function accumulate(state, whole, live, rows)
   for l = 1, whole.layers do
     for h = 1, whole.kv_heads do
       local function cut(x) return x:narrow(1, l, 1):narrow(2, h, 1) end
-      local index, paid = received(one_head(whole, l, h), cut(live), counts[l][h])
+      local index, paid = received(pick.head(whole, l, h), cut(live), counts[l][h])
       cut(total):copy_(cut(total):scatter_add(3, index, paid))
     end
   end
@@ -148,7 +139,7 @@ local function choose_ragged(state, whole, live, counts, most, target)
       local m, bits = counts[l][h], live:narrow(1, l, 1):narrow(2, h, 1)
       local at = pick.index_of(bits, m)
       local of_head = state.mass and state.mass:narrow(1, l, 1):narrow(2, h, 1)
-      local part = part_of(state, one_head(whole, l, h), at, of_head)
+      local part = part_of(state, pick.head(whole, l, h), at, of_head)
       scores:narrow(1, l, 1):narrow(2, h, 1):narrow(3, 1, m):copy_(orders.scores(state.press.of, part, ratio))
       index:narrow(1, l, 1):narrow(2, h, 1):narrow(3, 1, m):copy_(at:to("f32"))
     end

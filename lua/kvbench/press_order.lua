@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local keepset = require "kvbench.keep"
 local observe = require "kvbench.press_observe"
 local ratios = require "kvbench.ratios"
+local scoring = require "kvbench.press_score"
 local tensor = require "kvbench.tensor"
 local view = require "kvbench.press_view"
 
@@ -15,70 +16,8 @@ local M = {}
 local Order = {}
 Order.__index = Order
 
-local function where(press)
-  local info = debug.getinfo(press.rule.score, "S")
-  return ("press '%s' (%s:%d)"):format(press.name, info.short_src, info.linedefined)
-end
-
-local function wrong_shape(press, score, ctx)
-  local n, hint = score.ndim, ""
-  if n == 4 then
-    hint = "\n-> one number per token is wanted: reduce the last dimension, e.g. :norm(-1) or :mean(-1)"
-  elseif n == 3 and score:size(2) == ctx.heads and ctx.heads ~= ctx.kv_heads then
-    hint = ("\n-> average over the %d query heads of each KV head: scores:group_mean(ctx.group_size)"):format(
-      ctx.heads / ctx.kv_heads)
-  elseif n == 3 and score:size(1) == ctx.layers and score:size(2) == ctx.kv_heads then
-    hint = "\n-> score every token; what a rule always keeps gets math.huge: scores:pad(front, back, math.huge)"
-  end
-  error(("%s: score has shape %s, expected [layers %d, kv_heads %d, tokens %d]%s"):format(where(press),
-    tensor.show(score), ctx.layers,
-    ctx.kv_heads, ctx.tokens, hint), 0)
-end
-
--- For xpcall: whatever goes wrong inside a score is told with the press, the line of its file and the layers.
-local function told(press, ctx)
-  local source = debug.getinfo(press.rule.score, "S").source
-  return function(raised)
-    if type(raised) ~= "string" or raised:find "^press '" then return raised end
-    local line
-    for level = 2, 80 do
-      local info = debug.getinfo(level, "Sl")
-      if not info then break end
-      if info.source == source and info.currentline > 0 then
-        line = ("%s:%d"):format(info.short_src, info.currentline)
-        break
-      end
-    end
-    local own = line and raised:sub(1, #line + 2) == line .. ": "
-    local last = ctx.layer_first + ctx.layers - 1
-    return ("press '%s' (%s), %s: %s"):format(press.name, line or where(press):match "%((.*)%)",
-      last > ctx.layer_first and ("layers %d to %d"):format(ctx.layer_first, last) or "layer " .. ctx.layer_first,
-      own and raised:sub(#line + 3) or raised)
-  end
-end
-
---- The score of one block of layers, checked: a contiguous f32 tensor without NaN.
-function M.checked_score(press, ctx, ratio)
-  local ok, score = xpcall(press.rule.score, told(press, ctx), press, ctx, ratio)
-  if not ok then error(score, 0) end
-  if not tensor.is(score) then
-    error(("%s: score returned %s, expected a tensor [layers %d, kv_heads %d, tokens %d]\n"
-      .. "-> return one number per token, higher = keep")
-      :format(where(press), score == nil and "nothing" or "a " .. type(score), ctx.layers, ctx.kv_heads, ctx.tokens), 0)
-  end
-  if score.ndim ~= 3 or score:size(1) ~= ctx.layers or score:size(2) ~= ctx.kv_heads or score:size(3) ~= ctx.tokens then
-    wrong_shape(press, score, ctx)
-  end
-  score = score:type() == "f32" and score:contiguous() or score:to("f32")
-  local largest = score:max()
-  if largest ~= largest then -- NaN is the largest of anything that holds one
-    local at = tensor.locate_nan(score)
-    error(("%s: score is NaN at layer %d, head %d, token %d\n"
-      .. "-> 0/0, inf - inf or the log of a negative number; print(ctx.keys) shows NaN and inf in the inputs")
-      :format(where(press), ctx.layer_first + at[1] - 1, at[2] - 1, at[3] - 1), 0)
-  end
-  return score
-end
+--- See press_score.lua.
+M.checked_score = scoring.checked
 
 --- fn(block) of every block of layers, joined along the first dimension; temporaries freed after each. Not in any scope
 --- of the caller's.
@@ -88,13 +27,15 @@ function M.by_block(press, ctx, evictable, fn)
   observe.ensure(press, ctx)
   for first = 1, ctx.layers, step do
     local count = math.min(step, ctx.layers - first + 1)
-    local block = tensor.scope(fn, view.block(ctx, first, count, shared))
-    if count == ctx.layers then return block end
-    local shape = block:size()
-    shape[1] = ctx.layers
-    out = out or tensor.zeros(shape)
-    out:narrow(1, first, count):copy_(block)
-    block:close()
+    local whole = tensor.scope(function()
+      local block = fn(view.block(ctx, first, count, shared))
+      if count == ctx.layers then return block end
+      local shape = block:size()
+      shape[1] = ctx.layers
+      out = out or tensor.outside(tensor.zeros, shape)
+      out:narrow(1, first, count):copy_(block)
+    end)
+    if whole then return whole end
   end
   return out
 end
@@ -119,7 +60,7 @@ function M.part_view(part) return view.block(part, 1, part.layers, view.shared(p
 
 --- The scores of all layers, block by block.
 function M.scores(press, ctx, ratio, evictable)
-  return M.by_block(press, ctx, evictable, function(block) return M.checked_score(press, block, ratio) end)
+  return M.by_block(press, ctx, evictable, function(block) return scoring.checked(press, block, ratio) end)
 end
 
 -- Ranks over all tokens of a head, a layer, or the model, shaped like the scores.
@@ -151,17 +92,17 @@ function Order:budget(ratio, from, to)
   return length - open + kept, kept
 end
 
---- Scores of tokens outside the evictable range become +inf; what a rule itself protects inside comes after them,
+--- Scores in which tokens outside the evictable range are +inf; what a rule itself protects inside comes after them,
 --- since a window or sinks may be more than the ratio leaves. offset: position of the scores' first token in the
 --- context.
 function M.protect(scores, evictable, offset)
   local n = scores:size(3)
   local from, to = math.max(0, evictable[1] - offset), math.min(n, evictable[2] - offset)
   if from == 0 and to == n then return scores end
-  scores:copy_(scores:clamp(-math.huge, LARGEST))
-  if from > 0 then scores:narrow(3, 1, math.min(from, n)):fill_(math.huge) end
-  if to < n then scores:narrow(3, math.max(0, to) + 1, n - math.max(0, to)):fill_(math.huge) end
-  return scores
+  local out = scores:clamp(-math.huge, LARGEST)
+  if from > 0 then out:narrow(3, 1, math.min(from, n)):fill_(math.huge) end
+  if to < n then out:narrow(3, math.max(0, to) + 1, n - math.max(0, to)):fill_(math.huge) end
+  return out
 end
 
 --- Everything a press knows about a context before a ratio is chosen (or at one ratio, for rules that depend on it).

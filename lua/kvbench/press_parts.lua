@@ -15,6 +15,18 @@ function M.expect_scorer(press, inner, what)
   end
 end
 
+local function decodes(press)
+  if press.rule.decoding or press.params.decoding_press then return true end
+  return press.params.of and press.params.of.rule and decodes(press.params.of) or false
+end
+
+--- For a wrapper's check: the press inside must evict before an answer is written, not meanwhile.
+function M.expect_prefill(press, inner)
+  if not decodes(inner) then return end
+  error(("press '%s': '%s' evicts while an answer is written, when '%s' is done -> prefill_decoding puts two presses "
+    .. "one after the other"):format(press.rule.name, inner.name, press.rule.name), 0)
+end
+
 --- The inner rule's checked scores of a block of layers; errors name the inner rule.
 function M.score(inner, ctx, ratio) return orders.checked_score(inner, ctx, ratio) end
 

@@ -72,6 +72,21 @@ function M.new(source, index, options)
   return setmetatable(part, meta)
 end
 
+--- One head of one layer (from 1) of a context as a context of its own.
+function M.head(whole, l, h)
+  local group = whole.heads / whole.kv_heads
+  local cuts = { keys = { h, 1 }, values = { h, 1 }, queries = { (h - 1) * group + 1, group }, attention_mass = { h, 1 } }
+  local out = { layers = 1, kv_heads = 1, heads = group, layer_first = (whole.layer_first or 0) + l - 1 }
+  return setmetatable(out, { __index = function(head, name)
+    local value, cut = whole[name], cuts[name]
+    if cut and value then
+      value = value:narrow(1, l, 1):narrow(2, cut[1], cut[2])
+      rawset(head, name, value)
+    end
+    return value
+  end })
+end
+
 --- Index [layers, kv_heads, m] of the non-zero elements of bits [layers, kv_heads, tokens] in token order; every head
 --- must have m of them.
 function M.index_of(bits, m)

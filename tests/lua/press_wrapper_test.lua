@@ -76,6 +76,21 @@ t.case("per_layer of a rule that looks at the ratio: every layer at its own", fu
   end
 end)
 
+t.case("per_layer of a press that decides by itself: every layer as at its own ratio", function()
+  local ctx = fake.new { layers = 3, heads = 4, kv_heads = 2, tokens = 60, head_dim = 8 }
+  for _, of in ipairs { "adakv", "pyramidkv", "chunk", "chunkkv", "block", "criticaladakv", "composed",
+    "entropy_gated_chunkkv" } do
+    local press = kv.press("per_layer", { of = of, compression_ratios = { 0.2, 0, 0.7 } })
+    local keep = press:keep(ctx, 0.3, { evictable = { 5, 60 } }) -- the profile's own mean
+    for l, own in ipairs { 0.2, 0, 0.7 } do
+      local alone = kv.press(of):keep(ctx, own, { evictable = { 5, 60 } })
+      for h = 0, 1 do
+        t.eq(kept_tokens(keep, l - 1, h), kept_tokens(alone, l - 1, h), ("%s, layer %d, head %d"):format(of, l, h))
+      end
+    end
+  end
+end)
+
 -- ---- CriticalKV ----
 
 local function projected(ctx, l, h)
@@ -260,14 +275,43 @@ end)
 t.case("composed: shares without a ratio multiply to the ratio", function()
   local ctx = fake.new { tokens = 200 }
   t.near(kv.press("composed", { of = { "knorm", "snapkv", "ea" } }):keep(ctx, 0.488):evicted(), 0.488, 0.01)
-  t.fails(function() kv.press("composed", { of = { "adakv", "knorm" } }):keep(ctx, 0.5) end,
-    "'adakv' keeps different numbers of tokens in each head.*put it last")
-  t.fails(function() kv.press("composed", { of = {} }) end, "of = table.*a list of presses")
-  t.fails(function() kv.press("composed", { of = { { press = "knorm", ratio = "os.exit()" } } }) end,
-    "'os.exit%(%)' is no share")
   t.fails(function() kv.press("composed", { of = { { press = "knorm", ratio = "ratio*3" } } }):keep(ctx, 0.5) end,
     "outside %[0, 1%)")
   t.fails(function() kv.press("composed", { cache_order = "random" }) end, "cache_order = 'random' %-> score, position")
+end)
+
+t.case("composed: behind a press that leaves heads of different lengths, each head is a context of its own", function()
+  local ctx = fake.new { layers = 2, heads = 4, kv_heads = 2, tokens = 50, head_dim = 4 }
+  local first, second = made_up(2, 2, 50, 5), made_up(2, 2, 50, 6)
+  local ada = kv.press("adakv", { of = given(first), alpha_safeguard = 0.1 })
+  -- scores of its own by the keys' first number: it sees survivors of one head
+  for l = 1, 2 do
+    for h = 1, 2 do for i = 1, 50 do ctx.keys[l][h][i] = second[l][h][i] end end
+  end
+  local by_key = { name = "by_key", score = function(_, c) return c.keys:narrow(4, 1, 1):squeeze(4) end }
+  local press = kv.press("composed", { of = { { press = ada, ratio = 0.4 }, { press = by_key, ratio = 0.5 } } })
+  local keep, left = press:keep(ctx, 0.7, { evictable = { 4, 50 } }), ada:keep(ctx, 0.4, { evictable = { 4, 50 } })
+  local counts = {}
+  for l = 0, 1 do
+    for h = 0, 1 do
+      local held, values = kept_tokens(left, l, h), {}
+      for i, token in ipairs(held) do values[i] = token < 4 and math.huge or second[l + 1][h + 1][token + 1] end
+      local expected = {}
+      for i, at in ipairs(best(values, 4 + ratios.n_kept(#held - 4, 0.5))) do expected[i] = held[at + 1] end
+      t.eq(kept_tokens(keep, l, h), expected, ("layer %d, head %d"):format(l, h))
+      counts[#counts + 1] = #held
+    end
+  end
+  t.ok(counts[1] ~= counts[2], "AdaKV left different numbers")
+  local model = kv.model.load(require("kvbench.paths").at "tests/golden/models/llama", { dtype = "f32" })
+  local ids = {}
+  for i = 1, 60 do ids[i] = 3 + i * 37 % 120 end
+  local real = kv.press("composed", { of = { "adakv", { press = "snapkv", window_size = 8 }, "ea" } })
+  local context = model:prefill(ids, real.needs)
+  local chosen = real:keep(context, 0.6)
+  t.near(chosen:evicted(), 0.6, 0.03)
+  local masked, evicted = context:logits({ 5, 6 }, { keep = chosen }), context:evict(chosen):logits { 5, 6 }
+  t.ok((masked - evicted):abs():max() < 1e-4, "what is masked is what is evicted")
 end)
 
 -- ---- what cannot be nested ----

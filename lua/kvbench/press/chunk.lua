@@ -89,13 +89,13 @@ return {
   order = function(self, order, ctx, ratio)
     local scores = orders.scores(self, ctx, ratio, order.evictable)
     order.pieces = pieces(self, ctx.tokens)
-    for _, piece in ipairs(order.pieces) do
-      local part = scores:narrow(3, piece.from + 1, piece.n)
-      orders.protect(part, order.evictable, piece.from)
-      piece.ranks = part:rank(-1)
+    local open = {}
+    for i, piece in ipairs(order.pieces) do
+      open[i] = orders.protect(scores:narrow(3, piece.from + 1, piece.n), order.evictable, piece.from)
+      piece.ranks = open[i]:rank(-1)
       piece.whole = piece.n <= (self.of.params.n_sink or 0)
     end
-    order.scores = scores
+    order.scores = tensor.cat(open, 3)
   end,
   cut = function(self, order, ratio)
     local bits = {}

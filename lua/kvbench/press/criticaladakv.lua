@@ -22,7 +22,7 @@ return {
   score = function(self, ctx, ratio) return parts.score(self.of, ctx, ratio) end,
   order = function(self, order, ctx, ratio)
     local scores = orders.scores(self, ctx, ratio, order.evictable)
-    order.scores = orders.protect(scores:clone(), order.evictable, 0)
+    order.scores = orders.protect(scores, order.evictable, 0)
     order.weighted = (orders.finite(self.of, scores) + self.epsilon) * orders.by_block(self, ctx, nil, parts.projected_norm)
   end,
   cut = function(self, order, ratio)

@@ -2,8 +2,7 @@
 -- DuoAttention: retrieval heads stay whole, streaming heads keep their first and their most recent tokens. How much of a
 -- retrieval head a head is comes from a pattern file, or is found on the fly: the mean query looks at the mean key at
 -- every distance, and the area under its cumulated attention is large where far keys count.
-local artefact = require "kvbench.artefact"
-local json = require "kvbench.json"
+local head_pattern = require "kvbench.head_pattern"
 local keepset = require "kvbench.keep"
 local layer_part = require "kvbench.layer_part"
 local ratios = require "kvbench.ratios"
@@ -12,31 +11,6 @@ local streaming = require "kvbench.press_streaming"
 local tensor = require "kvbench.tensor"
 
 local LENGTH = 500 -- distances looked at on the fly
-
--- {scores = layers of heads, sink_size, recent_size} from a folder in the layout of the paper's repository.
-local function read_pattern(self, ctx)
-  local path = artefact.find(self, ctx, { file = "full_attention_heads.tsv", what = "a head pattern",
-    how = "kvbench scripts/calibrate.lua --model MODEL makes one; published ones: attn_patterns of mit-han-lab/duo-attention" })
-  local rows = {}
-  for line in io.lines(path) do
-    local row = {}
-    for number in line:gmatch "[^%s]+" do
-      row[#row + 1] = tonumber(number)
-        or error(("press '%s': '%s': '%s' is not a number"):format(self.name, path, number), 0)
-    end
-    if #row > 0 then rows[#rows + 1] = row end
-  end
-  local layers = ctx.model and ctx.model.layers or #rows
-  if #rows ~= layers or #rows[1] ~= ctx.kv_heads then
-    error(("press '%s': '%s' has %d layers of %d heads, the model %d of %d -> take the file of this model"):format(
-      self.name, path, #rows, rows[1] and #rows[1] or 0, layers, ctx.kv_heads), 0)
-  end
-  local config = (path:match "^(.*)/" or ".") .. "/config.json"
-  local file = io.open(config, "rb")
-  local sizes = file and json.decode(file:read "*a") or {}
-  if file then file:close() end
-  return { scores = tensor.from(rows):clamp(0, 1), sink_size = sizes.sink_size, recent_size = sizes.recent_size }
-end
 
 local rule = {
   name = "duo_attention",
@@ -53,6 +27,7 @@ local rule = {
     recent_size = { kind = "number", min = 1, integer = true, optional = true,
       doc = "recent tokens that streaming heads keep; unset: the file's, or 256" },
   },
+  across = true, -- heads of all layers compete
   needs = function(self) return { queries = self.on_the_fly_scoring and not self.path or nil } end,
   budget = function(self) return self.head_compression_ratio and "own" or "approx" end,
 }
@@ -72,7 +47,7 @@ end
 function rule.score(self, ctx)
   local scores
   if self.path or not self.on_the_fly_scoring then
-    local pattern = ctx:once("pattern", function() return read_pattern(self, ctx) end)
+    local pattern = ctx:once("pattern", function() return head_pattern.read(self, ctx) end)
     scores = layer_part.rows(ctx, pattern.scores)
   else
     scores = rule.on_the_fly(ctx)
@@ -83,7 +58,7 @@ end
 function rule.order(self, order, ctx, ratio)
   local orders = require "kvbench.press_order"
   order.scores = orders.scores(self, ctx, ratio)
-  local sizes = (self.path or not self.on_the_fly_scoring) and read_pattern(self, ctx) or {}
+  local sizes = (self.path or not self.on_the_fly_scoring) and head_pattern.read(self, ctx) or {}
   order.first = self.sink_size or sizes.sink_size or 128
   order.recent = self.recent_size or sizes.recent_size or 256
 end

@@ -10,6 +10,7 @@ return {
   formula = "k_j = R(j - position) k",
   params = { of = { kind = "press", doc = "the press that chooses" } },
   paper_preset = { of = "knorm" },
+  check = function(self) parts.expect_prefill(self, self.of) end,
   scope = function(self) return self.of.scope end,
   budget = function(self) return self.of.budget end,
   order = function(self, order, ctx, ratio) order.inner = self.of:order(ctx, { evictable = order.evictable }, ratio) end,

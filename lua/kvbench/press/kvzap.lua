@@ -4,15 +4,14 @@ local artefact = require "kvbench.artefact"
 local inputs = require "kvbench.layer_input"
 local layer_part = require "kvbench.layer_part"
 local tensor = require "kvbench.tensor"
-local weights = require "kvbench.weights"
 
 local function gelu(x) return x * ((x / math.sqrt(2)):erf() + 1) / 2 end
 
 -- x W' + b of tensors named `prefix` in the loaded file.
 local function linear(x, part, prefix) return x:matmul(part[prefix .. "weight"]:transpose()) + part[prefix .. "bias"] end
 
-local function is_mlp(path)
-  local file = weights.open(path)
+local function is_mlp(self, path)
+  local file = artefact.open(self, path)
   local two = file:info "layers.0.2.weight" ~= nil
   file:close()
   return two
@@ -36,7 +35,7 @@ return {
   score = function(self, ctx)
     local path = artefact.find(self, ctx, { file = "model.safetensors", what = "the trained surrogate",
       how = ("published ones: nvidia/KVzap-%s-MODEL on Hugging Face"):format(self.model_type) })
-    local mlp = ctx:once("kvzap kind", function() return is_mlp(path) end)
+    local mlp = ctx:once("kvzap kind", function() return is_mlp(self, path) end)
     local rows = {}
     for l = 1, ctx.layers do
       local prefix = ("layers.%d."):format(layer_part.number(ctx, ctx.layer_first + l - 1))

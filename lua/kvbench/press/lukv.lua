@@ -12,13 +12,18 @@ local RATIOS = 99 -- rows of a curve: 0.01, 0.02 ... 0.99
 local function curve_of(self, order)
   local path = artefact.find(self, order.ctx, { file = "curve.npy", what = "a budget curve",
     how = "published ones: evaluation/curve_data of baidu-baige/LU-KV" })
-  local curve = npy.read(path)
+  local ok, curve = pcall(npy.read, path)
+  if not ok then error(("press '%s': %s -> take the published .npy"):format(self.name, curve), 0) end
   local shape = { RATIOS, order.layers, order.kv_heads }
   for i = 1, 3 do
     if curve.ndim ~= 3 or curve:size(i) ~= shape[i] then
-      error(("press 'lukv': '%s' has shape %s, this model needs %s -> take the curve of this model"):format(path,
-        tensor.show(curve), tensor.show(shape)), 0)
+      error(("press '%s': '%s' has shape %s, this model needs %s -> take the curve of this model"):format(self.name,
+        path, tensor.show(curve), tensor.show(shape)), 0)
     end
+  end
+  local low, high = curve:min(), curve:max()
+  if not (low >= 0 and high <= 1) then
+    error(("press '%s': '%s' holds %g to %g, expected shares evicted, 0 to 1"):format(self.name, path, low, high), 0)
   end
   return curve
 end

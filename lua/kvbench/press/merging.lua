@@ -2,6 +2,7 @@
 -- Merging: the value of an evicted token goes into the surviving token of its head whose key is most similar (cosine),
 -- weighted by similarity and by its norm against the survivor's. Keys stay as they are.
 local orders = require "kvbench.press_order"
+local parts = require "kvbench.press_parts"
 local tensor = require "kvbench.tensor"
 
 local SMALL = 1e-6
@@ -57,6 +58,7 @@ return {
     merge_fraction = { default = 1, min = 1e-6, max = 1, doc = "share of the evicted tokens that merges, the most similar" },
   },
   paper_preset = { of = "knorm" },
+  check = function(self) parts.expect_prefill(self, self.of) end,
   scope = function(self) return self.of.scope end,
   budget = function(self) return self.of.budget end,
   order = function(self, order, ctx, ratio) order.inner = self.of:order(ctx, { evictable = order.evictable }, ratio) end,

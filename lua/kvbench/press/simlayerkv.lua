@@ -25,6 +25,7 @@ return {
   doc = "Lets lazy layers keep only their first and most recent tokens, and leaves the others whole.",
   formula = "laziness of a layer: attention of the last n_last queries on the first n_initial and last n_recent keys",
   one_set = "layer",
+  across = true, -- layers compete
   params = {
     lazy_threshold = { kind = "number", min = 0, max = 1, optional = true,
       doc = "cut layers lazier than this, whatever the ratio (KVPress); unset: the laziest, until the ratio is reached" },
