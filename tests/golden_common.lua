@@ -36,16 +36,18 @@ function M.read_keep(file, name)
   return keepset.from_bits(t)
 end
 
---- An error unless the keep-sets are equal but for swaps of tokens whose scores tie (within TIE relative, or both forced): what ours keeps too many and what it
--- keeps too few must have the same scores. Rules that spend one budget over all heads of a layer may swap between heads.
+--- An error unless the keep-sets are equal but for swaps of tokens whose scores tie (within TIE relative, or both
+--- forced): what ours keeps too many and what it keeps too few must have the same scores. Rules that spend one budget over
+--- all heads of a layer may swap between heads, those that spend one over the model between layers.
 function M.check_kept(keep, reference, press, ctx, ratio)
   local extra, lacking, first = {}, {}, nil
   local function compare_groups(where)
     if #extra == 0 and #lacking == 0 then return end
     local scored = press.rule.score and press or press.of
-    -- as the reference pads them: what a rule forces may tie with its best token (compactor)
-    local scores = scored and scored.rule and scored.rule.score
-      and M.floats(orders.finite(scored, scored:score(ctx, ratio)))
+    local scores = scored and scored.rule and scored.rule.score and scored:score(ctx, ratio)
+    -- as the reference pads them, layer by layer: what a rule forces may tie with its best token (compactor)
+    if scores and press.scope ~= "model" then scores = orders.finite(scored, scores) end
+    scores = scores and M.floats(scores)
     local function values(list)
       local out = {}
       for i, at in ipairs(list) do out[i] = scores[at] end
@@ -72,8 +74,9 @@ function M.check_kept(keep, reference, press, ctx, ratio)
       end
       if press.scope == "head" and not press.rule.thresholds then compare_groups(("layer %d, KV head %d"):format(l, h)) end
     end
-    compare_groups("layer " .. l)
+    if press.scope ~= "model" then compare_groups("layer " .. l) end
   end
+  compare_groups "the model"
 end
 
 return M

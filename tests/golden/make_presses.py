@@ -5,12 +5,12 @@ that make_models.py leaves out.
 
     python3 make_presses.py OUT_DIR [--seed N] [--tokens N] [--heads 6,2,16] [--ratios 0.6,0.9] [--only NAME,NAME]
 
-Needs: torch, transformers>=4.56,<5.3, kvpress==0.5.5. Scores and keep-sets are the reference's. Logits and answers are computed with
+Needs: torch, transformers>=4.56,<5.3, kvpress==0.5.5, peft. Scores and keep-sets are the reference's. Logits and answers are computed with
 a true mask per layer and head instead of the reference's (fake keys, one mask for all layers): that also works where it raises.
 Random numbers inside rules are replaced by kvbench's own generator, and files that rules would download by files made here.
 """
-import argparse, contextlib, importlib, json, os
-import kvpress, numpy as np, torch, transformers
+import argparse, contextlib, copy, importlib, json, os
+import kvpress, numpy as np, peft, torch, transformers
 from kvpress import *  # noqa: F403 - the rules are named below
 from safetensors.torch import save_file
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerFast
@@ -99,7 +99,7 @@ def artefacts(folder, config, seed):
 
 
 def gates(folder, config, seed):
-    """Fast KVzip's gates with random weights, and the file that kvbench reads."""
+    """Fast KVzip's gates with random weights, saved as the training script of its paper does (projections in bf16)."""
     module = importlib.import_module("kvpress.presses.fastkvzip_press")
     draw = torch.Generator().manual_seed(seed + 8)
     kv, out = config.num_key_value_heads, []
@@ -108,10 +108,41 @@ def gates(folder, config, seed):
         with torch.no_grad():
             for name, p in gate.named_parameters():
                 p.copy_(torch.randn(p.shape, generator=draw) * (0.3 if "proj" in name else 0.5) + (1 if "norm" in name else 0))
+                if "proj" in name or name == "b":
+                    p.copy_(p.bfloat16())
         out.append(gate)
-    save_file({f"layers.{i}.{k}": v.contiguous() for i, g in enumerate(out) for k, v in g.state_dict().items()},
-              f"{folder}/gates.safetensors")
+    states = [g.state_dict() for g in out]
+    for state in states:
+        for k in state:
+            state[k] = state[k].bfloat16() if "proj" in k or k == "b" else state[k]
+    curve = np.random.default_rng(seed).random((3, config.num_hidden_layers))
+    torch.save({"module": states, "loss": curve, "acc": curve, "loss_train": curve, "acc_train": curve}, f"{folder}/gates.pt")
     return out
+
+
+def restore_adapter(folder, model, seed):
+    """Random restore tokens and a random LoRA on all projections, saved by PEFT as the published ones are."""
+    config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=[f"{s}_proj" for s in ("q", "k", "v", "o", "gate", "up", "down")])
+    adapted, draw = peft.get_peft_model(copy.deepcopy(model), config), torch.Generator().manual_seed(seed + 9)
+    with torch.no_grad():
+        for name, p in adapted.named_parameters():
+            if "lora_" in name:
+                p.copy_(torch.randn(p.shape, generator=draw) * 0.3)
+    adapted.save_pretrained(f"{folder}/restorekv")
+    os.remove(f"{folder}/restorekv/README.md")
+    tokens = torch.randn(5, model.config.hidden_size, generator=draw)
+    save_file({"restore_embeddings": tokens}, f"{folder}/restorekv/restore_embeddings.safetensors")
+    return tokens
+
+
+def restore_press(a, r, **given):
+    press, model = RestoreKVPress(r, **given), a["model"]
+    if press.adapter_name not in getattr(model, "peft_config", {}):
+        model.load_adapter(f"{a['folder']}/restorekv", adapter_name=press.adapter_name)
+    model.disable_adapters()
+    press.restore_embeddings = a["restore"]
+    press.restore_model_name = f"higokri/RestoreKV-{os.path.basename(a['folder'])}" + ("_plus" if press.kvzip_plus_normalization else "")
+    return press
 
 
 def fastkvzip_press(a, r, **given):
@@ -223,9 +254,12 @@ PRESSES = {
     "kvzip": (lambda a, r: KVzipPress(r), dict(press="kvzip")),
     "kvzip_chunks": (lambda a, r: KVzipPress(r, chunk_size=30, layerwise=True, n_sink=2), dict(press="kvzip", chunk_size=30, layerwise=True, n_sink=2)),
     "kvzip_plus": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True), dict(press="kvzip", kvzip_plus_normalization=True)),
-    "fastkvzip": (lambda a, r: fastkvzip_press(a, r), dict(press="fastkvzip", path="gates.safetensors")),
+    "fastkvzip": (lambda a, r: fastkvzip_press(a, r), dict(press="fastkvzip", path="gates.pt")),
     "fastkvzip_layerwise": (lambda a, r: fastkvzip_press(a, r, layerwise=True, n_sink=2, window_ratio=0.1),
-                            dict(press="fastkvzip", path="gates.safetensors", layerwise=True, n_sink=2, window_ratio=0.1)),
+                            dict(press="fastkvzip", path="gates.pt", layerwise=True, n_sink=2, window_ratio=0.1)),
+    "restorekv": (lambda a, r: restore_press(a, r), dict(press="restorekv", path="restorekv")),
+    "restorekv_plus": (lambda a, r: restore_press(a, r, kvzip_plus_normalization=True, n_sink=2),
+                       dict(press="restorekv_plus", n_sink=2, path="restorekv")),
     "kvzip_plus_chunks": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True, chunk_size=40), dict(press="kvzip", kvzip_plus_normalization=True, chunk_size=40)),
 }
 
@@ -294,7 +328,7 @@ AttentionInterface.register("masked", masked_attention)
 
 @torch.no_grad()
 def decide(model, ids, press, eager):
-    """kept [layers, kv_heads, T], scores or None"""
+    """kept [layers, kv_heads, T], scores or None, and the cache where the rule made it longer (kept is then, too)"""
     model.set_attn_implementation("eager" if eager else "sdpa")
     layers, heads, n = model.config.num_hidden_layers, model.config.num_key_value_heads, ids.shape[1]
     kept, scores = [torch.ones(heads, n, dtype=torch.bool)] * layers, [None] * layers
@@ -324,8 +358,11 @@ def decide(model, ids, press, eager):
             scores[:] = [s[0].float().clone() for s in press.score_val]
 
         press.compress_post = spy_post
+    cache = DynamicCache()
     with press(model):
-        model.model(input_ids=ids, past_key_values=DynamicCache())
+        model.model(input_ids=ids, past_key_values=cache)
+    more = max(0, cache.get_seq_length() - n)
+    kept = [torch.cat([k, torch.ones(heads, more, dtype=torch.bool)], 1) for k in kept]
     for i, layer in enumerate(model.model.layers):
         gone = layer.self_attn.masked_key_indices
         if gone is not None:
@@ -333,15 +370,17 @@ def decide(model, ids, press, eager):
             kept[i][gone[1], gone[2]] = False
         layer.self_attn.masked_key_indices = None
     full = all(s is not None and s.shape == (heads, n) for s in scores)
-    return torch.stack(kept).to(torch.uint8), torch.stack(scores) if full else None
+    return torch.stack(kept).to(torch.uint8), torch.stack(scores) if full else None, cache if more else None
 
 
 @torch.no_grad()
-def answer(model, ids, question, kept, new=6):
+def answer(model, ids, question, kept, cache=None, new=6):
     model.set_attn_implementation("masked")
-    cache, n, state["kept"] = DynamicCache(), ids.shape[1], None
-    model.model(input_ids=ids, past_key_values=cache)
-    state["kept"] = kept
+    state["kept"] = None
+    if cache is None:
+        cache = DynamicCache()
+        model.model(input_ids=ids, past_key_values=cache)
+    n, state["kept"] = cache.get_seq_length(), kept
     at = torch.arange(n, n + question.shape[1])[None]
     out = model(input_ids=question, past_key_values=cache, position_ids=at)
     logits, said = out.logits[0], [int(out.logits[0, -1].argmax())]
@@ -365,12 +404,13 @@ def main():
         files = artefacts(folder, model.config, a.seed)
         ids, question = ids_of(model, a.tokens, a.seed + 200), ids_of(model, 4, a.seed + 201)
         files["ids"], files["gates"] = ids, gates(folder, model.config, a.seed)
+        files["restore"], files["folder"], files["model"] = restore_adapter(folder, model, a.seed), folder, model
         for name in wanted:
             make, spec, text, eager = (PRESSES[name] + (None, False))[:4]
             for ratio in map(float, a.ratios.split(",")):
                 with kvbench_randn(text) if text else contextlib.nullcontext():
-                    kept, scores = decide(model, ids, make(files, ratio), eager)
-                logits, said = answer(model, ids, question, kept)
+                    kept, scores, cache = decide(model, ids, make(files, ratio), eager)
+                logits, said = answer(model, ids, question, kept, cache)
                 g = {"ids": ids[0].int(), "question": question[0].int(), "kept": kept, "logits": logits, "answer": said}
                 if scores is not None:
                     g["scores"] = scores

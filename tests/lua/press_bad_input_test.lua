@@ -333,6 +333,14 @@ local function pattern(rows, sizes)
   write("duo/config.json", sizes or "{}")
 end
 
+local function gates(family)
+  local path = require("kvbench.paths").at("tests/golden/presses/" .. family .. "/gates.pt")
+  local file = assert(io.open(path, "rb"))
+  local content = file:read "*a"
+  file:close()
+  return content
+end
+
 local model = kv.model.load(require("kvbench.paths").at "tests/golden/models/llama", { dtype = "f32" })
 local ids = {}
 for i = 1, 40 do ids[i] = 3 + i * 29 % 120 end
@@ -351,8 +359,10 @@ local read = {
     .. "llama: there is no file 'DIR/model.safetensors' -> published ones: nvidia/KVzap-linear-MODEL on Hugging Face; or "
     .. "path = \"...\"" },
   { "no gates", nil, "fastkvzip", { path = "DIR" }, "press 'fastkvzip' needs trained gates of llama: there is no file "
-    .. "'DIR/gates.safetensors' -> published ones: Jang-Hyun/Fast-KVzip on Hugging Face, then python3 "
-    .. "scripts/convert_fastkvzip.py GATES.pt gates.safetensors; or path = \"...\"" },
+    .. "'DIR/q2_dim16_sink16.pt' -> published ones: Jang-Hyun/Fast-KVzip on Hugging Face; or path = \"...\"" },
+  { "no restore tokens", nil, "restorekv_plus", { path = "DIR" }, "press 'restorekv_plus' needs restore embeddings of "
+    .. "llama: there is no file 'DIR/restore_embeddings.safetensors' -> published for Llama-3.1-8B-Instruct and Qwen3-8B: "
+    .. "higokri/RestoreKV-MODEL_plus on Hugging Face; or path = \"...\"" },
   { "no curve", nil, "lukv", { path = "DIR/none.npy" }, "press 'lukv' needs a budget curve of llama: there is no file "
     .. "'DIR/none.npy' -> published ones: evaluation/curve_data of baidu-baige/LU-KV; or path = \"...\"" },
   { "no pattern", nil, "duo_attention", { path = "DIR/none" }, "press 'duo_attention' needs a head pattern of llama: there "
@@ -376,6 +386,42 @@ local read = {
     "press 'expected_attention_stats': 'DIR/a' has no tensor 'query_cov' -> take the file that belongs to this press" },
   { "NaN in it", function() tensors("a", { q_filters = tensor.ones(2, 2, 16) * (0 / 0) }) end, "qfilter", { path = "DIR/a" },
     "press 'qfilter': 'DIR/a' has NaN in q_filters -> fetch it again" },
+  { "gates that are a text", function() write("g.pt", "import os") end, "fastkvzip", { path = "DIR/g.pt" },
+    "press 'fastkvzip': 'DIR/g.pt': this is no zip file, as torch.save writes them since version 1.6" },
+  { "gates cut short", function() write("g.pt", gates "llama":sub(1, -2000)) end, "fastkvzip", { path = "DIR/g.pt" },
+    "press 'fastkvzip': 'DIR/g.pt': this is no zip file, as torch.save writes them since version 1.6" },
+  { "gates that run code", function() write("g.pt", (gates "llama":gsub("torch%._utils\n", "posix.system\n"))) end,
+    "fastkvzip", { path = "DIR/g.pt" },
+    "press 'fastkvzip': 'DIR/g.pt': layer 0 has no 'q_norm.weight' -> expected gates of Fast KVzip" },
+  { "gates with another instruction", function() write("g.pt", (gates "llama":gsub("\128\2}", "\128\2i"))) end, "fastkvzip",
+    { path = "DIR/g.pt" },
+    "press 'fastkvzip': 'DIR/g.pt': its program has the instruction 0x69, which builds nothing that is read here" },
+  { "another model's gates", function() write("g.pt", gates "llama") end, "fastkvzip", { path = "DIR/g.pt" }, "press "
+    .. "'fastkvzip': 'DIR/g.pt': layer 0 has q_proj.weight of shape [48, 48], this model needs [32, 64] -> take the file "
+    .. "of this model" },
+  { "restore tokens of another model", function() tensors("restore_embeddings.safetensors", { restore_embeddings =
+    tensor.ones(5, 48) }) end, "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/restore_embeddings.safetensors' has "
+    .. "restore_embeddings of shape [5, 48], this model needs [-1, 64] -> take the file of this model" },
+  { "no adapter", function() tensors("restore_embeddings.safetensors", { restore_embeddings = tensor.ones(5, 64) }) end,
+    "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/adapter_config.json': No such file or directory -> the "
+    .. "adapter's configuration lies beside its weights" },
+  { "no LoRA", function() write("adapter_config.json", '{"peft_type": "IA3"}') end, "restorekv", { path = "DIR" },
+    "press 'restorekv': 'DIR/adapter_config.json': peft_type is IA3, expected LORA" },
+  { "a rank of nothing", function() write("adapter_config.json", '{"peft_type": "LORA", "r": 0}') end, "restorekv",
+    { path = "DIR" }, "press 'restorekv': 'DIR/adapter_config.json': r is 0, expected a number" },
+  { "DoRA", function() write("adapter_config.json", '{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_dora": true}') end,
+    "restorekv", { path = "DIR" },
+    "press 'restorekv': 'DIR/adapter_config.json': 'use_dora' is set, which is not supported here" },
+  { "an adapter of something else", function()
+    write("adapter_config.json", '{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    tensors("adapter_model.safetensors", { ["base_model.model.lm_head.lora_A.weight"] = tensor.ones(2, 32) })
+  end, "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/adapter_model.safetensors' has a tensor "
+    .. "'base_model.model.lm_head.lora_A.weight' that is not of a LoRA on a decoder's projections" },
+  { "an adapter of another model", function()
+    local name = "base_model.model.model.layers.0.self_attn.q_proj.lora_%s.weight"
+    tensors("adapter_model.safetensors", { [name:format "A"] = tensor.ones(2, 48), [name:format "B"] = tensor.ones(32, 2) })
+  end, "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/adapter_model.safetensors' has base_model.model.model."
+    .. "layers.0.self_attn.q_proj.lora_A.weight of shape [2, 48], this model needs [2, 64] -> take the adapter of this model" },
   { "a curve that is none", function() write("curve.npy", "hello, world") end, "lukv", { path = "DIR/curve.npy" },
     "press 'lukv': npy 'DIR/curve.npy': this is not a .npy file -> take the published .npy" },
   { "a curve cut short", function() npy("99, 2, 2", "") end, "lukv", { path = "DIR/curve.npy" },

@@ -20,7 +20,8 @@ local function open(model)
   local source = require("kvbench.model").source(model.path)
   local names = {}
   for name, slot in pairs(source.family.slots) do names[slot.id] = name end
-  local file = { weights = source.weights, at = {}, plus_one = source.kind == "hf" and source.family.hf_plus_one }
+  local file = { weights = source.weights, at = {}, plus_one = source.kind == "hf" and source.family.hf_plus_one,
+    interleaved = source.kind == "gguf" and source.family.gguf_interleaved }
   for _, step in ipairs(require("kvbench.model.plan").of(source)) do
     file.at[names[step.slot] .. "/" .. step.layer] = step.index
   end
@@ -28,8 +29,12 @@ local function open(model)
   return file
 end
 
---- Weight `slot` (a name of model/family.lua, "o") of a layer (from 0) as an f32 tensor, rows = outputs. Rows of q and
---- k are in the file's order (llama-family GGUF files interleave them).
+-- Rows of q or k of a llama-family GGUF file in the order of the halves that RoPE turns against each other.
+local function deinterleaved(x, d) -- x [heads * d, hidden]
+  return x:view(x:size(1) / d, d / 2, 2, x:size(2)):transpose(2, 3):reshape(x:size(1), x:size(2))
+end
+
+--- Weight `slot` (a name of model/family.lua, "o") of a layer (from 0) as an f32 tensor, rows = outputs.
 function M.read(model, slot, layer)
   if model.random_seed then
     return require("kvbench.model.random").weight(model, slot, layer or 0) or missing(model, slot, layer)
@@ -40,6 +45,7 @@ function M.read(model, slot, layer)
   local info = file.weights:info(index)
   local out = core.new(info.shape, "f32", "cpu", true)
   check(C.kvb_weights_read(file.weights.handle, index, ffi.cast("float *", out.data), info.elements))
+  if file.interleaved and (slot == "q" or slot == "k") then return deinterleaved(out, model.head_dim) end
   return file.plus_one and tostring(slot):find "norm" and out:add_(1) or out
 end
 
