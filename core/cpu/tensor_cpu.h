@@ -39,6 +39,8 @@ typedef struct kvb_tensor_kernels {
                  int64_t b_step, float *y, int64_t y_row, float *scratch);
     /* Means of the columns of rows [n, d], `row` apart. */
     void (*means)(int64_t n, int64_t d, int64_t row, const float *x, float *y);
+    /* y [n, d] = rows of x minus mean; rows x_row and y_row apart. */
+    void (*centre)(int64_t n, int64_t d, const float *x, int64_t x_row, const float *mean, float *y, int64_t y_row);
     /* acc += softmax(x); x is overwritten. */
     void (*weigh)(int64_t n, float *x, double *acc);
     /*

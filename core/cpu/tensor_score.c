@@ -91,8 +91,7 @@ static void moments_of(const work *job, float *const *at, float *scratch) {
     memset(total, 0, (size_t)(d * stride) * sizeof *total);
     for (int64_t first = 0; first < n && !kvb_cancelled(); first += ROWS) {
         int64_t count = kvb_min64(ROWS, n - first);
-        for (int64_t r = 0; r < count; r++)
-            job->kernels->binary(BINARY_SUB, d, at[0] + (first + r) * row, 1, mean, 1, rows + r * stride, 1);
+        job->kernels->centre(count, d, at[0] + first * row, row, mean, rows, stride);
         job->kernels->gram(count, d, rows, stride, total);
     }
     float scale = 1 / (float)n;
@@ -116,13 +115,15 @@ kvb_status cpu_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covari
 
 /* ---- quadratic ---- */
 
-/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up. */
+/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up, block by block (columns of c are far apart).
+ * What lies under the diagonal stays 0. */
 static void fold(const float *c, int64_t row, int64_t step, int64_t d, int64_t stride, float *u) {
-    for (int64_t i = 0; i < d; i++) {
-        for (int64_t j = 0; j < i; j++) u[i * stride + j] = 0;
-        u[i * stride + i] = c[i * row + i * step];
-        for (int64_t j = i + 1; j < d; j++) u[i * stride + j] = c[i * row + j * step] + c[j * row + i * step];
-    }
+    for (int64_t i0 = 0; i0 < d; i0 += 16)
+        for (int64_t j0 = i0; j0 < d; j0 += 16)
+            for (int64_t i = i0; i < kvb_min64(i0 + 16, d); i++)
+                for (int64_t j = kvb_max64(i + 1, j0); j < kvb_min64(j0 + 16, d); j++)
+                    u[i * stride + j] = c[i * row + j * step] + c[j * row + i * step];
+    for (int64_t i = 0; i < d; i++) u[i * stride + i] = c[i * row + i * step];
 }
 
 static void quadratic_of(const work *job, float *const *at, float *scratch) {
@@ -157,11 +158,14 @@ static void turn(const float *k, int64_t n, int64_t row, int64_t d, int64_t step
                 for (int64_t a = j; a < kvb_min64(j + 16, n); a++) out[b * stride + a] = k[a * row + b * step];
 }
 
+/* Turned keys lie this far apart: a power of two would put all rows of a panel into the same few lines of the cache. */
+static int64_t apart(int64_t n) { return wide(n) + 16; }
+
 /* The first `count` rows from `first` of one query head, on the keys turned to [d, stride]. */
 static void weigh(const kvb_tensor_kernels *kernels, const kvb_tensor *q, const float *queries, int64_t first,
                   int64_t count, int64_t n, const float *keys, float *logits, float *panel, double *sum) {
     int64_t rows = q->shape[q->ndim - 2], d = q->shape[q->ndim - 1], row = q->stride[q->ndim - 2];
-    int64_t stride = wide(n), seen = n - rows + first + count;
+    int64_t stride = apart(n), seen = n - rows + first + count;
     kernels->gemm(count, wide(seen), d, queries + first * row, row, q->stride[q->ndim - 1], keys, stride, 1, logits,
                   stride, panel);
     for (int64_t r = 0; r < count; r++, logits += stride) {
@@ -172,7 +176,7 @@ static void weigh(const kvb_tensor_kernels *kernels, const kvb_tensor *q, const 
 
 static void attended_of(const work *job, float *const *at, float *scratch) {
     const kvb_tensor *y = job->t[0], *q = job->t[1], *k = job->t[2];
-    int64_t n = k->shape[k->ndim - 2], d = k->shape[k->ndim - 1], rows = q->shape[q->ndim - 2], stride = wide(n);
+    int64_t n = k->shape[k->ndim - 2], d = k->shape[k->ndim - 1], rows = q->shape[q->ndim - 2], stride = apart(n);
     float *keys = scratch, *logits = keys + d * stride, *panel = logits + QUERIES * stride;
     double *sum = (double *)(panel + kvb_gemm_scratch(d));
     turn(at[2], n, k->stride[k->ndim - 2], d, k->stride[k->ndim - 1], keys, stride);
@@ -192,5 +196,5 @@ kvb_status cpu_attended(const kvb_tensor *q, const kvb_tensor *k, kvb_tensor *y,
     work job = work_of((const kvb_tensor *[]){y, q, k}, (int32_t[]){1, 3, 2}, 3);
     job.head = attended_of, job.a = scale;
     return run("attended", &job, job.all.count * rows * n * (d + 16) / 8,
-               (d + QUERIES) * wide(n) + kvb_gemm_scratch(d) + 2 * n);
+               (d + QUERIES) * apart(n) + kvb_gemm_scratch(d) + 2 * n);
 }

@@ -11,11 +11,14 @@ local M = {}
 -- On the host a model's own tables [n, d] (or one row for all) go through the decoder's op: one pass instead of six.
 local function in_one_pass(x, cos, sin)
   local n, d, rows = x:size(-2), x:size(-1), cos:size(1)
-  local out = core.output(x, core.sizes(x)):copy_(x)
-  local position = tensor.arange(rows):to("i32")
-  if rows == 1 then position = position:expand(n) end
-  position = position:view(1, n):expand(x:numel() / (n * d), n):contiguous():view(x:numel() / d)
-  core.run("rope", out:view(x:numel() / d, 1, d), cos:contiguous(), sin:contiguous(), position)
+  local out, count = core.output(x, core.sizes(x)):copy_(x), x:numel() / d
+  local position, heads
+  if rows == 1 then -- n vectors at one position, like the heads of a token
+    position, heads = tensor.zeros({ count / n }, "i32"), n
+  else
+    position, heads = tensor.arange(rows):to("i32"):view(1, n):expand(count / n, n):contiguous():view(count), 1
+  end
+  core.run("rope", out:view(count / heads, heads, d), cos:contiguous(), sin:contiguous(), position)
   return out
 end
 
