@@ -41,8 +41,10 @@ typedef struct kvb_tensor_kernels {
     void (*means)(int64_t n, int64_t d, int64_t row, const float *x, float *y);
     /* y [n, d] = rows of x minus mean; rows x_row and y_row apart. */
     void (*centre)(int64_t n, int64_t d, const float *x, int64_t x_row, const float *mean, float *y, int64_t y_row);
-    /* acc += softmax(x); x is overwritten. */
-    void (*weigh)(int64_t n, float *x, double *acc);
+    /* acc += the sum over rows r of softmax(the first n + r of x[r]); rows lie `stride` apart and are overwritten. */
+    void (*weigh)(int64_t rows, int64_t n, float *x, int64_t stride, double *acc);
+    /* y [d, n] = x [n, d] turned; x's rows and elements lie x_row and x_step apart, y's rows y_row. */
+    void (*turn)(int64_t n, int64_t d, const float *x, int64_t x_row, int64_t x_step, float *y, int64_t y_row);
     /*
      * What of a product a' a a symmetric matrix needs: total [d, stride] += rows [n, d]' rows where a column is not before
      * its row (and a few more). Rows lie `stride` apart, a multiple of 32, with zeros after d.

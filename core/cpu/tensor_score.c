@@ -95,10 +95,13 @@ static void moments_of(const work *job, float *const *at, float *scratch) {
         job->kernels->gram(count, d, rows, stride, total);
     }
     float scale = 1 / (float)n;
-    for (int64_t i = 0; i < d; i++) {
-        for (int64_t j = 0; j < i; j++) at[2][i * c_row + j] = total[j * stride + i] * scale;
+    for (int64_t i = 0; i < d; i++)
         for (int64_t j = i; j < d; j++) at[2][i * c_row + j] = total[i * stride + j] * scale;
-    }
+    for (int64_t j0 = 0; j0 < d; j0 += 16) /* what lies under the diagonal, by blocks: columns are far apart */
+        for (int64_t i0 = j0; i0 < d; i0 += 16)
+            for (int64_t i = i0; i < kvb_min64(i0 + 16, d); i++)
+                for (int64_t j = j0; j < kvb_min64(kvb_min64(j0 + 16, d), i); j++)
+                    at[2][i * c_row + j] = total[j * stride + i] * scale;
 }
 
 kvb_status cpu_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covariance) {
@@ -150,14 +153,6 @@ kvb_status cpu_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_ten
 
 /* ---- attended ---- */
 
-/* Keys [n, d] as [d, stride], block by block: whole columns would throw each other out of the cache. */
-static void turn(const float *k, int64_t n, int64_t row, int64_t d, int64_t step, float *out, int64_t stride) {
-    for (int64_t j = 0; j < n; j += 16)
-        for (int64_t i = 0; i < d; i += 16)
-            for (int64_t b = i; b < kvb_min64(i + 16, d); b++)
-                for (int64_t a = j; a < kvb_min64(j + 16, n); a++) out[b * stride + a] = k[a * row + b * step];
-}
-
 /* Turned keys lie this far apart: a power of two would put all rows of a panel into the same few lines of the cache. */
 static int64_t apart(int64_t n) { return wide(n) + 16; }
 
@@ -168,10 +163,7 @@ static void weigh(const kvb_tensor_kernels *kernels, const kvb_tensor *q, const 
     int64_t stride = apart(n), seen = n - rows + first + count;
     kernels->gemm(count, wide(seen), d, queries + first * row, row, q->stride[q->ndim - 1], keys, stride, 1, logits,
                   stride, panel);
-    for (int64_t r = 0; r < count; r++, logits += stride) {
-        int64_t visible = seen - count + r + 1;
-        kernels->weigh(visible, logits, sum);
-    }
+    kernels->weigh(count, seen - count + 1, logits, stride, sum);
 }
 
 static void attended_of(const work *job, float *const *at, float *scratch) {
@@ -179,7 +171,7 @@ static void attended_of(const work *job, float *const *at, float *scratch) {
     int64_t n = k->shape[k->ndim - 2], d = k->shape[k->ndim - 1], rows = q->shape[q->ndim - 2], stride = apart(n);
     float *keys = scratch, *logits = keys + d * stride, *panel = logits + QUERIES * stride;
     double *sum = (double *)(panel + kvb_gemm_scratch(d));
-    turn(at[2], n, k->stride[k->ndim - 2], d, k->stride[k->ndim - 1], keys, stride);
+    job->kernels->turn(n, d, at[2], k->stride[k->ndim - 2], k->stride[k->ndim - 1], keys, stride);
     memset(sum, 0, (size_t)n * sizeof *sum);
     for (int64_t g = 0; g < q->shape[q->ndim - 3]; g++)
         for (int64_t first = 0; first < rows && !kvb_cancelled(); first += QUERIES)
