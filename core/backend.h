@@ -52,6 +52,7 @@ typedef struct kvb_attn_row {
     int32_t own_n;
     int32_t own_from;         /* the sliding window begins here: earlier own keys are not seen */
     const int32_t *prefix_from; /* [kv_heads] the same in the prefix; NULL = from its first key */
+    const struct kvb_look *look; /* what is observed of it, or NULL */
 } kvb_attn_row;
 
 struct kvb_backend {
@@ -87,6 +88,8 @@ struct kvb_backend {
      */
     kvb_status (*attend)(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                          int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
+    /* Optional: does attend itself fill in the tops and masses of its rows' looks? Else look does. */
+    bool (*attend_observes)(const kvb_lane_kind *kind);
 
     /* Optional: observed rows of such a call (core/look.h); n of them, q as attend had it. NULL: kvb_look_reference. */
     kvb_status (*look)(const kvb_lane_kind *kind, const kvb_attn_row *row, const struct kvb_look *look, int32_t n,

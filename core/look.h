@@ -2,8 +2,9 @@
 /*
  * look.h - what one query token's attention in one layer is observed for.
  *
- * Looking is a pass of its own behind attention, over the rows that are observed and no others: the attention kernels
- * know nothing of it. look.c is the specification and what a backend without its own runs.
+ * Looking is a pass of its own behind attention, over the rows that are observed and no others; a backend may take tops
+ * and masses while it attends instead (attend_observes). look.c is the specification and what a backend without its own
+ * runs.
  */
 #ifndef KVB_LOOK_H
 #define KVB_LOOK_H

@@ -186,14 +186,29 @@ static void fetch_row(const kvb_model *m, const kvb_row *row, int32_t layer) {
         m->backend->lane_fetch(&kind, own + h, row->index);
 }
 
-/* What the observed rows attend to in this layer. */
-static kvb_status look(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer, double scale) {
+/* Notes which rows are observed in this layer; returns how many. */
+static int32_t find_looks(kvb_step *s, const kvb_row *row, int32_t n, int32_t layer) {
+    int32_t looks = 0;
+    for (int32_t r = 0; r < n; r++) {
+        if (!row[r].trace || !kvb_look_at(row[r].trace, layer, row[r].index, s->look + looks)) continue;
+        s->look[looks].row = r;
+        s->attn[r].look = s->look + looks++;
+    }
+    return looks;
+}
+
+/* What attention has not observed itself of the n looks of this layer. */
+static kvb_status look(kvb_step *s, int32_t n, double scale) {
     const kvb_model_desc *d = &s->m->desc;
     const kvb_backend *b = s->m->backend;
     const kvb_lane_kind kind = kvb_model_lane_kind(s->m);
+    const bool seen = b->attend_observes && b->attend_observes(&kind);
     int32_t looks = 0;
-    for (int32_t r = 0; r < n; r++)
-        if (row[r].trace && kvb_look_at(row[r].trace, layer, row[r].index, s->look + looks)) s->look[looks++].row = r;
+    for (int32_t i = 0; i < n; i++) {
+        kvb_look o = s->look[i];
+        if (seen) o.top = o.top_within = NULL, o.mass = NULL;
+        if (o.top || o.weights || o.recall) s->look[looks++] = o;
+    }
     if (looks == 0) return KVB_OK;
     if (b->look) return b->look(&kind, s->attn, s->look, looks, d->heads, d->kv_heads, s->q, scale);
     return kvb_look_reference(b, &kind, s->attn, s->look, looks, d->heads, d->kv_heads, s->q, scale);
@@ -214,8 +229,9 @@ static kvb_status attention(kvb_step *s, const kvb_row *row, int32_t n, int32_t 
     kvb_lane_kind kind = kvb_model_lane_kind(m);
     kvb_tensor mixed = kvb_view2(s->mixed, d->dtype, n, (int64_t)d->heads * d->head_dim);
     const double scale = kvb_model_query_scale(m);
+    const int32_t looks = s->traced ? find_looks(s, row, n, layer) : 0;
     KVB_TRY(m->backend->attend(&kind, s->attn, n, d->heads, d->kv_heads, s->q, scale, &mixed));
-    return s->traced ? look(s, row, n, layer, scale) : KVB_OK;
+    return looks ? look(s, looks, scale) : KVB_OK;
 }
 
 static kvb_status normalise(kvb_step *s, const float *w, int32_t n) {

@@ -43,7 +43,7 @@ typedef struct kvb_trace {
     /* Attention: numbers of kvb_watch, whose lists are copied. */
     kvb_watch watch;
     int32_t tokens, words, width; /* of the context; of its masks; of a row of weights */
-    uint64_t *class_words;        /* [n_classes + 1][words] on the host: each class' tokens, then those of `within` */
+    uint64_t *class_words;        /* [KVB_MAX_CLASSES + 1][words] on the host: each class' tokens, then `within` */
     int32_t *weight_slot;         /* [layers] on the host: place among the recorded layers, or -1 */
     kvb_keep **keep;              /* [n_keeps], retained */
     uint8_t *device_classes;      /* [tokens] where the model's memory is not the host's */

@@ -81,7 +81,8 @@ static kvb_status copy_keeps(kvb_trace *t, const kvb_request *r) {
 static kvb_status copy_classes(kvb_trace *t, const kvb_request *r, uint8_t **classes) {
     const kvb_watch *w = r->watch;
     *classes = kvb_alloc_array((size_t)t->tokens, 1, KVB_MEM_CACHE);
-    const size_t all = kvb_mul_size(kvb_size(w->n_classes + 1), kvb_size(t->words));
+    /* room for the most classes: kernels read as many of each row as any row has */
+    const size_t all = kvb_mul_size(KVB_MAX_CLASSES + 1, kvb_size(t->words));
     t->class_words = kvb_alloc_array(all, sizeof *t->class_words, KVB_MEM_CACHE);
     if (!*classes || !t->class_words) return KVB_E_MEMORY;
     for (int32_t i = 0; i < t->tokens; i++) {

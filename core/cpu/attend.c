@@ -253,6 +253,8 @@ static void attend_block(void *memory, const kvb_cpu_kernels *kernels, const kvb
 
 /* ---- the call ---- */
 
+bool kvb_cpu_attend_observes(const kvb_lane_kind *kind) { return kind->dtype == KVB_BF16; }
+
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y) {
     int32_t group = heads / kv_heads, most = KVB_QUERY_BLOCK / group;

@@ -11,6 +11,7 @@
  */
 #include "attend.h"
 #if defined(__AMX_BF16__)
+#include "../look.h"
 #include "amx.h"
 #include <math.h>
 
@@ -76,6 +77,14 @@ typedef struct block {
     float *m, *l; /* [ROOM] running maximum (log2 units) and sum of p */
     float *alpha; /* [ROOM] what the tile at hand rescales o by */
     uint64_t *word; /* [ROOM] */
+    /* of observed rows (observe_amx.inc) */
+    uint32_t watched;               /* groups with such a row */
+    int32_t n_classes, class_words; /* the most of any row; words per class */
+    const uint64_t **classes;       /* [ROOM] [classes][class_words] of the row, or NULL */
+    const uint64_t **within;        /* [ROOM] [class_words] */
+    float *best, *best_within;      /* [ROOM] */
+    int32_t *top, *top_within;      /* [ROOM] */
+    float *mass;                    /* [KVB_MAX_CLASSES + 1][ROOM] */
 } block;
 
 static char *carve(block *b, char *memory, int32_t dim) {
@@ -93,6 +102,13 @@ static char *carve(block *b, char *memory, int32_t dim) {
     TAKE(l, ROOM);
     TAKE(alpha, ROOM);
     TAKE(word, ROOM);
+    TAKE(classes, ROOM);
+    TAKE(within, ROOM);
+    TAKE(best, ROOM);
+    TAKE(best_within, ROOM);
+    TAKE(top, ROOM);
+    TAKE(top_within, ROOM);
+    TAKE(mass, (KVB_MAX_CLASSES + 1) * ROOM);
 #undef TAKE
     return memory;
 }
@@ -142,11 +158,14 @@ static inline __mmask16 sees(const masks *w, int key) {
 static uint32_t bits16(uint64_t word, int i) { return word >> (16 * i) & 0xffff; }
 static uint32_t bits32(uint64_t word, int i) { return (uint32_t)(word >> (32 * i)); }
 
+#include "observe_amx.inc"
+
 /* s -> p for the 16 rows from `row`, with the online update of m and l; steps of 32 keys without a bit in `wanted` are
- * not read by anyone and stay as they are. */
+ * not read by anyone and stay as they are. Of an observed group s becomes p in f32 where any row sees a key. */
 static void softmax(block *b, int32_t row, uint64_t wanted) {
     const masks w = gather_words(b->word + row);
-    const float *s = b->s + row;
+    const bool watched = watches(b, row);
+    float *s = b->s + row;
     uint16_t *p = b->p + (int64_t)row * KVB_TILE;
     const __m512 scale = _mm512_set1_ps(b->scale), before = _mm512_loadu_ps(b->m + row);
     __m512 most[2] = {_mm512_set1_ps(-INFINITY), _mm512_set1_ps(-INFINITY)};
@@ -193,6 +212,10 @@ static void softmax(block *b, int32_t row, uint64_t wanted) {
                 }
                 total[0] = _mm512_add_ps(total[0], x);
                 total[1] = _mm512_add_ps(total[1], y);
+                if (watched) {
+                    _mm512_storeu_ps(s + k * ROOM, x);
+                    _mm512_storeu_ps(s + (k + 1) * ROOM, y);
+                }
                 pair[half * 8 + i] = _mm512_permutexvar_epi16(side_by_side, (__m512i)_mm512_cvtne2ps_pbh(y, x));
             }
         }
@@ -204,6 +227,13 @@ static void softmax(block *b, int32_t row, uint64_t wanted) {
     _mm512_storeu_ps(b->l + row, _mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(b->l + row), alpha),
                                                _mm512_add_ps(total[0], total[1])));
     WRITTEN();
+}
+
+/* The softmax of a group's tile, and what is observed of it. */
+static void attend_group(block *b, int32_t row, int32_t t, uint64_t wanted, bool prefix) {
+    if (watches(b, row) && prefix) watch_tops(b, row, t);
+    softmax(b, row, wanted);
+    if (watches(b, row)) watch_masses(b, row, t, prefix);
 }
 
 /* ---- the two products ---- */
@@ -291,7 +321,7 @@ static void walk_prefix(block *b, const kvb_attn_call *call, const kvb_attn_work
         for (int32_t g = 0; g < groups; g++) {
             if (g + 1 < groups) scores(b, (g + 1) * GROUP, k, any[g + 1]);
             if (any[g] == 0) continue;
-            softmax(b, g * GROUP, any[g]);
+            attend_group(b, g * GROUP, t, any[g], true);
             values(b, g * GROUP, GROUP, v, any[g]);
         }
     }
@@ -337,7 +367,7 @@ static void walk_own(block *b, const kvb_attn_call *call, const kvb_attn_work *w
                 scores(b, row, (const uint16_t *)r->lane->keys + tile_at(b, t), seen[i]);
         }
         if (any == 0) continue;
-        for (int32_t row = 0; row < rows; row += GROUP) softmax(b, row, any);
+        for (int32_t row = 0; row < rows; row += GROUP) attend_group(b, row, t, any, false);
         for (int32_t i = 0; i < n; i++) {
             const kvb_attn_run *r = runs + i;
             int32_t end = (r->first + r->tokens) * group;
@@ -394,10 +424,12 @@ void kvb_amx_attend(void *scratch, const kvb_attn_call *call, const kvb_attn_wor
     place_queries(&b, call, work);
     memset(b.o, 0, (size_t)ROOM * (size_t)b.dim * sizeof *b.o);
     for (int32_t r = 0; r < ROOM; r++) b.m[r] = -INFINITY, b.l[r] = 0;
+    watch_begin(&b, call, work);
     WRITTEN();
     if (work->row->prefix) walk_prefix(&b, call, work);
     walk_own(&b, call, work);
     write_rows(&b, call, work);
+    watch_end(&b, call, work);
 }
 
 /* Raw scores of a block's rows against all their keys, row by row: out [rows][wide], prefix tiles, then own ones. For

@@ -73,6 +73,7 @@ void kvb_cpu_rotate(float *x, int64_t heads, int64_t head_dim, const float *cos,
 kvb_status kvb_cpu_attend(const kvb_lane_kind *kind, const kvb_attn_row *row, int32_t rows, int32_t heads,
                           int32_t kv_heads, const float *q, double scale, kvb_tensor *y);
 
+bool kvb_cpu_attend_observes(const kvb_lane_kind *kind);
 kvb_status kvb_cpu_look(const kvb_lane_kind *kind, const kvb_attn_row *row, const struct kvb_look *look, int32_t n,
                         int32_t heads, int32_t kv_heads, const float *q, double scale);
 

@@ -11,6 +11,7 @@ const kvb_backend kvb_backend_cpu = {
     .lanes_read = kvb_cpu_lanes_read,
     .rotate = kvb_cpu_rotate,
     .attend = kvb_cpu_attend,
+    .attend_observes = kvb_cpu_attend_observes,
     .look = kvb_cpu_look,
     .pack = kvb_cpu_pack,
     .pack_free = kvb_cpu_pack_free,

@@ -4,8 +4,8 @@
  * pass per row and head over what is asked.
  *
  * Blocks of rows share a passage, as in attend.c, and scores come from the same products (AMX in bf16). Whole rows are
- * needed because masses want the final maximum. Rejected: collecting inside the attention kernels (running sums by
- * class would be rescaled tile by tile in the hottest loop, for everyone).
+ * needed because masses want the final maximum. In bf16 tops and masses come from attention itself (observe_amx.inc),
+ * and only whole rows and keep-sets come here.
  */
 #include "../look.h"
 #include "attend.h"

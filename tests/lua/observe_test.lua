@@ -203,7 +203,8 @@ local function invariant(label, model)
       local o = { ctx = i % 4 == 0 and other or ctx, ids = draw("q" .. i % 5, 4 + i % 5), max_new_tokens = 1 + i % 6,
         ignore_stop = true, keep = i % 4 ~= 0 and i % 3 == 0 and keep or nil, tag = i, trunk = i % 3 }
       if i % 2 == 0 then
-        o.attention = { classes = { { 1, 2 }, { 5 } }, within = { 0, 2 } }
+        o.attention = { classes = i % 4 == 2 and { { 1, 2 }, { 5 } } or { { 3 }, { 1, 2 }, { 5, 6 }, { 9 } },
+          within = { 0, 2 } } -- rows that share a block may have different numbers of classes
         o.weights = { layers = { 1 }, rows = 1 }
         o.lost = o.ctx == ctx and { keeps = { keep } } or nil
       end
@@ -249,6 +250,27 @@ local function invariant(label, model)
     for _, x in ipairs(numbers(o.recall)) do t.near(x, 1, 1e-5) end
     for _, x in ipairs(numbers(o.error)) do t.near(x, 0, 1e-5) end
     t.eq(o.recall:size(1), 5)
+  end)
+  t.case(label .. ": masses are the sums of the weights by class, tops their largest", function()
+    local o = ask(model, { attention = { classes = CLASSES, within = { 1, 2 } }, weights = { rows = 3 }, keep = keep },
+      ctx).observed
+    for row = 1, 3 do
+      for l = 1, model.layers do
+        for h = 1, model.heads do
+          local w, sums = numbers(o.weights[row][l][h]), { 0, 0, 0, 0, 0 }
+          local top, inside = { -1, 0 }, { -1, 0 }
+          for i, x in ipairs(w) do
+            local class = i > #TEXT and 5 or class_of(i - 1)
+            sums[class] = sums[class] + x
+            if class < 5 and x > top[2] then top = { i - 1, x } end
+            if (class == 2 or class == 3) and x > inside[2] then inside = { i - 1, x } end
+          end
+          near_all(numbers(o.mass[row][l][h]), sums, 2e-3, "mass")
+          t.eq(o.top:at(row, l, h), top[1])
+          t.eq(o.top_within:at(row, l, h), inside[1])
+        end
+      end
+    end
   end)
   t.case(label .. ": memory is given back", function()
     ask(model, everything { keep }, ctx)
