@@ -11,7 +11,9 @@ local kv = require "kvbench"
 local agree = require "kvbench.causal.agree"
 local append = require "kvbench.causal.append"
 local causal = require "kvbench.causal"
+local eviction = require "kvbench.metric.eviction"
 local heads = require "kvbench.causal.heads"
+local route = require "kvbench.metric.route"
 local target = require "kvbench.causal.target"
 
 local e = causal.experiment { name = "rigidity", title = "Rigid attention", options = { ratio = .6,
@@ -45,7 +47,8 @@ local function interventions(v)
   if not t then return nil end
   local looks, list = looks_of(v), {}
   list[1] = { name = "as it is", keep = v.ratio > 0 and v.keep or nil, columns = {
-    disagreement = agree.disagreement(looks, v.index.x), ger_w = agree.weighted_ger(v.keep, t.answer, w) } }
+    disagreement = agree.disagreement(looks, v.index.x), ger_w = route.weighted_ger(eviction.view(v.keep), t.answer,
+      heads.weight(w, v.keep.kv_heads)) } }
   for _, band in ipairs(bands) do
     for _, tau in ipairs(opt.taus) do
       list[#list + 1] = { name = ("tau %g, %s"):format(tau, band[1]), keep = v.ratio > 0 and v.keep or nil,

@@ -13,9 +13,8 @@ local ddmin = require "kvbench.ddmin"
 local eviction = require "kvbench.metric.eviction"
 local evidence = require "kvbench.metric.evidence"
 local keepset = require "kvbench.keep"
-local question_rows = require "kvbench.question_rows"
 local rng = require "kvbench.rng"
-local route = kv.metric.route
+local route, route_rows = kv.metric.route, require "kvbench.route_rows"
 local e = kv.experiment { name = "routes", title = "Routes to the answer", paper = "section 6", options = {
   task = "base", passages = 6, questions = 1, presses = { "adakv", "chunk" }, ratios = "0.5,0.7,0.9",
     regime = "agnostic",
@@ -49,52 +48,14 @@ end
 local rows, propositions, candidates = {}, {}, {} -- rows: of presses, and their null (null = true)
 local function widths(c, asked, conditions)
   local question = asked.question
-  local ev = evidence.of(c.index, question)
-  local placebo = (evidence.placebo(c.index, question).facts or {})[1]
-  local q = question_rows.of(c.ctx, c.prompt.suffix(question))
-  local dense = opt.leaky and question_rows.of(c.ctx, c.prompt.suffix(question), { all = true })
-  local n, keys, R = q.context, q.keys, q.rows
-  local passage = dense and { answer = route.start(keys, ev.answer), placebo = placebo and route.start(keys, placebo) }
+  local tokens = { answer = evidence.of(c.index, question).answer,
+    placebo = (evidence.placebo(c.index, question).facts or {})[1] }
+  route_rows.measure(c.ctx, c.prompt.suffix(question), tokens, conditions, { epsilon = opt.epsilon, leaky = opt.leaky })
   for _, w in ipairs(conditions) do
-    w.direct, w.placebo = route.start(keys, ev.answer), placebo and route.start(keys, placebo)
-    w.leaky, w.leaky_placebo = route.start(keys, ev.answer), placebo and route.start(keys, placebo)
-    w.counts, w.heads = {}, 0
-  end
-  for l = 0, q.layers - 1 do
-    local norms = q:value_norms(l)
-    for _, w in ipairs(conditions) do
-      local a = q:weights(l, w.keep)
-      local edges, counts = route.edges(a, norms, q.heads, R, keys, { epsilon = opt.epsilon })
-      w.counts[l + 1] = counts
-      w.heads = w.heads + route.direct_heads(a, norms, q.heads, R, keys, ev.answer, opt.epsilon)
-      for _, name in ipairs { "direct", "placebo", "leaky", "leaky_placebo" } do
-        if w[name] and (dense or not name:find "leaky") then w[name] = route.step(w[name], edges, n, R, keys) end
-      end
-    end
-    if dense then
-      local edges = route.edges(dense:weights(l), norms, q.heads, keys, keys)
-      for _, name in ipairs { "answer", "placebo" } do
-        if passage[name] then passage[name] = route.step(passage[name], edges, 0, n, keys) end
-      end
-      for _, w in ipairs(conditions) do -- the rows of the passage at this level, as every keep-set sees them
-        for t = 0, n - 1 do
-          w.leaky[t] = passage.answer[t]
-          if w.leaky_placebo then w.leaky_placebo[t] = passage.placebo[t] end
-        end
-      end
-    end
-  end
-  for _, w in ipairs(conditions) do
-    local last = keys - 1
-    local flow = route.flow(w.counts, R, keys, n, ev.answer)
     rows[#rows + 1] = { passage_id = c.record.id, question = asked.index, press = w.press, ratio = w.ratio,
-      null = w.null or false, direct = w.direct[last], placebo = w.placebo and w.placebo[last],
-      leaky = dense and w.leaky[last] or nil,
-      leaky_placebo = dense and w.leaky_placebo and w.leaky_placebo[last] or nil, flow = flow, heads = w.heads,
-      reach = w.direct[last] >= opt.epsilon and 1 or 0, correct = not w.null and (w.correct and 1 or 0) or nil }
+      null = w.null or false, direct = w.direct, placebo = w.placebo, leaky = w.leaky, leaky_placebo = w.leaky_placebo,
+      flow = w.flow, heads = w.heads, reach = w.reach, correct = not w.null and (w.correct and 1 or 0) or nil }
   end
-  q:close()
-  if dense then dense:close() end
 end
 
 contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime }, function(c)

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Everything that is measured on one answer or one keep-set: scores, answer classes, eviction.
 -- The parts load when first touched, as kv.metric.text, .answer_class, .eviction, .evidence, .decomposition, .abstain,
--- .suite, .attention, .route.
+-- .suite, .attention, .route, .columns (as columns of a sweep's rows).
 local parts = {
   text = true, abstain = true, answer_class = true, slots = true, leak = true, fold = true, eviction = true,
   evidence = true, decomposition = true, suite = true, attention = true, route = true,
+  columns = true,
 }
 
 local M = setmetatable({}, {

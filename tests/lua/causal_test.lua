@@ -188,8 +188,9 @@ t.case("agreement of heads, by hand", function()
   t.near(second.mass, .3, 1e-6)
   t.eq(agree.pair(kv.tensor.from { heads_of }, x, { [1] = true }), nil) -- nobody votes for the others
   local keep = keepset.all(1, 2, 4):set(0, 1, 2, 3, false)
-  t.near(agree.weighted_ger(keep, { 2 }, { [0] = 3, 1 }), .25)
-  t.near(agree.weighted_ger(keep, { 1, 2 }, { [0] = 3, 1 }), .125)
+  local view, w = kv.metric.eviction.view(keep), require("kvbench.causal.heads").weight({ [0] = 3, 1 }, 2)
+  t.near(kv.metric.route.weighted_ger(view, { 2 }, w), .25)
+  t.near(kv.metric.route.weighted_ger(view, { 1, 2 }, w), .125)
 end)
 
 t.case("confirmatory hypotheses: tables are read, Holm holds over all, what is missing is told", function()

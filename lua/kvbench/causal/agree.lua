@@ -79,17 +79,4 @@ function M.pair(attention, x, taken)
   return of(first), of(second)
 end
 
---- GER_w = 1 - mean over tokens of sum over cells of w * kept / sum of w, for w = {[cell] = weight}
---- (heads.answer_mass).
-function M.weighted_ger(keep, tokens, w)
-  local kept, total = 0, 0
-  for c = 0, keep.layers * keep.kv_heads - 1 do
-    total = total + w[c]
-    for _, t in ipairs(tokens) do
-      if keep:kept(math.floor(c / keep.kv_heads), c % keep.kv_heads, t) then kept = kept + w[c] / #tokens end
-    end
-  end
-  return total > 0 and 1 - kept / total or nil
-end
-
 return M

@@ -70,6 +70,11 @@ function M.answer_mass(e, records)
   return divided(scores, n), n
 end
 
+--- Scores as the function(layer, head) that metric.route's weighted_ger takes.
+function M.weight(scores, kv_heads)
+  return function(l, h) return scores[l * kv_heads + h] end
+end
+
 --- Mass on the context's first token, and on the last `window` tokens of the context, from the rows of the questions'
 --- last tokens: {[cell] =} each.
 function M.sink_and_local(e, records, window)

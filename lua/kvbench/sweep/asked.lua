@@ -19,7 +19,7 @@ end
 function M.new(o, state, unit, q, ids, trunk)
   local question = unit.record.questions[q]
   local self = setmetatable({ o = o, state = state, unit = unit, q = q, ids = ids, trunk = trunk, sets = {}, early = {},
-    question = question, new_tokens = o.max_new_tokens or math.max(24, 2 * #o.model:ids(question.a) + 8) }, Asked)
+    question = question, compares = o.observed and o.observed.reference, new_tokens = o.max_new_tokens or math.max(24, 2 * #o.model:ids(question.a) + 8) }, Asked)
   if o.teacher then
     self.gold = teacher.gold_ids(o.model, unit.prompt.suffix(question), question.a)
     -- answer and score begin with the same question: it is run once for both
@@ -34,6 +34,7 @@ function Asked:send(part, set, condition)
     or { ids = self.ids, max_new_tokens = part == "answer" and self.new_tokens or 0 }
   if part == "answer" and self.o.observed then observe.request(self.o.observed, request, self.unit, self.question) end
   request.lost = condition.lost
+  if part == "reference" then observe.reference(self.o.observed, request, #self.ids - 1) end
   request.ctx, request.keep, request.ignore_stop = self.unit.ctx, condition.keep, self.o.ignore_stop
   request.temperature, request.patch = condition.temperature, condition.patch
   request.trunk = math.min(self.trunk, prefix(self.ids, request.ids), #request.ids - 1)
@@ -77,7 +78,7 @@ function Asked:ask(conditions)
       set.lost_at = #keeps
     end
   end
-  if scored or #keeps > 0 then -- first, so that nothing waits for it
+  if scored or #keeps > 0 or #list > 0 and self.compares then -- first, so that nothing waits for it
     self:send("reference", nil, { lost = #keeps > 0 and { keeps = keeps, from = #self.ids - 1 } or nil })
   end
   for _, set in ipairs(list) do
@@ -95,7 +96,7 @@ local function score(asked, set, logits)
 end
 
 local function complete(asked, set)
-  return set.result and (not set.scored or set.score) and (not set.lost_at or asked.lost)
+  return set.result and (not set.scored or set.score) and (not set.lost_at and not asked.compares or asked.lost)
 end
 
 -- The full cache's part of the question is back: what waited for it is looked at again.
@@ -112,6 +113,9 @@ local function refer(asked, result)
   asked.early = {}
   return touched
 end
+
+--- What was observed of the full cache's last question row, for metrics that declare "reference"; else nil.
+function M.reference(asked) return asked.compares and asked.lost or nil end
 
 --- What the set's keep-set loses of the full cache's attention, [layers, heads] each: {recall, error}, or nil.
 function M.lost(asked, set)
@@ -133,7 +137,8 @@ function M.take(result)
     asked.early[#asked.early + 1] = { set = set, logits = result.logits }
   else
     set.result = result
-    local needs_reference = set.scored and set.full or set.lost_at -- the full cache is its own reference
+    -- the full cache is its own reference
+    local needs_reference = set.scored and set.full or set.lost_at or asked.compares
     if needs_reference and not asked.referred then
       asked.early[#asked.early + 1] = { set = set }
     elseif set.scored and set.full then

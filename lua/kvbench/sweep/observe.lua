@@ -2,7 +2,7 @@
 -- What a sweep observes while it answers: the needs of its metrics as fields of batch requests, the view that a metric
 -- gets, and the columns of kv.sweep{observe = {...}}.
 --
---   observe = { "attention", "recall", hidden = {layers =, rows =}, weights = {layers =, rows =} }
+--   observe = { "attention", "recall", "reference", hidden = {layers =, rows =}, weights = {layers =, rows =} }
 --
 -- Token classes of "attention": V the question's answer tokens (for unanswerable ones: the tempting value), B what
 -- binds them, sinks (the first tokens of the context), X the rest of the passage, other (instruction and examples), and
@@ -16,7 +16,7 @@ local M = {}
 M.classes = { V = 1, B = 2, sinks = 3, X = 4, other = 5, own = 6 }
 local NAMES = { "V", "B", "sinks", "X", "other", "own" }
 local WITHIN = { 0, 1, 3 }
-local known = { "attention", "recall", "hidden", "weights" }
+local known = { "attention", "recall", "reference", "hidden", "weights" }
 
 local function add_list(into, list)
   if list == nil then return nil end -- all of them
@@ -91,6 +91,13 @@ function View:hidden(layer, row)
   end
   error(("hidden states of layer %s, row %s were not observed -> observe = {hidden = {layers =, rows =}}"):format(
     tostring(layer), tostring(row)), 0)
+end
+
+--- What is observed of the full cache at the question's last row, beside what answers of it show.
+function M.reference(needs, request, last)
+  if needs and needs.reference then
+    request.weights = { layers = needs.weights and needs.weights.layers, from = last, rows = 1 }
+  end
 end
 
 --- What a metric is given.

@@ -99,7 +99,8 @@ function M.make(o, asked, condition, set)
     row.gold_logprob_per_token, row.kl_full = set.score.per_token, set.kl
   end
   local view = observe.view { result = result, unit = unit, question = question, condition = condition,
-    keep = condition.keep, record = unit.record, index = unit.index, ids = asked.ids, lost = questions.lost(asked, set) }
+    keep = condition.keep, record = unit.record, index = unit.index, ids = asked.ids, lost = questions.lost(asked, set),
+    reference = questions.reference(asked) }
   local function merge(columns)
     for name, value in pairs(columns) do row[name] = value end
   end
@@ -114,6 +115,7 @@ function M.make(o, asked, condition, set)
     tokenizer = tokenizer, tokenizer_name = o.model.name,
   })
   local evicted = view_of(unit, condition)
+  view.eviction = evicted.keep
   merge(evicted.passage)
   merge(evidence.columns(evicted.keep, unit.index, question, { degenerate = row.class == "degenerate" }))
   measure(o, row, view)

@@ -19,10 +19,12 @@ local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable",
   "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe",
   "prefix_cache", "variants", "teacher", "metrics", "observe", "precision", "watch" }
 
--- The sweep's own metrics: each a table with a name and a function.
-local function metrics_of(list)
-  local names = {}
-  for i, own in ipairs(list or {}) do
+-- The sweep's own metrics: each a table with a name and a function, or the name of one (metric/columns.lua).
+local function metrics_of(o)
+  local names, list = {}, {}
+  for i, own in ipairs(o.metrics or {}) do
+    if type(own) == "string" then own = require("kvbench.metric.columns").named(own, o) end
+    list[i] = own
     if type(own) ~= "table" or type(own.name) ~= "string" or type(own.columns) ~= "function" then
       error(("sweep: metrics[%d] is not a metric -> {name = \"mine\", columns = function(view) return {...} end}")
         :format(i), 0)
@@ -30,7 +32,7 @@ local function metrics_of(list)
     if names[own.name] then error(("sweep: metric '%s' is listed twice"):format(own.name), 0) end
     names[own.name] = true
   end
-  return { unpack(list or {}) }
+  return list
 end
 
 --- The options of kv.sweep with defaults filled in, presses made and ratios checked; a wrong one is an error.
@@ -70,11 +72,20 @@ function M.of(opt)
   end
   o.presses, o.sinks = list, o.sinks or 4
   o.variants = variants.of(o.variants)
-  o.metrics = metrics_of(o.metrics)
+  o.metrics = metrics_of(o)
   local lists = { { o.observe, "sweep: observe" } }
   for _, own in ipairs(observe.metrics(o.observe)) do table.insert(o.metrics, 1, own) end
   for _, own in ipairs(o.metrics) do lists[#lists + 1] = { own.observe, ("metric '%s'"):format(own.name) } end
   o.observed = observe.needs(lists)
+  for _, own in ipairs(o.metrics) do
+    if own.compared and o.compared and own.compared ~= o.compared then
+      error(("sweep: metrics compare with '%s' and with '%s' -> one sweep for each"):format(o.compared, own.compared), 0)
+    end
+    o.compared = own.compared or o.compared
+  end
+  if o.compared and not seen[o.compared] then
+    error(("sweep: metric 'agreement' compares with '%s', which is not among the presses"):format(o.compared), 0)
+  end
   o.precision, o.watch = precision.of(o)
   return o
 end

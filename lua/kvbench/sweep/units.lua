@@ -97,8 +97,8 @@ end
 -- The conditions of one prefilled context that are still to be run: {press label, ratio, keep} with ratio 0 once; of the
 -- presses that decide for the context, or with a question's ids for the question q (oracle, answer_aware).
 local function conditions_of(o, state, unit, q, ids)
-  local range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
-  local options = { evictable = range, ranks = o.variants ~= nil }
+  unit.range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
+  local options = { evictable = unit.range, ranks = o.variants ~= nil }
   local list, wanted, full = {}, {}, false
   for _, ratio in ipairs(o.ratios) do
     if ratio == 0 then full = true else wanted[#wanted + 1] = ratio end
@@ -112,7 +112,13 @@ local function conditions_of(o, state, unit, q, ids)
   end
   for _, press in ipairs(o.presses) do
     local label, due = press:label(), #wanted > 0 and press.per_question == (q ~= nil)
-    local keeps = due and left[label] and press:keeps(unit.ctx, wanted, options) or {}
+    local compared = o.compared == label -- a metric looks at its sets, also where its rows are stored already
+    local keeps = due and (left[label] or compared) and press:keeps(unit.ctx, wanted, options) or {}
+    for _, keep in ipairs(compared and keeps or {}) do
+      unit.compared = unit.compared or {}
+      unit.compared[keep.ratio] = keep
+    end
+    if not left[label] then keeps = {} end
     if not q then state.run:add_keeps(unit, label, keeps) end -- sets of one question are not the context's
     for _, keep in ipairs(keeps) do
       list[#list + 1] = { press = label, ratio = keep.ratio, keep = keep, notes = keep.notes }
@@ -163,6 +169,12 @@ local function enqueue(o, state, unit)
       local known = work.known[rows_of.key(unit, q, condition)]
       M.expect(work, condition.press, known)
       if not known then new[#new + 1] = condition end -- else answered before this run was interrupted
+    end
+    for _, own_metric in ipairs(#new > 0 and o.metrics or {}) do
+      if own_metric.before then
+        own_metric.before { ctx = unit.ctx, unit = unit, index = unit.index, record = unit.record, q = q,
+          question = unit.record.questions[q], ids = asked[i], conditions = new }
+      end
     end
     question:ask(new)
     for _, condition in ipairs(own) do
