@@ -9,11 +9,42 @@ local M = {}
 -- Of a part of a context (chunk) the reference takes the positions at the end of the whole context; so do we.
 local function first_position(ctx, rows) return (ctx.parent_tokens or ctx.tokens) - rows end
 
---- The last `rows` queries after RoPE, divided by sqrt(head_dim): [layers, heads, rows, head_dim].
+--- What logits are multiplied by: the model's own factor, which some families choose (Gemma: query_pre_attn_scalar),
+--- else 1 / sqrt(head_dim).
+function M.scale(ctx)
+  local own = ctx.model and ctx.model.query_scale
+  return own and own > 0 and own or 1 / math.sqrt(ctx.head_dim)
+end
+
+--- For a context with all layers of a model some of which slide: whether each does, and the window; else nil.
+function M.sliding(ctx)
+  local model = ctx.model
+  if not model or not model.sliding or ctx.layer_list or ctx.layers ~= model.layers then return nil end
+  return model.sliding, model.sliding_window
+end
+
+--- The last `rows` queries after RoPE, times the scale: [layers, heads, rows, head_dim].
 function M.window_queries(ctx, rows)
-  local cos, sin = ctx:rope(first_position(ctx, rows), rows)
-  local scale = 1 / math.sqrt(ctx.head_dim) -- on the tables, which are smaller than the queries
-  return rotary.apply(ctx.queries:slice(3, -rows), cos * scale, sin * scale)
+  local first, scale, sliding = first_position(ctx, rows), M.scale(ctx), M.sliding(ctx)
+  local queries = ctx.queries:slice(3, -rows)
+  if not sliding then
+    local cos, sin = ctx:rope(first, rows)
+    return rotary.apply(queries, cos * scale, sin * scale) -- on the tables, which are smaller than the queries
+  end
+  local layers, tables = {}, { [true] = { ctx:rope(first, rows, true) }, [false] = { ctx:rope(first, rows) } }
+  for l, slides in ipairs(sliding) do
+    local cos, sin = unpack(tables[slides])
+    layers[l] = rotary.apply(queries:narrow(1, l, 1), cos * scale, sin * scale)
+  end
+  return tensor.cat(layers, 1)
+end
+
+--- [rows, keys], 0 where row i, at position first + i, sees key j through a window, else -inf; what lies ahead is not
+--- looked at.
+function M.window_mask(first, rows, keys, window)
+  local key = tensor.arange(keys):view(1, keys)
+  local position = tensor.arange(first, first + rows):view(rows, 1)
+  return (tensor.where((position - key):lt(window), 0, -math.huge))
 end
 
 --- What the last `window` queries attend to: [layers, kv_heads, group * window, tokens], causal, rows sum to 1.
@@ -24,6 +55,13 @@ function M.window(ctx, window)
   -- only the window's own keys can lie ahead of one of its queries
   logits:view(layers, heads, ctx.group_size, window, n):narrow(-1, n - window + 1, window)
     :add_(ctx:once("mask " .. window, function() return tensor.causal_mask(window, window):to(logits.device) end))
+  local sliding, span = M.sliding(ctx)
+  for l, slides in ipairs(sliding or {}) do
+    if slides then
+      logits:view(layers, heads, ctx.group_size, window, n):narrow(1, l, 1)
+        :add_(M.window_mask(n - window, window, n, span):to(logits.device))
+    end
+  end
   return logits:softmax(-1)
 end
 

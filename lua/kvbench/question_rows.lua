@@ -3,6 +3,7 @@
 -- keep-set leaves. What a press changes by leaving keys out is seen here layer by layer; what it changes in later
 -- layers' queries is not ("frozen queries"), so the rows of different keep-sets can be compared key by key. Layers come
 -- one at a time, computed when asked for: all rows of a long context would not fit.
+local attention = require "kvbench.attention"
 local ffi = require "ffi"
 local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
@@ -21,15 +22,21 @@ function M.of(ctx, question, opt)
   local first = all and 0 or ctx.tokens
   return setmetatable({ ctx = ctx, more = more, context = ctx.tokens, first = first, rows = ctx.tokens + #ids - first,
     keys = ctx.tokens + #ids, layers = ctx.layers, heads = ctx.heads, kv_heads = ctx.kv_heads,
-    recent = {}, turn = 0, cos_sin = { ctx:rope(first, ctx.tokens + #ids - first) } }, Rows)
+    recent = {}, turn = 0, cos_sin = { ctx:rope(first, ctx.tokens + #ids - first) },
+    cos_sin_sliding = attention.sliding(ctx) and { ctx:rope(first, ctx.tokens + #ids - first, true) } }, Rows)
 end
 
 local function logits_of(self, layer)
   local ctx, r, n = self.ctx, self.rows, self.keys
-  local q = rotary.apply(self.more.queries:narrow(1, layer + 1, 1):slice(3, -r), self.cos_sin[1], self.cos_sin[2])
-  q = (q / math.sqrt(ctx.head_dim)):reshape(ctx.kv_heads, ctx.group_size * r, ctx.head_dim)
+  local sliding, window = attention.sliding(ctx)
+  local slides = sliding and sliding[layer + 1]
+  local cos, sin = unpack(slides and self.cos_sin_sliding or self.cos_sin)
+  local q = rotary.apply(self.more.queries:narrow(1, layer + 1, 1):slice(3, -r), cos, sin)
+  q = (q * attention.scale(ctx)):reshape(ctx.kv_heads, ctx.group_size * r, ctx.head_dim)
   local out = q:matmul(self.more.keys:narrow(1, layer + 1, 1):squeeze(1):transpose())
-  return out:reshape(ctx.kv_heads, ctx.group_size, r, n) + tensor.causal_mask(r, n):to(out.device)
+  local mask = tensor.causal_mask(r, n)
+  if slides then mask = mask + attention.window_mask(n - r, r, n, window) end
+  return out:reshape(ctx.kv_heads, ctx.group_size, r, n) + mask:to(out.device)
 end
 
 local RECENT = 8

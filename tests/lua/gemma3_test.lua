@@ -169,3 +169,58 @@ t.case("every press that needs nothing else runs, and what it keeps can be used"
   end
   t.ok(ran > 25, ran .. " presses ran")
 end)
+
+-- ---- an attention scale of the model's own (tests/golden/make_gemma_scale.py) ----
+
+t.case("presses and observation use the model's attention scale", function()
+  local json = require "kvbench.json"
+  local golden = json.load(dir .. "/../../gemma_scale.json")
+  local scaled = os.tmpname()
+  os.remove(scaled)
+  os.execute(("mkdir '%s' && cp '%s'/model.safetensors '%s'/generation_config.json '%s'"):format(scaled, dir, dir, scaled))
+  local config = json.load(dir .. "/config.json")
+  config.query_pre_attn_scalar = golden.scalar
+  local file = assert(io.open(scaled .. "/config.json", "w"))
+  file:write(json.encode(config))
+  file:close()
+  local other = kv.model.load(scaled, { dtype = "f32" })
+  local ctx = other:prefill(ids, { queries = true })
+  t.ok(gap(ctx:logits(question):cpu(), kv.tensor.from(golden.logits)) < 1e-4)
+  local function near(press, name, first, last)
+    local scores = press:score(ctx)
+    for _, l in ipairs(FULL) do
+      local own, want = scores[l + 1][1], kv.tensor.from(golden[name][tostring(l)])
+      t.ok(gap(own:narrow(1, first, last - first + 1):cpu(), want) < 1e-4, name .. " of layer " .. l)
+      t.ok(gap(kv.press(press):score(model:prefill(ids, { queries = true }))[l + 1][1]:narrow(1, first, last - first + 1),
+        want) > 1e-3, name .. " depends on the scale")
+    end
+  end
+  near(kv.press("snapkv", { window_size = 16, kernel_size = 5 }), "snapkv", 1, N - 16)
+  near(kv.press("expected_attention", { n_future_positions = 8, use_vnorm = false }), "expected", 5, N)
+  -- the engine's own rows against those that are computed from queries and keys, windows included
+  local rows = require("kvbench.question_rows").of(ctx, question)
+  local batch = other:batch()
+  batch:add { ctx = ctx, ids = question, max_new_tokens = 1, ignore_stop = true, weights = { from = 0, rows = 9 } }
+  local seen = batch:run()[1].observed.weights
+  batch:close()
+  local append = require "kvbench.causal.append"
+  local last = append.last_row(ctx, question)
+  local worst, of_append = 0, 0
+  for l = 0, other.layers - 1 do
+    local a = rows:weights(l)
+    for h = 0, other.heads - 1 do
+      for i = 0, 8 do
+        for key = 0, N + i do
+          worst = math.max(worst, math.abs(a[(h * rows.rows + i) * rows.keys + key] - seen:at(i + 1, l + 1, h + 1, key + 1)))
+        end
+      end
+      for key = 0, N - 1 do
+        of_append = math.max(of_append, math.abs(last:at(l + 1, h + 1, key + 1) - seen:at(9, l + 1, h + 1, key + 1)))
+      end
+    end
+  end
+  rows:close()
+  t.ok(worst < 1e-5, "question_rows: off by " .. worst)
+  t.ok(of_append < 1e-5, "append: off by " .. of_append)
+  os.execute("rm -r '" .. scaled .. "'")
+end)

@@ -47,7 +47,7 @@ local function weights(ctx, ids, rows, keep)
   local own, n = M.rows(ctx, ids, keep), ctx.tokens + #ids
   local whole = { layers = ctx.layers, heads = ctx.heads, kv_heads = ctx.kv_heads, head_dim = ctx.head_dim,
     group_size = ctx.group_size, tokens = n, queries = own.queries, keys = tensor.cat({ ctx.keys, own.keys }, 3),
-    rope = function(_, first, count) return ctx:rope(first, count) end,
+    model = ctx.model, rope = function(_, first, count, sliding) return ctx:rope(first, count, sliding) end,
     once = function(_, _, make) return make() end }
   return attention.window(whole, rows):narrow(-1, 1, ctx.tokens)
 end

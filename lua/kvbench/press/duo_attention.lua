@@ -2,6 +2,7 @@
 -- DuoAttention: retrieval heads stay whole, streaming heads keep their first and their most recent tokens. How much of a
 -- retrieval head a head is comes from a pattern file, or is found on the fly: the mean query looks at the mean key at
 -- every distance, and the area under its cumulated attention is large where far keys count.
+local attention = require "kvbench.attention"
 local head_pattern = require "kvbench.head_pattern"
 local keepset = require "kvbench.keep"
 local layer_part = require "kvbench.layer_part"
@@ -39,7 +40,7 @@ function rule.on_the_fly(ctx)
   local cos, sin = ctx:rope(0, LENGTH)
   local turned = rotary.apply(keys:expand(-1, -1, LENGTH, -1), cos, sin)
   local last = rotary.apply(queries, cos:narrow(1, LENGTH, 1), sin:narrow(1, LENGTH, 1))
-  local logits = last:split_heads(ctx.group_size):matmul(turned:unsqueeze(3):transpose()) / math.sqrt(ctx.head_dim)
+  local logits = last:split_heads(ctx.group_size):matmul(turned:unsqueeze(3):transpose()) * attention.scale(ctx)
   return logits:softmax(-1):cumsum(-1):mean(-1):squeeze(4):mean(3)
 end
 

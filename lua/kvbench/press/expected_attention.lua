@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Expected attention. The context's queries before RoPE are taken as Gaussian (mean m, covariance C) and rotated by R,
 -- the mean rotation of the positions to come. The logit that a key k can expect is then
---   (R m) . k / sqrt(d) + k' (R C R') k / (2 d)
+--   s (R m) . k + s^2 k' (R C R') k / 2,   s = 1 / sqrt(d) or what the model has instead
 -- and its softmax over the keys is the expected attention. Here R' is applied to the keys instead of R to m and C: the
 -- same number, and there are fewer KV heads than query heads.
+local attention = require "kvbench.attention"
 local rotary = require "kvbench.rotary"
 
 local rule = {
@@ -33,7 +34,7 @@ end
 
 function rule.score(self, ctx)
   local sinks = self:at_most("n_sink", ctx.tokens - 1)
-  local d, group = ctx.head_dim, ctx.group_size
+  local scale, group = attention.scale(ctx), ctx.group_size
   local keys, values = ctx.keys:slice(3, sinks + 1), ctx.values:slice(3, sinks + 1)
 
   -- after another press (composed) the queries are still those of the whole context
@@ -46,9 +47,9 @@ function rule.score(self, ctx)
   rotated, mean = rotated:unsqueeze(3), mean:split_heads(group)
   local logits -- [layers, kv_heads, group, n]
   if covariance then
-    logits = rotated:quadratic(covariance:split_heads(group), mean, 1 / (2 * d), 1 / math.sqrt(d))
+    logits = rotated:quadratic(covariance:split_heads(group), mean, scale * scale / 2, scale)
   else
-    logits = rotated:vecdot(mean:unsqueeze(4)) / math.sqrt(d)
+    logits = rotated:vecdot(mean:unsqueeze(4)) * scale
   end
   local scores = logits:softmax(-1):mean(3)
   if self.use_vnorm then scores = (scores + self.epsilon) * values:vecdot(values):sqrt() end

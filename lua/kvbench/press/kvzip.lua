@@ -46,7 +46,7 @@ local function attended(self, ctx, more, l, part)
   local m, n = #part.ids, ctx.tokens
   local sinks, length = math.min(self.n_sink, part.from), part.to - part.from
   local cos, sin = ctx:rope(n, m)
-  local queries = rotary.apply(more.queries:narrow(1, l, 1):slice(3, -m), cos, sin) / math.sqrt(ctx.head_dim)
+  local queries = rotary.apply(more.queries:narrow(1, l, 1):slice(3, -m), cos, sin) * attention.scale(ctx)
   local all = more.keys:narrow(1, l, 1)
   local keys = tensor.cat({ all:narrow(3, 1, sinks), all:narrow(3, part.from + 1, length), all:narrow(3, n + 1, m) }, 3)
     :transpose()

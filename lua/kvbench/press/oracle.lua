@@ -16,7 +16,7 @@ end
 local function received(ctx, more, l, count)
   local n, kv_heads, group = ctx.tokens, ctx.kv_heads, ctx.group_size
   local cos, sin = ctx:rope(n, count)
-  local queries = rotary.apply(more.queries:narrow(1, l, 1):slice(3, -count), cos, sin) / math.sqrt(ctx.head_dim)
+  local queries = rotary.apply(more.queries:narrow(1, l, 1):slice(3, -count), cos, sin) * attention.scale(ctx)
   local keys = more.keys:narrow(1, l, 1):transpose()
   local sum = tensor.zeros(kv_heads, n)
   queries = queries:split_heads(group)
