@@ -12,14 +12,16 @@ local function first_position(ctx, rows) return (ctx.parent_tokens or ctx.tokens
 --- What logits are multiplied by: the model's own factor, which some families choose (Gemma: query_pre_attn_scalar),
 --- else 1 / sqrt(head_dim).
 function M.scale(ctx)
+  if ctx.attention_scale then return ctx.attention_scale end -- of a part that has no model
   local own = ctx.model and ctx.model.query_scale
   return own and own > 0 and own or 1 / math.sqrt(ctx.head_dim)
 end
 
 --- For a context with all layers of a model some of which slide: whether each does, and the window; else nil.
 function M.sliding(ctx)
+  if ctx.layer_list then return nil end -- some layers of a context, all of which see everything
   local model = ctx.model
-  if not model or not model.sliding or ctx.layer_list or ctx.layers ~= model.layers then return nil end
+  if not model or not model.sliding or ctx.layers ~= model.layers then return nil end
   return model.sliding, model.sliding_window
 end
 

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Chunk: every piece of the context is scored as if it were the whole context (own query statistics, own sinks) and
 -- keeps its own share. Over all pieces the number kept is only about n_kept, since each piece rounds for itself.
+local attention = require "kvbench.attention"
 local keepset = require "kvbench.keep"
 local tensor = require "kvbench.tensor"
 local orders = require "kvbench.press_order"
@@ -34,7 +35,8 @@ end
 
 -- The first `count` pieces of `length` tokens of a block of layers, as layers of a context of that length.
 local function side_by_side(ctx, count, length)
-  local made = { layers = ctx.layers * count, tokens = length, parent_tokens = ctx.parent_tokens or ctx.tokens,
+  local made = { attention_scale = attention.scale(ctx), layer_list = ctx.layer_list or {}, -- no layer slides
+    layers = ctx.layers * count, tokens = length, parent_tokens = ctx.parent_tokens or ctx.tokens,
     rope = function(_, first, n) return ctx:rope(first, n) end,
     once = function(_, key, fn) return ctx:once(("pieces of %d: %s"):format(length, key), fn) end }
   return setmetatable(made, { __index = function(_, name)
