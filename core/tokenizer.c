@@ -118,7 +118,7 @@ static kvb_status emit_added(kvb_tokenizer *t, tok_match m) {
 }
 
 static kvb_status encode_stretch(kvb_tokenizer *t, const char *text, size_t n, size_t at) {
-    return t->bpe.rank ? tok_spm_encode(t, text, n, (int64_t)at) : tok_split(t, text, n, (int64_t)at);
+    return t->bpe.pieces ? tok_spm_encode(t, text, n, (int64_t)at) : tok_split(t, text, n, (int64_t)at);
 }
 
 static kvb_status encode_normalized(kvb_tokenizer *t, const char *text, size_t n, bool parse_special) {
@@ -136,8 +136,8 @@ static kvb_status encode_normalized(kvb_tokenizer *t, const char *text, size_t n
 static kvb_status encode_segment(kvb_tokenizer *t, const char *text, size_t n, size_t offset, bool parse_special) {
     t->segment_from = (int64_t)offset;
     t->edit_at = t->n_edits = 0;
-    if (t->form == FORM_NONE && !t->bpe.rank) return encode_normalized(t, text, n, parse_special);
-    KVB_TRY(t->bpe.rank ? tok_spm_normalize(&t->bpe, text, n, &t->segment)
+    if (t->form == FORM_NONE && !t->bpe.pieces) return encode_normalized(t, text, n, parse_special);
+    KVB_TRY(t->bpe.pieces ? tok_spm_normalize(&t->bpe, text, n, offset == 0, &t->segment)
                         : tok_normalize(t->form, text, n, &t->segment));
     t->edits = t->segment.edits;
     t->n_edits = t->segment.n_edits;
@@ -171,7 +171,7 @@ kvb_status kvb_tokenizer_encode(kvb_tokenizer *t, const char *text, int64_t byte
         if (i == end) break;
         t->segment_from = (int64_t)i;
         t->n_edits = 0;
-        KVB_TRY(t->bpe.rank ? tok_spm_encode(t, text + i, 1, 0) : tok_bpe_encode(t, text + i, 1, 0, 0));
+        KVB_TRY(t->bpe.pieces ? tok_spm_encode(t, text + i, 1, 0) : tok_bpe_encode(t, text + i, 1, 0, 0));
         i++;
     }
     if (t->n > INT32_MAX) return kvb_fail(KVB_E_ARG, "a text of %lld bytes gives %zu tokens", (long long)bytes, t->n);
@@ -196,7 +196,8 @@ kvb_status kvb_tokenizer_decode(kvb_tokenizer *t, const int32_t *ids, int32_t n,
     }
     KVB_TRY(tok_bytes_reserve(&t->decoded, 1));
     t->decoded.data[t->decoded.n] = 0;
-    *text = t->decoded.data;
-    *bytes = (int64_t)t->decoded.n;
+    const bool strip = b->strip_space && t->decoded.n && *t->decoded.data == ' ';
+    *text = t->decoded.data + strip;
+    *bytes = (int64_t)t->decoded.n - strip;
     return KVB_OK;
 }

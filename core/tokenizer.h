@@ -93,6 +93,13 @@ typedef struct tok_cached {
     uint16_t bytes, n; /* n = 0: free */
 } tok_cached;
 
+typedef enum tok_prefix {
+    PREFIX_NONE,
+    PREFIX_EVERY,         /* every stretch between added tokens */
+    PREFIX_WITHOUT_SPACE, /* every one that does not begin with a space */
+    PREFIX_FIRST          /* the same, where the text begins only */
+} tok_prefix;
+
 typedef struct tok_bpe {
     int32_t size;
     uint32_t *start, *length; /* [size] into text */
@@ -105,8 +112,10 @@ typedef struct tok_bpe {
     int32_t byte_id[256]; /* -1: no token for this byte */
     int32_t unknown;      /* id for such a byte, or -1: it is dropped, as the reference does */
     bool fuse_unknown, ignore_merges;
-    uint32_t *rank;       /* [size] SentencePiece: place of each token's score, best first, equals alike; else NULL */
-    bool space_prefix;    /* SentencePiece: a space is put before every stretch of text */
+    bool pieces;          /* SentencePiece: characters merge, over whole stretches of text */
+    uint32_t *rank;       /* [size] its scores: place of each token's, best first, equals alike; NULL: merges decide */
+    tok_prefix space_prefix; /* SentencePiece: where a space is put before text */
+    bool strip_space;        /* and taken away where decoded text begins with one */
     /* scratch and cache */
     tok_symbol *symbols;
     size_t symbols_room;
@@ -129,9 +138,10 @@ kvb_status tok_bpe_merges_start(tok_bpe *b, size_t count);
 /* A later rank for the same pair wins, as in the reference. */
 void tok_bpe_merge(tok_bpe *b, int32_t left, int32_t right, int32_t id, uint32_t rank);
 int32_t tok_bpe_find(const tok_bpe *b, const char *bytes, size_t n); /* among TOKEN_WORDs; -1 */
+const tok_merge *tok_bpe_merge_of(const tok_bpe *b, int32_t left, int32_t right); /* NULL: they do not merge */
 /* Decodes the printable alphabet; false when a character is outside of it. out has room for n bytes. */
 bool tok_bpe_unmap(const char *mapped, size_t n, char *out, size_t *out_n);
-/* A merge as two strings of the printable alphabet. `rank` also numbers it in errors. */
+/* A merge as two strings of the file: of the printable alphabet, or of pieces. `rank` also numbers it in errors. */
 kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, size_t left_n, const char *right,
                               size_t right_n, uint32_t rank);
 void tok_bpe_clear(tok_bpe *b);
@@ -147,8 +157,15 @@ kvb_status tok_bpe_encode(struct kvb_tokenizer *t, const char *word, size_t n, i
 
 /* Vocabulary and scores of an open GGUF file whose tokenizer.ggml.model is "llama". */
 kvb_status tok_spm_load(struct kvb_tokenizer *t, const kvb_weights *gguf);
-/* Visible spaces (U+2581) to spaces and the space in front, as edits that lead back to the original. */
-kvb_status tok_spm_normalize(const tok_bpe *b, const char *text, size_t n, tok_normalized *out);
+/* Visible spaces (U+2581) to spaces and the space in front, as edits that lead back to the original. first: does the
+ * whole text begin here? */
+kvb_status tok_spm_normalize(const tok_bpe *b, const char *text, size_t n, bool first, tok_normalized *out);
+/* A piece's text with spaces for visible ones; out has room for n bytes. */
+void tok_spm_spaces(const char *text, size_t n, char *out, size_t *out_n);
+/* "<0x41>" to 0x41, else -1. */
+int32_t tok_spm_byte(const char *text, size_t n);
+/* When all tokens are there: which ids stand for bytes. */
+void tok_spm_index_bytes(tok_bpe *b);
 /* Appends the ids of a stretch of normalised text that stands at `origin` of its segment. */
 kvb_status tok_spm_encode(struct kvb_tokenizer *t, const char *text, size_t n, int64_t origin);
 

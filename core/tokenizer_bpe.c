@@ -149,6 +149,18 @@ void tok_bpe_merge(tok_bpe *b, int32_t left, int32_t right, int32_t id, uint32_t
     b->merges[merge_slot(b, pair)] = (tok_merge){pair, rank, (uint32_t)id};
 }
 
+const tok_merge *tok_bpe_merge_of(const tok_bpe *b, int32_t left, int32_t right) {
+    const tok_merge *m = &b->merges[merge_slot(b, pair_of(left, right))];
+    return m->pair == UINT64_MAX ? NULL : m;
+}
+
+/* Bytes of a name in the file. */
+static bool bytes_of(const tok_bpe *b, const char *name, size_t n, char *out, size_t *out_n) {
+    if (!b->pieces) return tok_bpe_unmap(name, n, out, out_n);
+    tok_spm_spaces(name, n, out, out_n);
+    return true;
+}
+
 kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, size_t left_n, const char *right,
                               size_t right_n, uint32_t rank) {
     tok_bytes joined = {0};
@@ -156,8 +168,8 @@ kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, s
     kvb_status status = tok_bytes_reserve(&joined, left_n + right_n);
     if (status != KVB_OK) return status;
     int32_t a = -1, c = -1, both = -1;
-    if (tok_bpe_unmap(left, left_n, joined.data, &n[0])) a = tok_bpe_find(b, joined.data, n[0]);
-    if (a >= 0 && tok_bpe_unmap(right, right_n, joined.data + n[0], &n[1]))
+    if (bytes_of(b, left, left_n, joined.data, &n[0])) a = tok_bpe_find(b, joined.data, n[0]);
+    if (a >= 0 && bytes_of(b, right, right_n, joined.data + n[0], &n[1]))
         c = tok_bpe_find(b, joined.data + n[0], n[1]);
     if (c >= 0) both = tok_bpe_find(b, joined.data, n[0] + n[1]);
     if (both >= 0)
@@ -212,10 +224,6 @@ static kvb_status load_symbols(tok_bpe *b, const char *word, size_t n, int32_t *
     return KVB_OK;
 }
 
-static const tok_merge *merge_of(const tok_bpe *b, int32_t left, int32_t right) {
-    const tok_merge *m = &b->merges[merge_slot(b, pair_of(left, right))];
-    return m->pair == UINT64_MAX ? NULL : m;
-}
 
 static void join(tok_symbol *symbols, int32_t at, int32_t id) {
     tok_symbol *left = &symbols[at], *right = &symbols[left->next];
@@ -230,7 +238,7 @@ static void merge_by_scan(tok_bpe *b, int32_t count) {
     tok_symbol *s = b->symbols;
     uint32_t rank[SCAN_SYMBOLS], id[SCAN_SYMBOLS]; /* of the pair that starts at each symbol */
     for (int32_t i = 0; i + 1 < count; i++) {
-        const tok_merge *m = merge_of(b, s[i].id, s[i + 1].id);
+        const tok_merge *m = tok_bpe_merge_of(b, s[i].id, s[i + 1].id);
         rank[i] = m ? m->rank : UINT32_MAX;
         id[i] = m ? m->id : 0;
     }
@@ -244,7 +252,7 @@ static void merge_by_scan(tok_bpe *b, int32_t count) {
         for (int k = 0; k < 2; k++) {
             int32_t i = changed[k];
             if (i < 0 || s[i].next < 0) continue;
-            const tok_merge *m = merge_of(b, s[i].id, s[s[i].next].id);
+            const tok_merge *m = tok_bpe_merge_of(b, s[i].id, s[s[i].next].id);
             rank[i] = m ? m->rank : UINT32_MAX;
             id[i] = m ? m->id : 0;
         }
@@ -277,7 +285,7 @@ tok_candidate tok_heap_pop(tok_bpe *b) {
 static kvb_status push_pair(tok_bpe *b, int32_t at) {
     const tok_symbol *s = b->symbols;
     if (at < 0 || s[at].next < 0) return KVB_OK;
-    const tok_merge *m = merge_of(b, s[at].id, s[s[at].next].id);
+    const tok_merge *m = tok_bpe_merge_of(b, s[at].id, s[s[at].next].id);
     return m ? tok_heap_push(b, (tok_candidate){m->rank, (uint32_t)at, m->id}) : KVB_OK;
 }
 
@@ -289,7 +297,7 @@ static kvb_status merge_by_heap(tok_bpe *b, int32_t count) {
         tok_candidate c = tok_heap_pop(b);
         int32_t at = (int32_t)c.at;
         if (s[at].id < 0 || s[at].next < 0) continue;
-        const tok_merge *m = merge_of(b, s[at].id, s[s[at].next].id);
+        const tok_merge *m = tok_bpe_merge_of(b, s[at].id, s[s[at].next].id);
         if (!m || m->id != c.id) continue; /* one of the two has merged elsewhere meanwhile */
         join(s, at, (int32_t)c.id);
         KVB_TRY(push_pair(b, s[at].previous));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tokenizer_json.c - a Hugging Face tokenizer.json into a tokenizer.
+ * tokenizer_json.c - a Hugging Face tokenizer.json into a tokenizer: byte-level BPE, or SentencePiece's BPE with byte
+ * fallback (Gemma, LLaMA 2).
  *
  * Everything in the file that could change ids is either obeyed or refused by name; nothing is skipped in silence.
  * Sizes follow from what the file really holds: with N tokens every id must be below N, so a claimed id of 2^40 costs
@@ -16,6 +17,7 @@ typedef struct loader {
     kvb_tokenizer *t;
     const char *where;
     const json_t *vocab, *merges, *added;
+    bool spaces; /* the normalizer or pre-tokenizer makes spaces visible */
 } loader;
 
 static kvb_status unsupported(const loader *l, const char *what, const char *name, const char *known) {
@@ -53,6 +55,27 @@ static tok_form then(tok_form first, tok_form next) {
     return compat ? (composed ? FORM_NFKC : FORM_NFKD) : (composed ? FORM_NFC : FORM_NFD);
 }
 
+static bool is_text(const json_t *value, const char *text) {
+    return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
+}
+
+static const char visible_space[] = "\xe2\x96\x81";
+
+/* Does a Replace write `to` for every `from`? */
+static bool replaces(const json_t *spec, const char *from, const char *to) {
+    return is_text(json_object_get(json_object_get(spec, "pattern"), "String"), from) &&
+           is_text(json_object_get(spec, "content"), to);
+}
+
+/* A normalizer of SentencePiece's: spaces become visible, or one is put in front. *is says whether it is one. */
+static void read_space(loader *l, const json_t *spec, const char *type, bool *is) {
+    bool replace = strcmp(type, "Replace") == 0 && replaces(spec, " ", visible_space),
+         prepend = strcmp(type, "Prepend") == 0 && is_text(json_object_get(spec, "prepend"), visible_space);
+    *is = l->t->bpe.pieces && (replace || prepend);
+    if (*is && replace) l->spaces = true;
+    if (*is && prepend) l->t->bpe.space_prefix = PREFIX_EVERY;
+}
+
 static kvb_status read_normalizer(loader *l, const json_t *spec, int depth) {
     if (!spec || json_is_null(spec)) return KVB_OK;
     const char *type = text_of(spec, "type");
@@ -63,9 +86,14 @@ static kvb_status read_normalizer(loader *l, const json_t *spec, int depth) {
             l->t->form = then(l->t->form, (tok_form)(i + 1));
             return KVB_OK;
         }
+    bool space;
+    read_space(l, spec, type, &space);
+    if (space) return KVB_OK;
     const json_t *parts = json_object_get(spec, "normalizers");
     if (strcmp(type, "Sequence") != 0)
-        return unsupported(l, "normalizer", type, "NFC, NFD, NFKC, NFKD, Sequence of these, null");
+        return unsupported(l, "normalizer", type,
+                           "NFC, NFD, NFKC, NFKD, Replace and Prepend of SentencePiece's visible space, Sequence of "
+                           "these, null");
     if (!json_is_array(parts) || depth == 4) return broken(l, "the normalizer Sequence has no list of normalizers");
     for (size_t i = 0; i < json_array_size(parts); i++)
         KVB_TRY(read_normalizer(l, json_array_get(parts, i), depth + 1));
@@ -132,16 +160,49 @@ static kvb_status read_pretokenizer(loader *l, const json_t *spec, int depth, bo
     return KVB_OK;
 }
 
+/* Of SentencePiece's: spaces are visible by now, so that a split at spaces cuts nothing, and Metaspace makes them so. */
+static kvb_status read_piece_pretokenizer(loader *l, const json_t *spec) {
+    const char *type = text_of(spec, "type");
+    if (!json_is_object(spec) || !type) return broken(l, "the pre_tokenizer is not an object with a type");
+    const json_t *pattern = json_object_get(json_object_get(spec, "pattern"), "String");
+    if (l->spaces && strcmp(type, "Split") == 0 && is_text(pattern, " ")) return KVB_OK;
+    static const char *const schemes[] = {"never", "always", "first"};
+    static const tok_prefix prefixes[] = {PREFIX_NONE, PREFIX_WITHOUT_SPACE, PREFIX_FIRST};
+    const char *scheme = text_of(spec, "prepend_scheme");
+    bool whole = strcmp(type, "Metaspace") == 0 && !flag_of(spec, "split", true) &&
+                 is_text(json_object_get(spec, "replacement"), visible_space);
+    for (int i = 0; whole && scheme && i < 3; i++)
+        if (strcmp(scheme, schemes[i]) == 0) {
+            l->spaces = true;
+            l->t->bpe.space_prefix = prefixes[i];
+            return KVB_OK;
+        }
+    return unsupported(l, "with byte_fallback the pre_tokenizer", type,
+                       "null, a Split at spaces that the normalizer replaced, Metaspace with split false");
+}
+
 /* ---- what must be as byte-level BPE has it ------------------------------------------------------------------- */
 
 static kvb_status check_decoder(const loader *l, const json_t *spec, int depth) {
     if (!spec || json_is_null(spec)) return KVB_OK; /* bytes are bytes */
     const char *type = text_of(spec, "type");
     if (!json_is_object(spec) || !type) return broken(l, "the decoder is not an object with a type");
-    if (strcmp(type, "ByteLevel") == 0) return KVB_OK;
+    if (!l->t->bpe.pieces && strcmp(type, "ByteLevel") == 0) return KVB_OK;
+    /* pieces are held as what they decode to */
+    if (l->t->bpe.pieces && (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0)) return KVB_OK;
+    const bool strip = strcmp(type, "Strip") == 0 && is_text(json_object_get(spec, "content"), " ") &&
+                       json_integer_value(json_object_get(spec, "start")) == 1 &&
+                       json_integer_value(json_object_get(spec, "stop")) == 0;
+    if (l->t->bpe.pieces && (strip || strcmp(type, "Metaspace") == 0)) {
+        l->t->bpe.strip_space = strip || l->t->bpe.space_prefix != PREFIX_NONE;
+        return KVB_OK;
+    }
+    if (l->t->bpe.pieces && strcmp(type, "Replace") == 0 && replaces(spec, visible_space, " ")) return KVB_OK;
     const json_t *parts = json_object_get(spec, "decoders");
     if (strcmp(type, "Sequence") != 0 || !json_is_array(parts) || depth == 4)
-        return unsupported(l, "decoder", type, "ByteLevel");
+        return unsupported(l, "decoder", type,
+                           l->t->bpe.pieces ? "Replace of the visible space, ByteFallback, Fuse, Strip of one space, Metaspace"
+                                            : "ByteLevel");
     for (size_t i = 0; i < json_array_size(parts); i++) KVB_TRY(check_decoder(l, json_array_get(parts, i), depth + 1));
     return KVB_OK;
 }
@@ -163,8 +224,13 @@ static kvb_status check_model(loader *l, const json_t *model) {
     l->merges = json_object_get(model, "merges");
     /* byte_fallback needs tokens like <0xC4>; a byte-level vocabulary has none, so that the switch alone changes
      * nothing */
-    if (flag_of(model, "byte_fallback", false) && json_object_get(l->vocab, "<0xC4>"))
-        return unsupported(l, "a model with", "byte_fallback", "byte-level BPE");
+    l->t->bpe.pieces = flag_of(model, "byte_fallback", false) && json_object_get(l->vocab, "<0xC4>");
+    for (int i = 0; l->t->bpe.pieces && i < 256; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
+        if (!json_object_get(l->vocab, name))
+            return unsupported(l, "byte_fallback without the token", name, "vocabularies with all 256 byte tokens");
+    }
     if (!json_is_object(l->vocab) || json_object_size(l->vocab) == 0) return broken(l, "the model has no vocab");
     if (!json_is_array(l->merges)) return broken(l, "the model has no list of merges");
     return KVB_OK;
@@ -192,11 +258,21 @@ static kvb_status check_id(const loader *l, const json_t *id, int32_t size, cons
     return KVB_OK;
 }
 
+/* A piece; one that has a real space in its name can be nobody's result, since spaces are visible by then. */
+static kvb_status add_piece(loader *l, int32_t id, const char *name, size_t n, tok_bytes *raw) {
+    int32_t byte = tok_spm_byte(name, n);
+    char value = (char)byte;
+    if (byte >= 0) return tok_bpe_token(&l->t->bpe, id, &value, 1, TOKEN_BYTE);
+    tok_spm_spaces(name, n, raw->data, &raw->n);
+    return tok_bpe_token(&l->t->bpe, id, raw->data, raw->n, memchr(name, ' ', n) ? 0 : TOKEN_WORD);
+}
+
 static kvb_status add_word(loader *l, const char *name, size_t n, const json_t *id_value, tok_bytes *raw) {
     int32_t id;
     KVB_TRY(check_id(l, id_value, l->t->bpe.size, name, n, &id));
     raw->n = 0;
     KVB_TRY(tok_bytes_reserve(raw, n + 1));
+    if (l->t->bpe.pieces) return add_piece(l, id, name, n, raw);
     /* a name outside of the printable alphabet can be no merge's result; it decodes as it is written */
     if (tok_bpe_unmap(name, n, raw->data, &raw->n)) return tok_bpe_token(&l->t->bpe, id, raw->data, raw->n, TOKEN_WORD);
     return tok_bpe_token(&l->t->bpe, id, name, n, 0);
@@ -263,7 +339,9 @@ static kvb_status read_tokens(loader *l) {
     KVB_TRY(status);
     for (size_t i = 0; i < json_array_size(l->added); i++) KVB_TRY(read_added(l, i));
     KVB_TRY(tok_check_holes(l->t));
-    return tok_bpe_index(&l->t->bpe, l->where);
+    KVB_TRY(tok_bpe_index(&l->t->bpe, l->where));
+    if (l->t->bpe.pieces) tok_spm_index_bytes(&l->t->bpe);
+    return KVB_OK;
 }
 
 static kvb_status read_merge(loader *l, size_t i) {
@@ -333,8 +411,12 @@ static void read_bos(loader *l, const json_t *spec, int depth) {
 static kvb_status describe(loader *l) {
     static const char *const forms[] = {"", ", NFC", ", NFD", ", NFKC", ", NFKD"};
     char text[128];
-    snprintf(text, sizeof text, "byte-level BPE%s%s", forms[l->t->form],
-             l->t->bpe.ignore_merges ? ", whole words first" : "");
+    if (l->t->bpe.pieces)
+        snprintf(text, sizeof text, "SentencePiece BPE, byte fallback%s",
+                 l->t->bpe.space_prefix == PREFIX_NONE ? "" : ", a space in front");
+    else
+        snprintf(text, sizeof text, "byte-level BPE%s%s", forms[l->t->form],
+                 l->t->bpe.ignore_merges ? ", whole words first" : "");
     l->t->kind = kvb_strdup_n(text, strlen(text), KVB_MEM_OTHER);
     return l->t->kind ? KVB_OK : KVB_E_MEMORY;
 }
@@ -348,8 +430,15 @@ static kvb_status load(loader *l, const json_t *root) {
     KVB_TRY(read_normalizer(l, json_object_get(root, "normalizer"), 0));
     bool byte_level = false;
     const json_t *pretokenizer = json_object_get(root, "pre_tokenizer");
-    if (pretokenizer && !json_is_null(pretokenizer)) KVB_TRY(read_pretokenizer(l, pretokenizer, 0, &byte_level));
-    if (!byte_level) return unsupported(l, "a pre_tokenizer without", "ByteLevel", "byte-level BPE only");
+    const bool any = pretokenizer && !json_is_null(pretokenizer), pieces = l->t->bpe.pieces;
+    if (any)
+        KVB_TRY(pieces ? read_piece_pretokenizer(l, pretokenizer)
+                       : read_pretokenizer(l, pretokenizer, 0, &byte_level));
+    if (pieces && (!l->spaces || l->t->form != FORM_NONE || flag_of(model, "ignore_merges", false)))
+        return unsupported(l, "byte_fallback with",
+                           !l->spaces ? "spaces that stay as they are" : "a Unicode form or ignore_merges",
+                           "SentencePiece's visible spaces (Replace or Metaspace) and nothing else");
+    if (!pieces && !byte_level) return unsupported(l, "a pre_tokenizer without", "ByteLevel", "byte-level BPE only");
     KVB_TRY(check_decoder(l, json_object_get(root, "decoder"), 0));
     KVB_TRY(read_tokens(l));
     KVB_TRY(read_merges(l, model));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tokenizer_spm.c - SentencePiece's BPE, as GGUF files of Gemma and LLaMA 2 carry it: pieces with scores, no merges.
+ * tokenizer_spm.c - SentencePiece's BPE, as Gemma and LLaMA 2 use it: pieces with scores in GGUF files; in a
+ * tokenizer.json a list of merges made from them, which then decides instead.
  *
  * A stretch of text is merged as a whole, without a split into words: characters first, then always the neighbours
  * whose joint text is the piece of the highest score, the leftmost of equals. A character that is no piece becomes its
@@ -19,8 +20,7 @@ static const char visible_space[] = "\xe2\x96\x81";
 
 /* ---- loading -------------------------------------------------------------------------------------------------- */
 
-/* "<0x41>" to 0x41, or -1. */
-static int32_t byte_of_name(const char *text, size_t n) {
+int32_t tok_spm_byte(const char *text, size_t n) {
     if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
     int32_t byte = 0;
     for (size_t i = 3; i < 5; i++) {
@@ -32,15 +32,13 @@ static int32_t byte_of_name(const char *text, size_t n) {
     return byte;
 }
 
-static kvb_status show_spaces(const char *text, size_t n, tok_bytes *out) {
-    out->n = 0;
-    KVB_TRY(tok_bytes_reserve(out, n + 1));
+void tok_spm_spaces(const char *text, size_t n, char *out, size_t *out_n) {
+    *out_n = 0;
     for (size_t i = 0; i < n;) {
         bool space = n - i >= 3 && memcmp(text + i, visible_space, 3) == 0;
-        out->data[out->n++] = space ? ' ' : text[i];
+        out[(*out_n)++] = space ? ' ' : text[i];
         i += space ? 3 : 1;
     }
-    return KVB_OK;
 }
 
 static kvb_status read_piece(kvb_tokenizer *t, const kvb_weights *w, int32_t id, tok_bytes *raw) {
@@ -49,7 +47,7 @@ static kvb_status read_piece(kvb_tokenizer *t, const kvb_weights *w, int32_t id,
     int32_t type;
     KVB_TRY(tok_gguf_token(t, w, id, &text, &n, &type));
     if (type == TYPE_BYTE) {
-        int32_t byte = byte_of_name(text, n);
+        int32_t byte = tok_spm_byte(text, n);
         char shown[TOK_SHOWN], value = (char)byte;
         if (byte < 0)
             return kvb_fail(KVB_E_FORMAT, "tokenizer of '%s': byte token %d is '%s', expected <0x00> to <0xFF>",
@@ -57,7 +55,8 @@ static kvb_status read_piece(kvb_tokenizer *t, const kvb_weights *w, int32_t id,
         return tok_bpe_token(&t->bpe, id, &value, 1, TOKEN_BYTE);
     }
     if (type == TYPE_NORMAL || type == TYPE_USER_DEFINED) {
-        KVB_TRY(show_spaces(text, n, raw));
+        KVB_TRY(tok_bytes_reserve(raw, n + 1));
+        tok_spm_spaces(text, n, raw->data, &raw->n);
         text = raw->data;
         n = raw->n;
     }
@@ -106,7 +105,7 @@ static kvb_status read_ranks(kvb_tokenizer *t, const kvb_weights *w) {
 }
 
 /* Bytes without a byte token become the unknown token, or vanish. */
-static void index_bytes(tok_bpe *b) {
+void tok_spm_index_bytes(tok_bpe *b) {
     for (int i = 0; i < 256; i++) b->byte_id[i] = -1; /* pieces of one byte are found by their text */
     for (int32_t id = 0; id < b->size; id++)
         if (b->flags[id] & TOKEN_BYTE) b->byte_id[(unsigned char)b->text.data[b->start[id]]] = id;
@@ -122,10 +121,12 @@ kvb_status tok_spm_load(kvb_tokenizer *t, const kvb_weights *w) {
     kvb_free(raw.data);
     KVB_TRY(status);
     KVB_TRY(tok_bpe_index(&t->bpe, t->where));
-    index_bytes(&t->bpe);
+    tok_spm_index_bytes(&t->bpe);
     KVB_TRY(read_ranks(t, w));
+    t->bpe.pieces = true;
     const char *key = "tokenizer.ggml.add_space_prefix";
-    t->bpe.space_prefix = kvb_weights_meta_count(w, key) != 1 || kvb_weights_meta_number(w, key, 0) != 0;
+    bool prefix = kvb_weights_meta_count(w, key) != 1 || kvb_weights_meta_number(w, key, 0) != 0;
+    t->bpe.space_prefix = prefix ? PREFIX_EVERY : PREFIX_NONE;
     KVB_TRY(tok_gguf_bos(t, w, true));
     const char *kind = t->bpe.space_prefix ? "SentencePiece BPE, byte fallback, a space in front"
                                            : "SentencePiece BPE, byte fallback";
@@ -141,10 +142,17 @@ static kvb_status add_edit(tok_normalized *out, size_t orig_from, size_t orig_to
     return tok_bytes_add(&out->text, " ", 1);
 }
 
-kvb_status tok_spm_normalize(const tok_bpe *b, const char *text, size_t n, tok_normalized *out) {
+/* Is a space put before this stretch? */
+static bool prefixed(const tok_bpe *b, const char *text, size_t n, bool first) {
+    bool space = (n && *text == ' ') || (n >= 3 && memcmp(text, visible_space, 3) == 0);
+    return b->space_prefix == PREFIX_EVERY || (b->space_prefix == PREFIX_WITHOUT_SPACE && !space) ||
+           (b->space_prefix == PREFIX_FIRST && !space && first);
+}
+
+kvb_status tok_spm_normalize(const tok_bpe *b, const char *text, size_t n, bool first, tok_normalized *out) {
     out->text.n = out->n_edits = 0;
     KVB_TRY(tok_bytes_reserve(&out->text, n + 1));
-    if (b->space_prefix) KVB_TRY(add_edit(out, 0, 0));
+    if (prefixed(b, text, n, first)) KVB_TRY(add_edit(out, 0, 0));
     for (size_t i = 0; i < n;) {
         const char *next = memchr(text + i, visible_space[0], n - i);
         size_t end = next ? (size_t)(next - text) : n;
@@ -158,10 +166,14 @@ kvb_status tok_spm_normalize(const tok_bpe *b, const char *text, size_t n, tok_n
     return KVB_OK;
 }
 
-/* The pair that begins at a symbol, if its text is a piece. */
+/* The pair that begins at a symbol, if its text is a piece, or where the file lists merges if it is listed. */
 static kvb_status push_pair(tok_bpe *b, const char *text, int32_t at) {
     const tok_symbol *s = b->symbols;
     if (at < 0 || s[at].next < 0) return KVB_OK;
+    if (!b->rank) {
+        const tok_merge *m = tok_bpe_merge_of(b, s[at].id, s[s[at].next].id);
+        return m ? tok_heap_push(b, (tok_candidate){m->rank, (uint32_t)at, m->id}) : KVB_OK;
+    }
     uint32_t from = s[at].from, to = s[s[at].next].to;
     int32_t id = tok_bpe_find(b, text + from, to - from);
     return id < 0 ? KVB_OK : tok_heap_push(b, (tok_candidate){b->rank[id], (uint32_t)at, (uint32_t)id});

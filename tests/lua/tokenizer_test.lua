@@ -214,6 +214,49 @@ t.case("a long stretch merges as a short one", function()
   t.eq(offsets[20001], { 59999, 60000 })
 end)
 
+t.case("SentencePiece in a tokenizer.json gives the ids and texts of the tokenizers library", function()
+  for _, name in ipairs { "pieces", "pieces_first", "pieces_every" } do -- tests/golden/make_pieces_tokenizer.py
+    local tok, n = tokenizer.open(paths.at("tests/golden/tokenizer/" .. name)), 0
+    for line in io.lines(paths.at("tests/golden/tokenizer/" .. name .. ".jsonl")) do
+      local case = json.decode(line)
+      local ids, spans = tok:encode(case.text)
+      t.eq(ids, case.ids, name .. ": " .. case.text)
+      t.eq(tok:decode(ids), case.decoded, name .. ": " .. case.text)
+      local at = 0
+      for _, span in ipairs(spans) do -- offsets go forward and cover the text
+        t.ok(span[1] >= at - 3 and span[2] <= #case.text and span[1] <= span[2], name .. ": " .. case.text)
+        at = span[2]
+      end
+      n = n + 1
+    end
+    t.ok(n > 80)
+    t.eq(tok:decode(tok:encode(" a b")), name == "pieces" and " a b" or name == "pieces_first" and "a b" or "  a b")
+    t.ok(tok.kind:find "^SentencePiece BPE")
+  end
+end)
+
+t.case("a tokenizer.json of pieces that is not SentencePiece's is refused by what differs", function()
+  local spec = json.load(paths.at "tests/golden/tokenizer/pieces/tokenizer.json")
+  local function refused(key, with, pattern)
+    local old = spec[key]
+    spec[key] = with
+    write("tokenizer.json", json.encode(spec))
+    t.fails(function() tokenizer.open(folder) end, pattern)
+    spec[key] = old
+  end
+  refused("normalizer", json.null, "pre_tokenizer 'Split'")
+  refused("normalizer", { type = "Replace", pattern = { String = "a" }, content = "b" }, "normalizer 'Replace'")
+  refused("pre_tokenizer", { type = "Metaspace", replacement = "▁", prepend_scheme = "first", split = true },
+    "pre_tokenizer 'Metaspace'")
+  refused("decoder", { type = "ByteLevel" }, "decoder 'ByteLevel'")
+  local byte = spec.model.vocab["<0x41>"]
+  spec.model.vocab["<0x41>"] = nil
+  spec.model.vocab["<0x4g>"] = byte
+  write("tokenizer.json", json.encode(spec))
+  t.fails(function() tokenizer.open(folder) end, "<0x41>")
+  os.remove(folder .. "/tokenizer.json")
+end)
+
 t.case("SentencePiece vocabularies that are refused", function()
   local short, double = { unpack(scores) }, { unpack(pieces) }
   short[20], double[10] = nil, "a"
