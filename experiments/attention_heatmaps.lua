@@ -1,15 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What do the heads look at, and what do presses take away from them?   (arXiv:2603.01426, figures 19, 20 and 36-39)
 --
--- One passage, layer by token: attention of the question's last row (mean over heads) with the full cache, and under
--- each press at a mild and an extreme ratio; beside it the share of heads that lost the token. Short passages show
+-- One passage, layer by token: attention of the question's last row (mean over heads) as the full cache answers, and as
+-- each press's run does at a mild and an extreme ratio (observed, not recomputed); beside it the share of heads that lost the token. Short passages show
 -- their tokens. Claim judged, over several passages: presses differ at .1 and agree at .9, by kappa on X without sinks
--- (Jaccard of independent sets is already p / (2 - p)). Queries are the full cache's.
+-- (Jaccard of independent sets is already p / (2 - p)).
 local kv = require "kvbench"
 local contexts = require "kvbench.experiment.contexts"
 local eviction = require "kvbench.metric.eviction"
 local evidence = require "kvbench.metric.evidence"
-local question_rows = require "kvbench.question_rows"
 local e = kv.experiment { name = "attention_heatmaps", title = "Attention and eviction maps",
   paper = "figures 19, 20, 36-39",
   options = { task = "knowledge", passages = 8, presses = { "chunk", "adakv" }, ratios = "0.1,0.9", regime = "agnostic",
@@ -27,15 +26,15 @@ local function token_labels(c, from, to)
   return out
 end
 
--- Mean over heads of the last row's attention to [from, to), by layer.
-local function attention_map(rows, keep, from, to)
-  local out = {}
-  for l = 0, rows.layers - 1 do
-    local a, line = rows:weights(l, keep), {}
+-- Mean over heads of an observed row's attention to [from, to), by layer.
+local function attention_map(seen, from, to)
+  local out, model = {}, e:model()
+  for l = 0, model.layers - 1 do
+    local a, line = seen.layer(l, 0), {}
     for t = from, to - 1 do
       local sum = 0
-      for h = 0, rows.heads - 1 do sum = sum + a[(h * rows.rows + rows.rows - 1) * rows.keys + t] end
-      line[#line + 1] = sum / rows.heads
+      for h = 0, model.heads - 1 do sum = sum + a[h * seen.width + t] end
+      line[#line + 1] = sum / model.heads
     end
     out[l + 1] = line
   end
@@ -58,17 +57,24 @@ local function draw(c)
     e:cannot("maps", ("the first passage has no question %d with evidence"):format(opt.question))
     return
   end
-  local rows = question_rows.of(c.ctx, c.prompt.suffix(asked.question))
+  local keeps, number = { false }, {}
+  for _, ratio in ipairs(opt.ratios) do
+    number[ratio] = {}
+    for _, press in ipairs(c.presses) do
+      keeps[#keeps + 1] = c.keep(press, ratio)
+      number[ratio][press] = #keeps
+    end
+  end
+  local seen = contexts.observed(c, asked.question, keeps, 1)
   local from, to = c.index.passage[1], c.index.passage[2]
   local x = { label = "token of the passage", labels = token_labels(c, from, to) }
   local spans = {}
   for _, m in ipairs(evidence.of(c.index, asked.question).mentions) do
     spans[#spans + 1] = { from = m[1] - from, to = m[2] - from, label = "answer" }
   end
-  local caption = ("%s (%s), record %s, question: %s Mean over heads of the last question row, full-cache queries; "
-    .. "colours "
-    .. "end at the 98th percentile."):format(e:model().name, e:model().dtype, c.record.id, asked.question.q)
-  local full = attention_map(rows, nil, from, to)
+  local caption = ("%s (%s), record %s, question: %s Mean over heads of the last question row of each run; "
+    .. "colours end at the 98th percentile."):format(e:model().name, e:model().dtype, c.record.id, asked.question.q)
+  local full = attention_map(seen[1], from, to)
   local all = {}
   for _, line in ipairs(full) do for _, v in ipairs(line) do all[#all + 1] = v end end
   table.sort(all)
@@ -82,7 +88,7 @@ local function draw(c)
     for _, press in ipairs(c.presses) do
       local keep = c.keep(press, ratio)
       local title = ("%s at %g"):format(e.shown(press:label()), ratio)
-      attention[#attention + 1] = { kind = "heatmap", title = title, matrix = attention_map(rows, keep, from, to),
+      attention[#attention + 1] = { kind = "heatmap", title = title, matrix = attention_map(seen[number[ratio][press]], from, to),
         x = { label = x.label }, y = y, spans = spans, color = { label = "attention", min = 0, max = top } }
       gone[#gone + 1] = { kind = "heatmap", title = title, matrix = eviction_map(c, keep, from, to),
         x = { label = x.label }, y = y, spans = spans, color = { label = "share of heads", min = 0, max = 1 } }
@@ -94,7 +100,6 @@ local function draw(c)
       .. "layer's KV heads that evicted the token."):format(e:model().name, e:model().dtype, c.record.id),
       title = ("Evicted at %g"):format(ratio) }, ("evicted_%g"):format(100 * ratio))
   end
-  rows:close()
 end
 
 -- ---- agreement of presses ----

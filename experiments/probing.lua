@@ -5,7 +5,8 @@
 -- the answer's tag, which a question such as "Who ..." gives away by itself; and *which value* a slot has, among ten or
 -- more, asked by one question template, which only the passage knows. Every number stands beside its controls: the same
 -- probe where the whole passage is evicted (question only), majority, shuffled labels, a control task. Protocols: refit
--- per ratio (is it still there?) and fit at 0 (is it still where it was?).
+-- per ratio (is it still there?) and fit at 0 (is it still where it was?). Tags are probed on each of --tag-tasks in each of
+-- --regimes (the paper's figures: base and multi_entity, agnostic and aware); the value target agnostic only.
 -- Hypotheses: (1) the tag is read from the question: probe minus question-only at ratio 0 is near 0; (2) the value
 -- probe is over question-only at ratio 0, and (3) at ratio .9 it is lower than at 0.
 local kv = require "kvbench"
@@ -13,10 +14,11 @@ local collect = require "kvbench.probe.collect"
 local items_of = require "kvbench.probe.items"
 local measure = require "kvbench.probe.measure"
 local e = kv.experiment { name = "probing", title = "What a linear reader finds", paper = "figures 25, 26, 40, 41",
-  options = { tag_task = "base", tag_passages = 60, value_task = "knowledge", relation = "occupation", values = 12,
+  options = { tag_tasks = { "base", "multi_entity" }, regimes = { "agnostic", "aware" }, tag_passages = 60, value_task = "knowledge", relation = "occupation", values = 12,
     per_value = 32, least = 30, layer_step = 6, pool = "last", ratios = { 0, .5, .7, .9 }, presses = { "ea", "adakv" },
     passages = false, evictable = false, radar_ratios = { 0, .5, .9 }, confirm = .9 },
-  docs = { tag_task = "whose answer tags are probed", value_task = "whose slot values are probed",
+  docs = { tag_tasks = "whose answer tags are probed", tag_passages = "of each of them (passages of 500 words: half)",
+    regimes = "of the tag target: agnostic, aware", value_task = "whose slot values are probed",
     relation = "the slot", values = "classes of the value target", per_value = "passages a value",
     pool = "rows: last, mean or answer", layer_step = "every how many layers", least = "test items a class needs" } }
 local opt, model = e.opt, e:model()
@@ -30,7 +32,7 @@ for i, press in ipairs(e:presses()) do presses[i] = press:label() end
 local ratios = kv.ratios.list(opt.ratios)
 
 -- All that is measured of one target: cells by press, ratio and level at the chosen pool.
-local function study(name, title, items)
+local function study(name, title, items, regime)
   local t = items_of.prepare(items, opt.least, opt.seed)
   t.name, t.title = name, title
   if t.reason then
@@ -39,7 +41,7 @@ local function study(name, title, items)
   end
   t.states = collect.run { model = model, items = t.items, presses = e:presses(), ratios = ratios, layers = layers,
     folder = opt.out .. "/states-" .. name, style = opt.style, idk_example = opt.idk_example, seed = opt.seed,
-    label = "states, " .. name }
+    regime = regime, label = "states, " .. name }
   t.passages = {}
   for i, item in ipairs(t.items) do t.passages[i] = item.passage end
   local ok, err = pcall(measure.run, t, { presses = presses, ratios = ratios, pool = opt.pool, seed = opt.seed,
@@ -49,9 +51,10 @@ local function study(name, title, items)
   return t
 end
 
-local function tag_items()
-  local ds = kv.dataset(opt.tag_task, { size = opt.tag_passages, seed = opt.seed })
-  return items_of.tags(ds.records)
+local LONG = { multi_entity = true, multi_presence = true, long_context = true, hops = true }
+local function tag_items(task)
+  local n = LONG[task] and math.max(1, math.floor(opt.tag_passages / 2)) or opt.tag_passages
+  return items_of.tags(kv.dataset(task, { size = n, seed = opt.seed }).records)
 end
 
 local function value_items()
@@ -64,10 +67,15 @@ local function value_items()
   return items
 end
 
-local studies = {
-  study("tags", ("answer tag, %s"):format(opt.tag_task), tag_items()),
-  study("values", ("%s, %s"):format(opt.relation, opt.value_task), value_items()),
-}
+local studies = { study("values", ("%s, %s"):format(opt.relation, opt.value_task), value_items(), "agnostic") }
+for _, task in ipairs(opt.tag_tasks) do
+  for _, regime in ipairs(opt.regimes) do
+    local t = study(("tags-%s-%s"):format(task, regime), ("answer tag, %s, %s"):format(task, regime), tag_items(task),
+      regime)
+    t.task, t.regime = task, regime
+    studies[#studies + 1] = t
+  end
+end
 
 -- ---- figures ----
 
@@ -182,13 +190,30 @@ end
 
 -- ---- what it says ----
 
-local tags, values = studies[1], studies[2]
-if tags.reason then
-  e:verdict("cannot tell", "the tag is read from the question: " .. tags.reason)
-else
-  local over = tags.cell(presses[1], 0, tags.level).refit.over
-  e:verdict(over.lo > .05 and "not supported" or over.hi < .1 and "supported" or "cannot tell",
-    "the tag is read from the question: what the passage adds at ratio 0", over)
+local values, tags = studies[1], {}
+for i = 2, #studies do
+  local t = studies[i]
+  tags[t.task .. t.regime] = t
+  local what = ("the tag is read from the question (%s, %s): "):format(t.task, t.regime)
+  if t.reason then
+    e:verdict("cannot tell", what .. t.reason)
+  else
+    local over = t.cell(presses[1], 0, t.level).refit.over
+    e:verdict(over.lo > .05 and "not supported" or over.hi < .1 and "supported" or "cannot tell",
+      what .. "what the passage adds at ratio 0", over)
+  end
+end
+for _, task in ipairs(opt.tag_tasks) do -- the same items in both regimes; the probes are different ones
+  local a, b = tags[task .. "agnostic"], tags[task .. "aware"]
+  for _, press in ipairs(a and b and not a.reason and not b.reason and presses or {}) do
+    local with, without = b.cell(press, kv.ratios.round(opt.confirm), b.level),
+      a.cell(press, kv.ratios.round(opt.confirm), a.level)
+    if with and without then
+      local d = with.refit.over.estimate - without.refit.over.estimate
+      e:verdict("exploratory", ("%s, %s at %g: what the passage adds to the tag, aware minus agnostic (intervals: table)")
+        :format(task, e.shown(press), opt.confirm), { estimate = d, n = #b.items })
+    end
+  end
 end
 if values.reason then
   e:verdict("cannot tell", "the value is read from the passage: " .. values.reason)

@@ -117,7 +117,9 @@ function Experiment:sweep(o)
     ds.hash, o.name or "", settings.teacher and "teacher" or "" }
   for _, ratio in ipairs(require("kvbench.ratios").list(settings.ratios)) do known[#known + 1] = ratio end
   for _, press in ipairs(settings.presses) do known[#known + 1] = press:label() end
-  for _, metric in ipairs(o.metrics or {}) do known[#known + 1] = metric.name .. (metric.version or "") end
+  for _, metric in ipairs(o.metrics or {}) do
+    known[#known + 1] = type(metric) == "string" and metric or metric.name .. (metric.version or "")
+  end
   settings.out = settings.out or ("%s/%s-%s-%s-%d-%s-%s"):format(opt.sweeps, word(model.name), word(ds.task),
     word(opt.seed), #ds.records, settings.regimes[1], short_hash(known))
   local before = self.stored[settings.out]

@@ -3,6 +3,7 @@
 -- ratios, and the keep-set that evicts as much from each head at random (the null for everything that counts heads or
 -- tokens).
 local evidence = require "kvbench.metric.evidence"
+local ffi = require "ffi"
 local keepset = require "kvbench.keep"
 local presses = require "kvbench.press"
 local prompt = require "kvbench.prompt"
@@ -39,6 +40,27 @@ function M.each(e, o, fn)
     fn(c)
     ctx:close()
   end
+end
+
+--- What the answers themselves attend to: each keep-set (false: everything) of `keeps` decodes `steps` rows, the last
+-- question row first. Returns a list in that order of {steps = rows that ran, width, layer = function(l, step) -> float
+-- pointer [heads, width] of layer l (both from 0)}; pointers are good while the entry lives.
+function M.observed(c, question, keeps, steps)
+  local model, out = c.ctx.model, {}
+  local batch, ids = model:batch(), model:ids(c.prompt.suffix(question))
+  for i, keep in ipairs(keeps) do
+    batch:add { ctx = c.ctx, keep = keep or nil, ids = ids, max_new_tokens = steps, ignore_stop = true, tag = i,
+      weights = { rows = steps } }
+  end
+  for _, result in ipairs(batch:run()) do
+    local w = result.observed.weights -- [rows, layers, heads, width]
+    local layers, heads, width = w:size(2), w:size(3), w:size(4)
+    out[result.tag] = { steps = w:size(1), width = width, weights = w, layer = function(l, step)
+      return ffi.cast("const float *", w.data) + (step * layers + l) * heads * width
+    end }
+  end
+  batch:close()
+  return out
 end
 
 --- The first n answerable questions of a record that have evidence, spread over the record: {question, index}.

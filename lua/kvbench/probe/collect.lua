@@ -101,14 +101,18 @@ end
 
 --- Collects states of items {record =, question = (its number), ...}; all items of a record stand together. o: model,
 --- items, presses, ratios, layers (0 = embedding ... layers = before the final norm), folder, style "fewshot",
---- idk_example true, seed, group 4, quiet.
+--- idk_example true, regime "agnostic" (or "aware": the list of questions stands before the passage and stays), seed,
+--- group 4, quiet.
 --- Returns States: conditions (names in order), layers, n (items); states:matrix(condition, pool, level),
 --- states:remove().
 function M.run(o)
   local made = {}
   for i, p in ipairs(o.presses) do made[i] = presses(p) end
+  if o.regime and o.regime ~= "agnostic" and o.regime ~= "aware" then
+    error(("probe: states are collected in the regimes agnostic and aware, not '%s'"):format(tostring(o.regime)), 0)
+  end
   o = setmetatable({ presses = made, style = o.style or "fewshot", group = o.group or 4, seed = o.seed or 1,
-    ratios = require("kvbench.ratios").list(o.ratios) }, { __index = o })
+    regime = o.regime or "agnostic", ratios = require("kvbench.ratios").list(o.ratios) }, { __index = o })
   local states = setmetatable({ folder = o.folder, layers = o.layers, hidden = o.model.hidden, n = #o.items, of = {},
     files = {}, written = {}, conditions = nil }, States)
   check(C.kvb_dir_make(o.folder))
@@ -125,7 +129,7 @@ function M.run(o)
     for first = 1, #records, o.group do
       local texts, rendered = {}, {}
       for i = first, math.min(first + o.group - 1, #records) do
-        local r = prompt.render(o.style, records[i], { regime = "agnostic", idk_example = o.idk_example ~= false,
+        local r = prompt.render(o.style, records[i], { regime = o.regime, idk_example = o.idk_example ~= false,
           model = o.model })
         rendered[#rendered + 1], texts[#texts + 1] = r, r.context
       end
