@@ -106,6 +106,8 @@ if #series > 0 then
     caption = ("%s Lines: isotonic fits; points: means; %d random orders. k50 of the w-order %s, of random orders %s "
       .. "(95 %%, passages resampled). %s"):format(e:setting(dataset, around), opt.orders, told(k_w), told(k_random),
       causal.describe(gate)) }, "dose")
+else
+  e:cannot("dose", "no question is answerable and has the tokens of its answer")
 end
 e:table("dose", causal.columns, causal.rows { { label = "k50, w-order", effect = k_w, why = why_w },
   { label = "k50, random orders", effect = k_random, why = why_random },

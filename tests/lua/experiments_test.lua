@@ -3,52 +3,12 @@
 -- the labels that are asked for. It must end, say why it cannot tell, and write no NaN.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
-local json = require "kvbench.json"
 local paths = require "kvbench.paths"
 local tiny = dofile(paths.at "tests/lua/tiny_model.lua")
-local model = tiny
 
-local root = os.tmpname()
-os.remove(root)
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
--- Runs a script as the command line would, with the tiny model for every name, and returns its result.json and what it
--- printed.
-local function run(script, words)
-  local printed, old_print, old_write, old_load, old_arg = {}, print, io.write, kv.model.load, arg
-  arg = { [0] = script, "--out", root .. "/" .. script, "--sweeps", root .. "/sweeps",
-    unpack(words) } -- luacheck: ignore
-  print = function(...) printed[#printed + 1] = table.concat({ ... }, " ") end -- luacheck: ignore
-  kv.model.load = function() return model end
-  local ok, err = pcall(dofile, paths.at("experiments/" .. script .. ".lua"))
-  print, io.write, kv.model.load, arg = old_print, old_write, old_load, old_arg -- luacheck: ignore
-  if not ok then error(tostring(err), 0) end
-  return json.decode(read(root .. "/" .. script .. "/result.json"), script), table.concat(printed, "\n")
-end
-
-local function has_no_nan(result)
-  for _, figure in ipairs(result.figures) do
-    for _, file in ipairs(figure.files) do
-      if file:find "%.csv$" then
-        for line in read(file):gmatch "[^\n]+" do
-          t.ok(not line:lower():find("%f[%w]inf%f[%W]"), file .. ": " .. line)
-          t.ok(not line:lower():find("%f[%w]nan%f[%W]") or figure.name == "base_scores", file .. ": " .. line)
-        end
-      end
-    end
-  end
-  for _, list in ipairs(result.tables) do
-    for _, row in ipairs(list.cells) do
-      for _, cell in ipairs(row) do t.ok(not cell:lower():find("%f[%w]nan%f[%W]"), list.name .. ": " .. cell) end
-    end
-  end
-end
+local scripts = dofile(paths.at "tests/lua/run_experiment.lua")
+local run, read, has_no_nan, root = scripts.run, scripts.read, scripts.has_no_nan, scripts.root
+scripts.model = tiny
 
 local few = { "--passages", "2", "--ratios", "0,0.5,0.9", "--presses", "knorm", "--model", "tiny" }
 local function words(more)
@@ -89,9 +49,9 @@ for _, case in ipairs(cases) do
 end
 
 t.case("a model of one KV head: no script that compares heads breaks, and none finds AdaKV to differ", function()
-  model = kv.model.load(paths.at "tests/golden/models/mistral", { dtype = "f32" })
-  model.tokenizer = tiny.tokenizer
-  t.eq(model.kv_heads, 1)
+  scripts.model = kv.model.load(paths.at "tests/golden/models/mistral", { dtype = "f32" })
+  scripts.model.tokenizer = tiny.tokenizer
+  t.eq(scripts.model.kv_heads, 1)
   local short = { "--passages", "2", "--presses", "ea,adakv", "--model", "tiny" }
   for _, case in ipairs { { "consensus", "--task", "knowledge", "--questions", "1", "--ratios", "0.5" },
     { "attention_heatmaps", "--task", "knowledge", "--ratios", "0.5,0.9" },
@@ -106,7 +66,7 @@ t.case("a model of one KV head: no script that compares heads breaks, and none f
       has_no_nan(result)
     end
   end
-  model = tiny
+  scripts.model = tiny
 end)
 
 t.case("one class only compares with nothing, and the figure says so", function()
@@ -119,7 +79,7 @@ t.case("a task without the labels says so in the figure", function()
   arg = { "--out", root .. "/labels", "--sweeps", root .. "/sweeps", unpack(few) } -- luacheck: ignore
   local e = kv.experiment { name = "labels", title = "labels", options = { regimes = { "agnostic" } } }
   arg = old -- luacheck: ignore
-  e.loaded = model
+  e.loaded = tiny
   local numbers = {}
   require("kvbench.experiment.by_tag").draw({ e = e, task = "knowledge", regimes = { "agnostic" }, tag = "dialect",
     what = "dialect" }, numbers)
@@ -127,4 +87,4 @@ t.case("a task without the labels says so in the figure", function()
   t.ok(read(e.figures[1].files[4]):find("task knowledge has no dialect labels", 1, true))
 end)
 
-os.execute("rm -rf '" .. root .. "'")
+scripts.clean()
