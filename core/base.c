@@ -53,7 +53,7 @@ typedef struct block_header {
 enum { HEADER_BYTES = 64 };
 _Static_assert(sizeof(block_header) <= HEADER_BYTES, "the header must fit in front of an aligned payload");
 
-static _Atomic int64_t live[KVB_MEM_TAGS], peak[KVB_MEM_TAGS], allocations, fail_in;
+static _Atomic int64_t live[KVB_MEM_TAGS], peak[KVB_MEM_TAGS], allocations, fail_in, most;
 
 static void count(int32_t tag, int64_t bytes) {
     int64_t now = atomic_fetch_add(&live[tag], bytes) + bytes;
@@ -66,8 +66,10 @@ void kvb_count_bytes(int32_t tag, int64_t bytes) {
     count(KVB_MEM_ALL, bytes);
 }
 
-bool kvb_count_should_fail(void) {
+bool kvb_count_should_fail(size_t bytes) {
     atomic_fetch_add(&allocations, 1);
+    int64_t room = atomic_load(&most);
+    if (room > 0 && (bytes > INT64_MAX / 2 || atomic_load(&live[KVB_MEM_ALL]) + (int64_t)bytes > room)) return true;
     int64_t left = atomic_load(&fail_in);
     if (left == 0) return false;
     if (left > 0) return atomic_fetch_sub(&fail_in, 1) == 1;
@@ -76,7 +78,7 @@ bool kvb_count_should_fail(void) {
 
 void *kvb_alloc_raw(size_t bytes, int32_t tag) {
     void *p = NULL;
-    if (bytes > SIZE_MAX / 2 || kvb_count_should_fail() || posix_memalign(&p, 64, HEADER_BYTES + bytes) != 0) {
+    if (bytes > SIZE_MAX / 2 || kvb_count_should_fail(bytes) || posix_memalign(&p, 64, HEADER_BYTES + bytes) != 0) {
         kvb_fail(KVB_E_MEMORY, "out of memory: could not allocate %zu bytes (%lld in use)", bytes,
                  (long long)atomic_load(&live[KVB_MEM_ALL]));
         kvb_hint("-> use a smaller model, fewer passages at once, or --dtype bf16");
@@ -132,3 +134,4 @@ int64_t kvb_memory_bytes(int32_t tag) { return tag >= 0 && tag < KVB_MEM_TAGS ? 
 int64_t kvb_memory_peak(int32_t tag) { return tag >= 0 && tag < KVB_MEM_TAGS ? atomic_load(&peak[tag]) : 0; }
 int64_t kvb_memory_allocations(void) { return atomic_load(&allocations); }
 void kvb_memory_fail_nth(int64_t n) { atomic_store(&fail_in, n); }
+void kvb_memory_limit(int64_t bytes) { atomic_store(&most, bytes); }

@@ -145,6 +145,13 @@ void kvb_batch_free(kvb_batch *b) {
     kvb_free(b);
 }
 
+void kvb_batch_refill(kvb_batch *b, int32_t on) { b->whole = !on; }
+
+int32_t kvb_batch_shrunk(const kvb_batch *b, int64_t *bytes) {
+    if (bytes) *bytes = b->max_bytes;
+    return b->shrunk;
+}
+
 int32_t kvb_batch_queued(const kvb_batch *b) { return b->queue.n; }
 int32_t kvb_batch_in_flight(const kvb_batch *b) { return b->n_live; }
 int64_t kvb_batch_rows(const kvb_batch *b) { return b->row_count; }
@@ -230,7 +237,7 @@ static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
     *admitted = NULL;
     kvb_sequences *from = b->trunk_queue.first ? &b->trunk_queue : &b->queue;
     kvb_sequence *s = from->first;
-    if (!s || !has_room(b, s) || (s->trunk && !s->runs_trunk && !s->trunk->ready)) return KVB_OK;
+    if (!s || b->ending || !has_room(b, s) || (s->trunk && !s->runs_trunk && !s->trunk->ready)) return KVB_OK;
     KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
     kvb_status status = equip(b, s);
     if (status == KVB_E_MEMORY && b->free_slots) {
@@ -239,6 +246,7 @@ static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
     }
     if (status == KVB_E_MEMORY && b->n_live > 0) {
         b->max_bytes = b->used_bytes;
+        b->shrunk++;
         return KVB_OK;
     }
     if (status != KVB_OK) return status;
@@ -403,6 +411,7 @@ static kvb_status land(kvb_batch *b) {
         else
             b->live[kept++] = s;
     }
+    b->ending = b->whole && kept > 0 && (b->ending || kept < b->n_live);
     b->n_live = kept;
     return status;
 }
@@ -419,7 +428,12 @@ kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
     KVB_TRY(pack(b, &n));
     KVB_TRY(hand_on(b));
     if (n > 0) {
-        KVB_TRY(kvb_step_submit(b->step, b->rows, n));
+        kvb_status status = kvb_step_submit(b->step, b->rows, n);
+        if (status == KVB_E_MEMORY && b->free_slots) {
+            drop_free_slots(b);
+            status = kvb_step_submit(b->step, b->rows, n);
+        }
+        KVB_TRY(status);
         take_off(b, n);
     }
     if (b->n_flights > (n > 0 ? kvb_step_lag(b->step) : 0)) KVB_TRY(land(b));

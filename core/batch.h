@@ -59,6 +59,8 @@ struct kvb_batch {
     kvb_step *step;
     int32_t *stop_ids, n_stop;
     int64_t max_bytes, used_bytes;
+    int32_t shrunk;     /* times that memory ran out */
+    bool whole, ending; /* no refill; and one of those in flight has ended */
     kvb_sequences queue, finished;
     kvb_sequences trunk_queue; /* runners of trunks: admitted before anything else, so that nobody waits long */
     kvb_trunks trunks;

@@ -66,6 +66,9 @@ int64_t kvb_memory_allocations(void);        /* allocations so far, for the fail
 /* The n-th allocation from now (1 = the next) fails once with KVB_E_MEMORY; -n: that one and all after it; 0 switches it
  * off. For tests. Device memory counts too. */
 void kvb_memory_fail_nth(int64_t n);
+/* An allocation that would take the bytes in use beyond this fails (0: no limit), as on a smaller machine or GPU: what is
+ * done about memory that runs out can be tried anywhere. */
+void kvb_memory_limit(int64_t bytes);
 
 /* Threads used by every operation; n = 0 asks for as many as the process's affinity mask allows. More than that is an error
  * (KVB_E_ARG), and so is a number that the system does not start (KVB_E_IO; those it does start are used from then on). */
@@ -621,6 +624,12 @@ typedef struct kvb_result {
 /* stop_ids [n_stop] end a continuation. max_bytes bounds the KV of what is in flight (0 = a default); more requests wait. Owns. */
 kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, int64_t max_bytes, kvb_batch **out);
 void kvb_batch_free(kvb_batch *b);
+/* Whether a sequence that ends gives its place to the next at once (1, as at first) or no place is taken before all of
+ * those in flight have ended (0): the same answers, later. */
+void kvb_batch_refill(kvb_batch *b, int32_t on);
+/* How often memory ran out while a request was admitted. Each time the bytes that may be in flight shrink to those that
+ * are: bytes (NULL is fine). */
+int32_t kvb_batch_shrunk(const kvb_batch *b, int64_t *bytes);
 /* Queues a request. Never blocks; KVB_E_ARG when it could not fit the model's positions. */
 kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *request);
 /* Runs one packed step; *pending = requests queued or in flight after it (0 = nothing left to do). */

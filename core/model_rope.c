@@ -46,9 +46,11 @@ static kvb_status build(const kvb_model_desc *d, bool sliding, int32_t positions
     return KVB_OK;
 }
 
+enum { BEHIND = 512 }; /* presses look that far behind a text */
+
 kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
     if (n <= m->rope_positions) return KVB_OK;
-    int32_t positions = (int32_t)kvb_round_up(n, 1024), kinds = m->desc.sliding_window > 0 ? 2 : 1;
+    int32_t positions = (int32_t)kvb_round_up((int64_t)n + BEHIND, 1024), kinds = m->desc.sliding_window > 0 ? 2 : 1;
     float *cosine[2] = {NULL, NULL}, *sine[2] = {NULL, NULL};
     kvb_status status = KVB_OK;
     for (int i = 0; i < kinds && status == KVB_OK; i++)
@@ -74,13 +76,15 @@ kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, in
     KVB_TRY(kvb_tensor_expect("rope tables", "cos", cos_out, KVB_F32, 2, shape));
     KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
     int32_t half = m->desc.head_dim / 2;
-    /* Not from the cached tables: presses ask for positions beyond the model's. */
-#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if ((int64_t)n * half > 4096)
+    bool known = n <= m->rope_positions - first; /* else computed here: presses ask for positions beyond any text */
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (!known && (int64_t)n * half > 4096)
     for (int32_t i = 0; i < half; i++) {
         float f = frequency(&m->desc, sliding != 0, i);
         for (int32_t r = 0; r < n; r++) {
             double angle = angle_of(first + r, f);
-            float c = (float)cos(angle), s = (float)sin(angle);
+            int64_t place = (int64_t)(first + r) * half + i;
+            float c = known ? m->rope_cos[sliding != 0][place] : (float)cos(angle);
+            float s = known ? m->rope_sin[sliding != 0][place] : (float)sin(angle);
             for (int32_t at = i; at < m->desc.head_dim; at += half) {
                 ((float *)cos_out->data)[r * cos_out->stride[0] + at * cos_out->stride[1]] = c;
                 ((float *)sin_out->data)[r * sin_out->stride[0] + at * sin_out->stride[1]] = s;

@@ -33,6 +33,16 @@ int32_t kvb_cuda_attention_plan(const kvb_cuda_row *row, int32_t n, const kvb_cu
     return items;
 }
 
+int32_t kvb_cuda_attention_splits(const kvb_cuda_row *row, int32_t n, const kvb_cuda_seq *seq) {
+    int32_t most = 1;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t tiles = (seq[row[i].seq].prefix_n + KVB_TILE - 1) / KVB_TILE + row[i].index / KVB_TILE + 1;
+        int32_t splits = (tiles + KVB_CUDA_SPLIT - 1) / KVB_CUDA_SPLIT;
+        most = splits > most ? splits : most;
+    }
+    return most;
+}
+
 kvb_status kvb_cuda_attend(const kvb_cuda_attention *a) {
     if (a->kv_heads < 1 || a->heads % a->kv_heads || a->heads / a->kv_heads > 8)
         return kvb_fail(KVB_E_UNSUPPORTED, "attention: %d query heads over %d KV heads, groups of 1 to 8 are supported",
@@ -51,6 +61,9 @@ kvb_status kvb_cuda_attend(const kvb_cuda_attention *a) {
                         a->head_dim);
     }
     if (a->n_rows == 0) return KVB_OK;
+    if (a->splits > 1 && kvb_cuda_part_floats(a->n_rows, a->heads, a->head_dim) > a->part_floats)
+        return kvb_fail(KVB_E_INTERNAL, "attention: no room for what splits leave, %d rows of %d heads", a->n_rows,
+                        a->heads);
     if (a->dtype == KVB_F32) return kvb_cuda_attend_v0(a);
     if (a->dtype != KVB_BF16 && a->dtype != KVB_F16)
         return kvb_fail(KVB_E_UNSUPPORTED, "attention: caches are f32, bf16 or f16, not dtype %d", a->dtype);

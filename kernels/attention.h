@@ -3,9 +3,10 @@
  * attention.h - canonical attention on the device: what a row of a packed step attends to, and the call.
  *
  * The definition is docs/numerics.md's: a sequence's keys are the passage (thinned by mask words) in tiles of 64 at
- * positions 0, 64, ..., then its suffix (shared question trunk, then its own keys, as one run of keys) in tiles of 64
- * counted from the suffix' start; one online softmax over the tiles in order; an evicted or not yet visible key is -inf
- * inside its tile and a tile without a visible key changes nothing. A row's bits depend on nothing but its own keys.
+ * positions 0, 64, ..., then its suffix (its own keys) in tiles of 64 counted from the suffix' start; one online softmax
+ * over every KVB_CUDA_SPLIT tiles in order, and the results of these splits merged in order; an evicted or not yet visible
+ * key is -inf inside its tile, and a tile or split without a visible key changes nothing. A row's bits depend on nothing
+ * but its own keys.
  */
 #ifndef KVB_CUDA_ATTENTION_H
 #define KVB_CUDA_ATTENTION_H
@@ -14,6 +15,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+enum { KVB_CUDA_SPLIT = 32 }; /* tiles: 2,048 keys */
 
 /*
  * Keys and values of one stretch of tokens over all layers and KV heads, in device memory. Lane i = layer * kv_heads +
@@ -30,16 +33,15 @@ typedef struct kvb_cuda_lanes {
 typedef struct kvb_cuda_seq {
     kvb_cuda_lanes prefix;       /* finished passage; prefix_n = 0: none. With a table, each lane's own n counts */
     const uint64_t *prefix_mask; /* [layers][kv_heads][prefix_words], bit = kept; NULL = everything */
-    kvb_cuda_lanes trunk;        /* question tokens that several sequences share; trunk_n = 0: none */
     kvb_cuda_lanes own;
-    const uint64_t *suffix_mask; /* [layers][kv_heads][suffix_words] over trunk and own keys; NULL = everything */
-    int32_t prefix_n, prefix_words, trunk_n, suffix_words;
+    const uint64_t *suffix_mask; /* [layers][kv_heads][suffix_words] over own keys; NULL = everything */
+    int32_t prefix_n, prefix_words, suffix_words;
     const float *temperature; /* [layers] factors on its queries; NULL = 1 */
     const int32_t *positions;   /* device; with a table and a window: original positions of the prefix' keys, ascending, */
     const int64_t *position_at; /* and where those of each lane begin */
 } kvb_cuda_seq;
 
-/* One query token. It sees the whole prefix and trunk, and the own keys 0 .. index (its own is the last). */
+/* One query token. It sees the whole prefix, and the own keys 0 .. index (its own is the last). */
 typedef struct kvb_cuda_row {
     int32_t seq;      /* index into the step's sequences; rows of one sequence are neighbours, ascending in index */
     int32_t index;    /* where its key goes in `own` */
@@ -47,7 +49,7 @@ typedef struct kvb_cuda_row {
     int32_t id;       /* token; < 0: the one that slot -id - 1 produced in the step before */
 } kvb_cuda_row;
 
-/* One block's work: consecutive rows that read the same prefix and trunk. Planned once a step, used by every layer. */
+/* One block's work: consecutive rows that read the same prefix. Planned once a step, used by every layer. */
 typedef struct kvb_cuda_item {
     int32_t first_row, rows;
 } kvb_cuda_item;
@@ -56,11 +58,22 @@ typedef struct kvb_cuda_item {
 int32_t kvb_cuda_attention_plan(const kvb_cuda_row *row, int32_t n, const kvb_cuda_seq *seq, int32_t group,
                                 int32_t head_dim, int32_t dtype, kvb_cuda_item *item);
 
+/* Splits of the row that has the most of them. */
+int32_t kvb_cuda_attention_splits(const kvb_cuda_row *row, int32_t n, const kvb_cuda_seq *seq);
+
+/* Floats of `parts` with which n rows of any length can be attended to. */
+static inline int64_t kvb_cuda_part_floats(int64_t n, int32_t heads, int32_t head_dim) {
+    return n * heads * (head_dim + 2);
+}
+
 typedef struct kvb_cuda_attention {
     const kvb_cuda_row *rows;   /* device */
     const kvb_cuda_seq *seqs;   /* device */
     const kvb_cuda_item *items; /* device */
     int32_t n_rows, n_items, layer, heads, kv_heads, head_dim;
+    int32_t splits;      /* kvb_cuda_attention_splits of the rows; 1 also where it is not asked for: then no row has more */
+    float *parts;        /* scratch for splits > 1, at least kvb_cuda_part_floats(n_rows, ..); more lets splits run at once */
+    int64_t part_floats; /* how many there are */
     int32_t dtype; /* of the cache, q and y: KVB_F32, KVB_BF16 or KVB_F16; sums are f32 */
     int32_t window; /* > 0: a row sees only the last `window` positions, its own included */
     double scale;

@@ -12,10 +12,11 @@ namespace attention {
 
 using word = unsigned long long;
 
-/* Keys 0 .. n-1 of one kind (prefix or suffix) for one KV head: the first `cut` of them in piece 0, the rest in 1. */
+/* Keys 0 .. n-1 of one kind (prefix or suffix) for one KV head. */
 struct run {
-    const char *key[2], *value[2];
-    int cut, n;
+    const char *key, *value;
+    int n;
+    __device__ __forceinline__ int tiles() const { return (n + KVB_TILE - 1) / KVB_TILE; }
 };
 
 __device__ __forceinline__ void find(const kvb_cuda_lanes &lanes, int lane, const char *&key, const char *&value) {
@@ -31,20 +32,17 @@ __device__ __forceinline__ void find(const kvb_cuda_lanes &lanes, int lane, cons
 __device__ __forceinline__ run prefix_of(const kvb_cuda_seq &s, int lane) {
     run r = {};
     if (s.prefix_n > 0) {
-        find(s.prefix, lane, r.key[0], r.value[0]);
+        find(s.prefix, lane, r.key, r.value);
         r.n = s.prefix.table ? s.prefix.table[lane].n : s.prefix_n;
     }
-    r.cut = r.n;
     return r;
 }
 
 /* The suffix as far as own key `index`. */
 __device__ __forceinline__ run suffix_of(const kvb_cuda_seq &s, int lane, int index) {
     run r = {};
-    if (s.trunk_n > 0) find(s.trunk, lane, r.key[0], r.value[0]);
-    find(s.own, lane, r.key[1], r.value[1]);
-    r.cut = s.trunk_n;
-    r.n = s.trunk_n + index + 1;
+    find(s.own, lane, r.key, r.value);
+    r.n = index + 1;
     return r;
 }
 

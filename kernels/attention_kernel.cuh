@@ -10,12 +10,14 @@
  *
  * Invariant: what a row adds up, and in which order, depends on its own keys only. Products over keys go in groups of
  * 16 from the tile's start; an invisible key has p = 0, which leaves sums as they are, so both ways and every cut give
- * the same bits. Rejected: wgmma (one architecture, and attention is under a tenth of a step), gathering kept keys
- * (another order of summation per keep-set), split-KV with a merge (likewise).
+ * the same bits. Rows of more than one split (attention_split.cuh) have a kernel of their own, so that the others pay
+ * nothing for them. Rejected: wgmma (one architecture, and attention is under a tenth of a step), gathering kept keys
+ * (another order of summation per keep-set).
  */
 #ifndef KVB_ATTENTION_KERNEL_CUH
 #define KVB_ATTENTION_KERNEL_CUH
-#include "attention_device.cuh"
+#include "attention_mma.cuh"
+#include "attention_split.cuh"
 #include "attention_variants.h"
 
 namespace attention {
@@ -44,7 +46,7 @@ template <int D> struct shape {
     static constexpr int TILE = KVB_TILE * STRIDE;
     static constexpr int KV = ROWS * STRIDE; /* where keys and values begin */
     static constexpr int WORDS = KV + STAGES * 2 * TILE;
-    static constexpr int BYTES = WORDS + 2048; /* 2 * ROWS words, or 4 warps * 16 rows * 4 addresses */
+    static constexpr int BYTES = WORDS + 2048; /* 2 * ROWS words, or 4 warps * 16 rows * 2 addresses */
     static constexpr int SLOT = 16 * STRIDE, SLOTS = STAGES * 2; /* a warp's ring: a quarter of the tiles' memory */
     static constexpr int BLOCKS = D <= 64 ? 3 : 2;               /* per multiprocessor, as far as registers go */
 };
@@ -57,51 +59,6 @@ template <int D> __device__ __forceinline__ uint32_t place(int row, int chunk) {
 template <int D> __device__ __forceinline__ uint32_t along(uint32_t at, int chunks) {
     return shape<D>::SWIZZLED ? at ^ (chunks * 16) : at + chunks * 16;
 }
-
-__device__ __forceinline__ void copy16(uint32_t to, const void *from, bool real) { /* else zeros */
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
-}
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
-
-__device__ __forceinline__ void load4(uint32_t (&r)[4], uint32_t at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(at)
-                 : "memory");
-}
-__device__ __forceinline__ void load4_transposed(uint32_t (&r)[4], uint32_t at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-template <typename T> struct unit;
-template <> struct unit<__nv_bfloat16> {
-    static __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-            "{%0, %1, %2, %3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    }
-    static __device__ __forceinline__ uint32_t pack(float low, float high) {
-        __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-        return *(uint32_t *)&pair;
-    }
-};
-template <> struct unit<__half> {
-    static __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-            "{%0, %1, %2, %3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    }
-    static __device__ __forceinline__ uint32_t pack(float low, float high) {
-        __half2 pair = __floats2half2_rn(low, high);
-        return *(uint32_t *)&pair;
-    }
-};
 
 /* One row tile's running result. A thread has rows lane / 4 (first) and lane / 4 + 8 (second) of it, and of each group
  * of 8 columns the two at lane % 4 * 2. */
@@ -235,67 +192,59 @@ __device__ __forceinline__ void shared_tile(uint32_t q, uint32_t key, uint32_t v
 
 /* Starts the copy of ROWS keys (or values) from key `first` on by threads id, id + COUNT, ...; zeros from `n` on. */
 template <int D, int ROWS, int COUNT>
-__device__ __forceinline__ void fetch(uint32_t to, const char *piece0, const char *piece1, int cut, int n, int first,
-                                      int id) {
+__device__ __forceinline__ void fetch(uint32_t to, const char *from, int n, int first, int id) {
     constexpr int CHUNKS = shape<D>::CHUNKS, ROUNDS = ROWS * CHUNKS / COUNT, STEP = COUNT / CHUNKS;
     constexpr bool WHOLE = COUNT % (CHUNKS * 8) == 0; /* a round is whole rows that keep their place in the swizzle */
-    bool later = first >= cut;
-    if (later || min(first + ROWS, n) <= cut) { /* one stretch of memory: the usual case */
-        const char *from = later ? piece1 + (int64_t)(first - cut) * (D * 2) : piece0 + (int64_t)first * (D * 2);
+    from += (int64_t)first * (D * 2);
 #pragma unroll
-        for (int i = 0; i < ROUNDS; i++) {
-            int at = i * COUNT + id, row = WHOLE ? i * STEP + id / CHUNKS : at / CHUNKS;
-            copy16(to + (WHOLE ? place<D>(id / CHUNKS, id % CHUNKS) + i * STEP * shape<D>::STRIDE
-                               : place<D>(row, at % CHUNKS)),
-                   from + id * 16 + i * COUNT * 16, row < n - first);
-        }
-        return;
-    }
-#pragma unroll 1
     for (int i = 0; i < ROUNDS; i++) {
-        int row = (i * COUNT + id) / CHUNKS, chunk = (i * COUNT + id) % CHUNKS, key = first + row;
-        const char *from = key < cut ? piece0 + (int64_t)key * (D * 2) : piece1 + (int64_t)(key - cut) * (D * 2);
-        copy16(to + place<D>(row, chunk), from + chunk * 16, key < n);
+        int at = i * COUNT + id, row = WHOLE ? i * STEP + id / CHUNKS : at / CHUNKS;
+        copy16(to + (WHOLE ? place<D>(id / CHUNKS, id % CHUNKS) + i * STEP * shape<D>::STRIDE
+                           : place<D>(row, at % CHUNKS)),
+               from + id * 16 + i * COUNT * 16, row < n - first);
     }
 }
 
 /*
- * The suffixes of one row tile's sequences, as a stream of 16-key chunks through a warp's ring: for each sequence, for
- * each tile of 64, its chunks of keys, then its chunks of values. Lane i knows row i.
+ * Tiles `from` to `to` of the suffixes of one row tile's sequences, as a stream of 16-key chunks through a warp's ring:
+ * for each sequence, for each tile of 64, its chunks of keys, then its chunks of values. Lane i knows row i.
  */
 template <int D> struct stream {
-    const char **pieces; /* shared memory [16 rows][key 0, key 1, value 0, value 1] */
+    const char **at;     /* shared memory [16 rows][keys, values] */
     uint32_t ring;       /* shared memory */
-    int seq, cut, n;     /* of this lane's row; no such row: seq -1, n 0 */
+    int from, to;
+    int seq, n;          /* of this lane's row; no such row: seq -1, n 0 */
     int filled, taken;   /* chunks so far */
     int row, tile, step; /* being fetched: sequence from `row` on; 16: none is left */
-    int now_cut, now_n;  /* of that sequence, as its last row sees it */
+    int now_n;           /* of that sequence, as its last row sees it */
 
     /* Rows of row a's sequence end at the returned row. */
     __device__ __forceinline__ int end_of(int a) const {
         return a + __popc(__ballot_sync(FULL, seq == __shfl_sync(FULL, seq, a)) & 0xffff);
     }
 
-    /* Moves on to the sequence that starts at row a. */
+    /* Moves on to the sequence that starts at row a, or to the next one that has such tiles. */
     __device__ __forceinline__ void enter(int a) {
-        tile = step = 0;
-        row = a < 16 && __shfl_sync(FULL, seq, a & 15) >= 0 ? a : 16;
-        if (row == 16) return;
-        now_n = __shfl_sync(FULL, n, end_of(a) - 1);
-        now_cut = __shfl_sync(FULL, cut, a);
+        step = 0;
+        tile = from;
+        do {
+            row = a < 16 && __shfl_sync(FULL, seq, a & 15) >= 0 ? a : 16;
+            if (row == 16) return;
+            a = end_of(row);
+            now_n = __shfl_sync(FULL, n, a - 1);
+        } while (from > 0 && now_n <= from * KVB_TILE);
     }
 
     /* Starts the next chunk's copy, if there is one; always one group of copies. */
     __device__ __forceinline__ void fill(int lane) {
         if (row < 16) {
             int chunks = min(4, (now_n - tile * KVB_TILE + 15) / 16), value = step >= chunks;
-            const char **piece = pieces + row * 4 + value * 2;
-            fetch<D, 16, 32>(ring + filled % shape<D>::SLOTS * shape<D>::SLOT, piece[0], piece[1], now_cut, now_n,
+            fetch<D, 16, 32>(ring + filled % shape<D>::SLOTS * shape<D>::SLOT, at[row * 2 + value], now_n,
                              tile * KVB_TILE + (value ? step - chunks : step) * 16, lane);
             filled++;
             if (++step == 2 * chunks) {
                 step = 0;
-                if (++tile * KVB_TILE >= now_n) enter(end_of(row));
+                if (++tile * KVB_TILE >= now_n || tile == to) enter(end_of(row));
             }
         }
         commit();
@@ -312,25 +261,23 @@ template <int D> struct stream {
 
 template <typename T, int D>
 __device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const kvb_cuda_item &item, int at,
-                                              splitter by, uint32_t q, uint32_t ring, const char **pieces, int first,
-                                              float c, state<D> &x) {
+                                              splitter by, uint32_t q, uint32_t ring, const char **addresses, int first,
+                                              int from, int to, float c, state<D> &x) {
     int lane = threadIdx.x % 32;
     stream<D> s;
-    s.pieces = pieces;
+    s.at = addresses;
     s.ring = ring;
+    s.from = from;
+    s.to = to;
     s.seq = -1;
-    s.cut = s.n = s.filled = s.taken = 0;
+    s.n = s.filled = s.taken = 0;
     if (lane < 16 && first + lane < item.rows * by.group) {
         kvb_cuda_row row = a.rows[item.first_row + by.token(first + lane)];
         run mine = suffix_of(a.seqs[row.seq], at, row.index);
         s.seq = row.seq;
-        s.cut = mine.cut;
         s.n = mine.n;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            pieces[lane * 4 + i] = mine.key[i];
-            pieces[lane * 4 + 2 + i] = mine.value[i];
-        }
+        addresses[lane * 2] = mine.key;
+        addresses[lane * 2 + 1] = mine.value;
     }
     __syncwarp();
     s.enter(0);
@@ -349,7 +296,7 @@ __device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const
             int which = lane / 4 + r * 8, count = __shfl_sync(FULL, s.n, which);
             see[r] = which >= row && which < end ? count : 0;
         }
-        for (int t = 0; t * KVB_TILE < n; t++) {
+        for (int t = from; t < to && t * KVB_TILE < n; t++) {
             int chunks = min(4, (n - t * KVB_TILE + 15) / 16);
             word seen[2];
 #pragma unroll
@@ -401,11 +348,50 @@ __device__ __forceinline__ void private_tiles(const kvb_cuda_attention &a, const
     __syncwarp(); /* before the next row tile's chunks */
 }
 
-template <typename T, int D>
-__global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cuda_attention a) {
+/* What row tile `first` of an item has of a split: merged with what the splits before it left; left for the next one
+ * unless it is the last. all: every split has a place of its own, and a kernel behind this one merges them. */
+template <int D>
+__device__ __forceinline__ void hand_over(const kvb_cuda_attention &a, const kvb_cuda_item &item, int kv_head,
+                                          splitter by, int first, int split, bool last, bool all, state<D> &x) {
+    int lane = threadIdx.x % 32;
+    float *part[2]; /* of the thread's two rows; NULL: no such row */
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        int row = first + lane / 4 + r * 8, head = kv_head * by.group + by.head(row);
+        part[r] = row < item.rows * by.group ? part_of(a, item.first_row + by.token(row), head, all ? split : 0,
+                                                       all ? a.splits : 1)
+                                             : NULL;
+        if (split == 0 || all || !part[r]) continue;
+        joint with(part[r][D], x.m[r]);
+#pragma unroll
+        for (int d = 0; d < D / 8; d++) {
+            float2 before = ((float2 *)part[r])[d * 4 + lane % 4];
+            x.o[d][2 * r] = with(before.x, x.o[d][2 * r]);
+            x.o[d][2 * r + 1] = with(before.y, x.o[d][2 * r + 1]);
+        }
+        x.l[r] = with(part[r][D + 1], x.l[r]);
+        x.m[r] = with.m;
+    }
+    __syncwarp(); /* all four threads of a row have read its m and l */
+    if (last && !all) return;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        if (!part[r]) continue;
+#pragma unroll
+        for (int d = 0; d < D / 8; d++)
+            ((float2 *)part[r])[d * 4 + lane % 4] = make_float2(x.o[d][2 * r], x.o[d][2 * r + 1]);
+        if (lane % 4 == 0) part[r][D] = x.m[r], part[r][D + 1] = x.l[r];
+    }
+    __syncwarp();
+}
+
+/* SPLIT: rows of several splits, of which a block has the one that is `first` + its place in y. all: see hand_over. */
+template <typename T, int D, bool SPLIT>
+__global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cuda_attention a, int first_split, bool all) {
     using S = shape<D>;
     extern __shared__ __align__(1024) char memory[];
     __shared__ run source[2]; /* prefix; the one sequence's suffix */
+    __shared__ int longest;   /* suffix of the item's rows */
     uint32_t q = (uint32_t)__cvta_generic_to_shared(memory), kv = q + S::KV;
     word *words = (word *)(memory + S::WORDS);
     int id = threadIdx.x, lane = id % 32, warp = id / 32;
@@ -429,10 +415,10 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
     if (id == 0) {
         source[0] = prefix_of(a.seqs[last.seq], at);
         source[1] = suffix_of(a.seqs[last.seq], at, last.index);
+        if (SPLIT) longest = 0;
     }
     __syncthreads();
-    int prefix_tiles = (source[0].n + KVB_TILE - 1) / KVB_TILE;
-    int tiles = prefix_tiles + (one ? (source[1].n + KVB_TILE - 1) / KVB_TILE : 0);
+    int prefix_tiles = source[0].tiles(), tiles = prefix_tiles + (one ? source[1].tiles() : 0);
 
     /* Thread i looks after row i's mask words. */
     const uint64_t *mask = NULL;
@@ -443,14 +429,17 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
         if (seq.prefix_mask) mask = seq.prefix_mask + (int64_t)at * seq.prefix_words;
         see = source[0].n;
         from = prefix_from(a, seq, at, row.position);
+        if (SPLIT) atomicMax(&longest, suffix_of(seq, at, row.index).tiles());
     }
+    bool in_suffix = false;
     auto word_of = [&](int tile) -> word {
-        if (tile == prefix_tiles && id < rows) {
+        if ((SPLIT ? tile >= prefix_tiles && !in_suffix : tile == prefix_tiles) && id < rows) {
             kvb_cuda_row row = a.rows[item.first_row + by.token(id)];
             const kvb_cuda_seq &seq = a.seqs[row.seq];
             mask = seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL;
-            see = seq.trunk_n + row.index + 1;
+            see = row.index + 1;
             from = suffix_from(a, see);
+            in_suffix = true;
         }
         return visible(mask, from, see, tile >= prefix_tiles ? tile - prefix_tiles : tile);
     };
@@ -458,19 +447,28 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
         const run &from = source[tile >= prefix_tiles];
         int first = (tile >= prefix_tiles ? tile - prefix_tiles : tile) * KVB_TILE;
         uint32_t to = kv + tile % S::STAGES * 2 * S::TILE;
-        fetch<D, KVB_TILE, THREADS>(to, from.key[0], from.key[1], from.cut, from.n, first, id);
-        fetch<D, KVB_TILE, THREADS>(to + S::TILE, from.value[0], from.value[1], from.cut, from.n, first, id);
+        fetch<D, KVB_TILE, THREADS>(to, from.key, from.n, first, id);
+        fetch<D, KVB_TILE, THREADS>(to + S::TILE, from.value, from.n, first, id);
     };
 
+    bool last_split = true;
+    if (SPLIT) {
+        __syncthreads();
+        int splits = splits_of(prefix_tiles + longest), split = first_split + blockIdx.y;
+        if (split >= splits) return; /* the whole block */
+        last_split = split + 1 == splits;
+        tiles = min(tiles, (split + 1) * KVB_CUDA_SPLIT);
+    }
+    int begin = SPLIT ? (first_split + blockIdx.y) * KVB_CUDA_SPLIT : 0;
     state<D> x[S::M];
 #pragma unroll
     for (int i = 0; i < S::M; i++) clear(x[i]);
-    if (tiles > 0) {
-        fetch_tile(0);
-        if (id < S::ROWS) words[id] = word_of(0);
+    if (begin < tiles) {
+        fetch_tile(begin);
+        if (id < S::ROWS) words[id] = word_of(begin);
     }
     commit();
-    for (int t = 0; t < tiles; t++) {
+    for (int t = begin; t < tiles; t++) {
         wait<0>();
         __syncthreads();
         word next = 0;
@@ -491,21 +489,31 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
     wait<0>();
     __syncthreads();
 
+    /* Tiles of suffixes that are this block's. */
+    int split = SPLIT ? first_split + blockIdx.y : 0;
+    int own = SPLIT ? max(split * KVB_CUDA_SPLIT - prefix_tiles, 0) : 0;
+    int own_end = SPLIT ? (split + 1) * KVB_CUDA_SPLIT - prefix_tiles : INT_MAX;
 #pragma unroll
     for (int i = 0; i < S::M; i++) {
         int first = (i * 4 + warp) * 16;
-        if (!one && first < rows)
-            private_tiles<T, D>(a, item, at, by, q, kv + warp * S::SLOTS * S::SLOT, (const char **)words + warp * 64,
-                                first, c, x[i]);
+        if (!one && first < rows && own < own_end)
+            private_tiles<T, D>(a, item, at, by, q, kv + warp * S::SLOTS * S::SLOT, (const char **)words + warp * 32,
+                                first, own, own_end, c, x[i]);
         if (first >= rows) continue;
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            x[i].l[r] += __shfl_xor_sync(FULL, x[i].l[r], 1);
+            x[i].l[r] += __shfl_xor_sync(FULL, x[i].l[r], 2);
+        }
+        if (SPLIT) {
+            hand_over<D>(a, item, kv_head, by, first, split, last_split, all, x[i]);
+            if (all || !last_split) continue;
+        }
         /* The warp's own queries are done with: their place takes the results, for stores of 16 bytes. */
         __syncwarp();
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float l = x[i].l[r];
-            l += __shfl_xor_sync(FULL, l, 1);
-            l += __shfl_xor_sync(FULL, l, 2);
-            float inverse = l > 0 ? 1.0f / l : 0.0f;
+            float l = x[i].l[r], inverse = l > 0 ? 1.0f / l : 0.0f;
             int row = first + lane / 4 + r * 8;
 #pragma unroll
             for (int d = 0; d < D / 8; d++)
@@ -522,15 +530,30 @@ __global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cu
     }
 }
 
-template <typename T, int D> kvb_status launch(const kvb_cuda_attention *a) {
+/* Splits `first` .. first + count - 1 of all rows. */
+template <typename T, int D, bool SPLIT>
+kvb_status launch_splits(const kvb_cuda_attention *a, int first, int count, bool all) {
     static bool allowed[KVB_CUDA_MAX_DEVICES];
     kvb_cuda_device *device = kvb_cuda_current();
     if (!allowed[device->ordinal]) {
-        KVB_CUDA_TRY(cudaFuncSetAttribute(attend<T, D>, cudaFuncAttributeMaxDynamicSharedMemorySize, shape<D>::BYTES));
+        KVB_CUDA_TRY(
+            cudaFuncSetAttribute(attend<T, D, SPLIT>, cudaFuncAttributeMaxDynamicSharedMemorySize, shape<D>::BYTES));
         allowed[device->ordinal] = true;
     }
-    attend<T, D><<<(unsigned)(a->n_items * a->kv_heads), THREADS, shape<D>::BYTES, device->stream>>>(*a);
+    dim3 grid((unsigned)(a->n_items * a->kv_heads), (unsigned)count);
+    attend<T, D, SPLIT><<<grid, THREADS, shape<D>::BYTES, device->stream>>>(*a, first, all);
     return kvb_cuda_launched("attention");
+}
+
+template <typename T, int D> kvb_status launch(const kvb_cuda_attention *a) {
+    if (a->splits <= 1) return launch_splits<T, D, false>(a, 0, 1, false);
+    /* All splits at once where the device has room for more blocks, and their results for more places. */
+    if (a->n_items * a->kv_heads < 2 * kvb_cuda_current()->multiprocessors && all_at_once(a)) {
+        KVB_TRY((launch_splits<T, D, true>(a, 0, a->splits, true)));
+        return merge<T>(a);
+    }
+    for (int i = 0; i < a->splits; i++) KVB_TRY((launch_splits<T, D, true>(a, i, 1, false)));
+    return KVB_OK;
 }
 
 template <typename T> kvb_status dispatch(const kvb_cuda_attention *a) {

@@ -43,10 +43,9 @@ __device__ __forceinline__ void one_tile(const run &keys, int t, word seen, cons
     int lane = threadIdx.x % 32, chunk = lane % LANES, key = lane / LANES;
     bool real = chunk * 8 < D;
     const uint4 zero = make_uint4(0, 0, 0, 0);
-    auto read = [&](const char *const (&piece)[2], int k) {
-        int at = t * KVB_TILE + k, second = at >= keys.cut;
+    auto read = [&](const char *from, int k) {
         if (!real || !(seen >> k & 1)) return zero;
-        return __ldg((const uint4 *)(piece[second] + ((int64_t)(at - second * keys.cut) * D + chunk * 8) * (int)sizeof(T)));
+        return __ldg((const uint4 *)(from + ((int64_t)(t * KVB_TILE + k) * D + chunk * 8) * (int)sizeof(T)));
     };
 #pragma unroll 1
     for (int first = 0; first < KVB_TILE; first += AT_ONCE * BATCH) {
@@ -119,8 +118,7 @@ __global__ void __launch_bounds__(THREADS) attend_part(const kvb_cuda_attention 
     run keys[2] = {prefix_of(seq, at), suffix_of(seq, at, row.index)};
     const uint64_t *mask[2] = {seq.prefix_mask ? seq.prefix_mask + (int64_t)at * seq.prefix_words : NULL,
                                seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL};
-    int prefix_tiles = (keys[0].n + KVB_TILE - 1) / KVB_TILE;
-    int tiles = prefix_tiles + (keys[1].n + KVB_TILE - 1) / KVB_TILE;
+    int prefix_tiles = keys[0].tiles(), tiles = prefix_tiles + keys[1].tiles();
     int share = (tiles + (int)gridDim.x - 1) / (int)gridDim.x, end = min(tiles, ((int)blockIdx.x + 1) * share);
     float q[G][8], c = (float)(a.scale * 1.4426950408889634);
 #pragma unroll

@@ -5,8 +5,8 @@
  *
  * A tile of a decoding row is too little work for a warp's latency, and there are too few rows to hide it. So warp w
  * takes the scores of keys 8 w .. 8 w + 7 of a tile and the output dimensions 16 w .. 16 w + 15, while a ring of tiles,
- * as deep as shared memory allows, is on its way. Every sum has the order of attention_kernel.cuh, hence the same bits;
- * tests compare them. Rejected: cutting the keys over blocks (their partial sums would have to be merged: other bits).
+ * as deep as shared memory allows, is on its way. Every split is a block of its own. Every sum has the order of
+ * attention_kernel.cuh, hence the same bits; tests compare them.
  */
 #ifndef KVB_ATTENTION_ROW_CUH
 #define KVB_ATTENTION_ROW_CUH
@@ -87,8 +87,10 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         for (int i = 0; i < 2; i++)
             q[d][i] = lane / 4 < group ? __ldg((const uint32_t *)((const T *)a.q + y_at + d * 16 + i * 8)) : 0;
     __syncthreads();
-    int prefix_tiles = (source[0].n + KVB_TILE - 1) / KVB_TILE;
-    int tiles = prefix_tiles + (source[1].n + KVB_TILE - 1) / KVB_TILE;
+    /* This block's tiles: all, or those of its split. */
+    int prefix_tiles = source[0].tiles(), begin_tile = blockIdx.y * KVB_CUDA_SPLIT;
+    int tiles = min(prefix_tiles + source[1].tiles(), begin_tile + KVB_CUDA_SPLIT);
+    if (begin_tile >= tiles) return;
     /* Whether this thread's row sees its two keys of tile t, as bits 0 and 1. */
     int mine = warp * 8 + lane % 4 * 2, length[2] = {source[0].n, source[1].n};
     int begin[2] = {prefix_from(a, seq, at, row.position), suffix_from(a, source[1].n)};
@@ -106,12 +108,13 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         return left == 1 ? bits & 1 : bits;
     };
     auto fetch_round = [&](int round, int slot) {
-        for (int t = round * N; t < round * N + N && t < tiles && id < COUNT; t++) {
+        int from_tile = begin_tile + round * N;
+        for (int t = from_tile; t < from_tile + N && t < tiles && id < COUNT; t++) {
             const run &from = source[t >= prefix_tiles];
             int first = (t >= prefix_tiles ? t - prefix_tiles : t) * KVB_TILE;
             uint32_t to = ring + (slot * N + t % N) * 2 * S::TILE;
-            fetch<D, KVB_TILE, COUNT>(to, from.key[0], from.key[1], from.cut, from.n, first, id);
-            fetch<D, KVB_TILE, COUNT>(to + S::TILE, from.value[0], from.value[1], from.cut, from.n, first, id);
+            fetch<D, KVB_TILE, COUNT>(to, from.key, from.n, first, id);
+            fetch<D, KVB_TILE, COUNT>(to + S::TILE, from.value, from.n, first, id);
         }
         commit();
     };
@@ -133,7 +136,7 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
     float o[UNITS][2][4] = {}, m = -INFINITY, l = 0, s[N][4];
     uint32_t seen[N], next[N] = {};
 #pragma unroll
-    for (int i = 0; i < N; i++) seen[i] = bits_of(i);
+    for (int i = 0; i < N; i++) seen[i] = begin_tile + i < tiles ? bits_of(begin_tile + i) : 0;
     for (int r = 0; r < depth - 1; r++) fetch_round(r, r);
     wait_at_most(depth - 2);
     __syncthreads();
@@ -142,12 +145,12 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
      * path, but then comes a round too late for a ring of two. */
     bool shallow = depth == 2;
     int slot = 0;
-    for (int t = 0; t < tiles; t += N) {
+    for (int t = begin_tile; t < tiles; t += N) {
         int after = slot + 1 == depth ? 0 : slot + 1, before = slot ? slot - 1 : depth - 1;
         float largest[N], alpha[N];
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            next[i] = bits_of(t + N + i); /* none behind the last tile */
+            next[i] = t + N + i < tiles ? bits_of(t + N + i) : 0;
             if (!(seen[i] & 1)) s[i][0] = -INFINITY;
             if (!(seen[i] & 2)) s[i][1] = -INFINITY;
             largest[i] = fmaxf(s[i][0], s[i][1]);
@@ -160,7 +163,7 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
             if (lane % 4 == 0) x.largest[i][warp][lane / 4] = largest[i];
         }
         __syncthreads(); /* and the round before this one is done with */
-        if (shallow) fetch_round(t / N + depth - 1, before);
+        if (shallow) fetch_round((t - begin_tile) / N + depth - 1, before);
 #pragma unroll
         for (int i = 0; i < N; i++) {
 #pragma unroll
@@ -176,7 +179,7 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
         wait_at_most(shallow ? 0 : depth - 3);
         __syncthreads(); /* and the next round has come */
         if (t + N < tiles) scores(after, s);
-        if (!shallow) fetch_round(t / N + depth - 1, before);
+        if (!shallow) fetch_round((t - begin_tile) / N + depth - 1, before);
 #pragma unroll
         for (int i = 0; i < N; i++) {
             if (t + i >= tiles) continue; /* nothing was copied there */
@@ -224,6 +227,18 @@ __global__ void __launch_bounds__(ROW_THREADS, 1) attend_row(const kvb_cuda_atte
     wait<0>();
     __syncthreads();
     if (lane / 4 >= group) return;
+    if (gridDim.y > 1) {
+        float *part = part_of(a, token, kv_head * group + lane / 4, blockIdx.y, a.splits);
+#pragma unroll
+        for (int u = 0; u < UNITS; u++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                int dims = (warp + u * ROW_WARPS) * 16 + i * 8;
+                if (dims < D) *(float2 *)(part + dims + lane % 4 * 2) = make_float2(o[u][i][0], o[u][i][1]);
+            }
+        if (warp == ROW_WARPS - 1 && lane % 4 == 0) part[D] = m, part[D + 1] = l;
+        return;
+    }
     float inverse = x.inverse[lane / 4];
 #pragma unroll
     for (int u = 0; u < UNITS; u++)
@@ -243,18 +258,20 @@ template <int D, int N> int row_depth(const kvb_cuda_device *device) {
     return fit > MOST_DEPTH ? MOST_DEPTH : (int)fit;
 }
 
-/* KVB_E_UNSUPPORTED, silently, where not even two rounds fit. */
+/* KVB_E_UNSUPPORTED, silently, where not even two rounds fit, or not all splits' results. */
 template <typename T, int D, int N> kvb_status launch_rounds(const kvb_cuda_attention *a) {
     static int allowed[KVB_CUDA_MAX_DEVICES]; /* bytes */
     kvb_cuda_device *device = kvb_cuda_current();
     int depth = row_depth<D, N>(device), bytes = depth * N * 2 * shape<D>::TILE;
-    if (depth < 2) return KVB_E_UNSUPPORTED;
+    if (depth < 2 || (a->splits > 1 && !all_at_once(a))) return KVB_E_UNSUPPORTED;
     if (allowed[device->ordinal] < bytes) {
         KVB_CUDA_TRY(cudaFuncSetAttribute(attend_row<T, D, N>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
         allowed[device->ordinal] = bytes;
     }
-    attend_row<T, D, N><<<(unsigned)(a->n_items * a->kv_heads), ROW_THREADS, bytes, device->stream>>>(*a, depth);
-    return kvb_cuda_launched("attention of single rows");
+    dim3 grid((unsigned)(a->n_items * a->kv_heads), (unsigned)(a->splits > 1 ? a->splits : 1));
+    attend_row<T, D, N><<<grid, ROW_THREADS, bytes, device->stream>>>(*a, depth);
+    KVB_LAUNCHED("attention of single rows");
+    return grid.y > 1 ? merge<T>(a) : KVB_OK;
 }
 
 template <typename T, int D> kvb_status launch_row(const kvb_cuda_attention *a) {

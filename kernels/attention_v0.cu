@@ -7,7 +7,7 @@
  * instead, so with bf16 and f16 they agree with this one within rounding. Rejected for f32: TF32 tensor cores (10 bits
  * of mantissa, and f32 is here to be compared with goldens).
  */
-#include "attention_device.cuh"
+#include "attention_split.cuh"
 #include "attention_variants.h"
 
 namespace {
@@ -39,6 +39,17 @@ template <typename T> __global__ void attend_v0(const kvb_cuda_attention a) {
     __syncwarp();
 
     float o[MOST_DIM / 32] = {}, m = -INFINITY, l = 0; /* lane i has dimensions i, i + 32, ... */
+    float done[MOST_DIM / 32] = {}, done_m = -INFINITY, done_l = 0; /* the splits before this one */
+    auto close_split = [&]() {
+        joint by(done_m, m);
+#pragma unroll
+        for (int i = 0; i < MOST_DIM / 32; i++) done[i] = by(done[i], o[i]), o[i] = 0;
+        done_l = by(done_l, l);
+        done_m = by.m;
+        m = -INFINITY;
+        l = 0;
+    };
+    int split = 0, tiles = 0; /* tiles: before this part */
     for (int part = 0; part < 2; part++) {
         run keys = part == 0 ? prefix_of(seq, at) : suffix_of(seq, at, row.index);
         const uint64_t *mask = part == 0 ? seq.prefix_mask : seq.suffix_mask;
@@ -47,12 +58,16 @@ template <typename T> __global__ void attend_v0(const kvb_cuda_attention a) {
         for (int t = from / KVB_TILE; t * KVB_TILE < keys.n; t++) {
             word seen = visible(mask, from, keys.n, t);
             if (seen == 0) continue;
+            if ((tiles + t) / KVB_CUDA_SPLIT > split) {
+                close_split();
+                split = (tiles + t) / KVB_CUDA_SPLIT;
+            }
             float s[2];
             for (int i = 0; i < 2; i++) { /* keys lane and lane + 32 */
-                int k = t * KVB_TILE + i * 32 + lane, second = k >= keys.cut;
+                int k = t * KVB_TILE + i * 32 + lane;
                 s[i] = -INFINITY;
                 if (!(seen >> (i * 32 + lane) & 1)) continue;
-                const T *key = (const T *)keys.key[second] + (int64_t)(k - second * keys.cut) * dim;
+                const T *key = (const T *)keys.key + (int64_t)k * dim;
                 float sum = 0, x[8];
                 for (int d = 0; d < dim; d += 8) {
                     load8(key + d, x);
@@ -80,13 +95,19 @@ template <typename T> __global__ void attend_v0(const kvb_cuda_attention a) {
                 float sum = o[i] * alpha;
                 for (int j = 0; j < KVB_TILE; j++) {
                     if (!(seen >> j & 1)) continue;
-                    int k = t * KVB_TILE + j, second = k >= keys.cut;
-                    const T *value = (const T *)keys.value[second] + (int64_t)(k - second * keys.cut) * dim;
+                    const T *value = (const T *)keys.value + (int64_t)(t * KVB_TILE + j) * dim;
                     sum = fmaf(p[j], to_float(value[d]), sum);
                 }
                 o[i] = sum;
             }
         }
+        tiles += keys.tiles();
+    }
+    if (split > 0) {
+        close_split();
+        l = done_l;
+#pragma unroll
+        for (int i = 0; i < MOST_DIM / 32; i++) o[i] = done[i];
     }
     float inverse = l > 0 ? 1.0f / l : 0.0f;
 #pragma unroll

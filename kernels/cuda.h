@@ -33,6 +33,10 @@ kvb_status kvb_cuda_use(int32_t device);
 kvb_cuda_device *kvb_cuda_current(void);
 static inline cudaStream_t kvb_cuda_stream(void) { return kvb_cuda_current()->stream; }
 
+/* Whether this build can use such a GPU, and whether there is one of that number; if not, why. */
+kvb_status kvb_cuda_suits(int ordinal, const char *name, int major, int minor);
+kvb_status kvb_cuda_exists(int ordinal, int count);
+
 /* Turns a CUDA error into a status with one clear line; `what` names the call or kernel. cudaSuccess is KVB_OK. */
 kvb_status kvb_cuda_check(cudaError_t error, const char *what);
 /* After a launch: the launch's own error; with KVB_SYNC=1 also waits and reports what the kernel did. */

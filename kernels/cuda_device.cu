@@ -41,13 +41,24 @@ kvb_status kvb_cuda_check(cudaError_t error, const char *what) {
         int driver = 0, runtime = 0;
         cudaDriverGetVersion(&driver);
         cudaRuntimeGetVersion(&runtime);
-        kvb_fail(KVB_E_UNSUPPORTED, "cuda: %s (driver supports CUDA %d.%d, this build uses %d.%d)",
-                 driver == 0 ? "no NVIDIA driver" : cudaGetErrorString(error), driver / 1000, driver % 1000 / 10,
-                 runtime / 1000, runtime % 1000 / 10);
-        kvb_hint(driver && driver < runtime ? "-> update the NVIDIA driver, or use --device cpu"
-                                            : "-> check nvidia-smi, or use --device cpu");
+        if (driver == 0)
+            kvb_fail(KVB_E_UNSUPPORTED, "cuda: there is no NVIDIA driver on this machine");
+        else
+            kvb_fail(KVB_E_UNSUPPORTED, "cuda: %s (driver supports CUDA %d.%d, this build uses %d.%d)",
+                     cudaGetErrorString(error), driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+        kvb_hint(driver && driver / 1000 < runtime / 1000 ? "-> update the NVIDIA driver, or use --device cpu"
+                                                          : "-> check nvidia-smi, or use --device cpu");
         return KVB_E_UNSUPPORTED;
     }
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
+    case cudaErrorUnknown:
+        kvb_fail(KVB_E_INTERNAL, "cuda:%d is lost or taken: %s failed: %s (%s)", current >= 0 ? current : 0, what,
+                 cudaGetErrorString(error), cudaGetErrorName(error));
+        kvb_hint("-> check nvidia-smi, then start again: stored answers are kept; or use --device cpu");
+        return KVB_E_INTERNAL;
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorInvalidDeviceFunction:
         kvb_fail(KVB_E_UNSUPPORTED, "cuda: %s has no code for this GPU (compute capability %d.%d)", what,
@@ -77,16 +88,26 @@ kvb_status kvb_cuda_wait(const char *what) { return kvb_cuda_check(cudaStreamSyn
 
 kvb_cuda_device *kvb_cuda_current(void) { return devices + current; }
 
+kvb_status kvb_cuda_suits(int ordinal, const char *name, int major, int minor) {
+    if (major >= 8) return KVB_OK;
+    kvb_fail(KVB_E_UNSUPPORTED, "cuda:%d is a %s with compute capability %d.%d, 8.0 or newer is needed", ordinal, name,
+             major, minor);
+    kvb_hint("-> use --device cpu");
+    return KVB_E_UNSUPPORTED;
+}
+
+kvb_status kvb_cuda_exists(int ordinal, int count) {
+    if (ordinal >= 0 && ordinal < count && ordinal < KVB_CUDA_MAX_DEVICES) return KVB_OK;
+    kvb_fail(KVB_E_ARG, "cuda:%d does not exist: this machine has %d GPU%s", ordinal, count, count == 1 ? "" : "s");
+    kvb_hint("-> use cuda:0%s, or cpu", count > 1 ? " and up" : "");
+    return KVB_E_ARG;
+}
+
 static kvb_status open_device(int ordinal) {
     kvb_cuda_device *d = devices + ordinal;
     cudaDeviceProp p;
     KVB_CUDA_TRY(cudaGetDeviceProperties(&p, ordinal));
-    if (p.major < 8) {
-        kvb_fail(KVB_E_UNSUPPORTED, "cuda:%d is a %s with compute capability %d.%d, 8.0 or newer is needed", ordinal,
-                 p.name, p.major, p.minor);
-        kvb_hint("-> use --device cpu");
-        return KVB_E_UNSUPPORTED;
-    }
+    KVB_TRY(kvb_cuda_suits(ordinal, p.name, p.major, p.minor));
     KVB_CUDA_TRY(cudaSetDevice(ordinal));
     KVB_CUDA_TRY(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
     cudaMemPool_t pool;
@@ -110,11 +131,7 @@ kvb_status kvb_cuda_use(int32_t device) {
     if (ordinal == current && devices[ordinal].ready) return KVB_OK;
     std::lock_guard<std::mutex> guard(lock);
     KVB_CUDA_TRY(cudaGetDeviceCount(&count));
-    if (ordinal < 0 || ordinal >= count || ordinal >= KVB_CUDA_MAX_DEVICES) {
-        kvb_fail(KVB_E_ARG, "cuda:%d does not exist: this machine has %d GPU%s", ordinal, count, count == 1 ? "" : "s");
-        kvb_hint("-> use cuda:0%s, or cpu", count > 1 ? " and up" : "");
-        return KVB_E_ARG;
-    }
+    KVB_TRY(kvb_cuda_exists(ordinal, count));
     if (!devices[ordinal].ready) KVB_TRY(open_device(ordinal));
     KVB_CUDA_TRY(cudaSetDevice(ordinal));
     current = ordinal;
@@ -123,8 +140,8 @@ kvb_status kvb_cuda_use(int32_t device) {
 
 void *kvb_cuda_alloc_raw(size_t bytes, int32_t tag) {
     void *p = NULL;
-    cudaError_t error = kvb_count_should_fail() ? cudaErrorMemoryAllocation
-                                                : cudaMallocAsync(&p, bytes ? bytes : 1, kvb_cuda_stream());
+    cudaError_t error = kvb_count_should_fail(bytes) ? cudaErrorMemoryAllocation
+                                                     : cudaMallocAsync(&p, bytes ? bytes : 1, kvb_cuda_stream());
     if (error != cudaSuccess) {
         char what[64];
         snprintf(what, sizeof what, "an allocation of %lld bytes", (long long)bytes);

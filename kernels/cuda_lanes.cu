@@ -13,11 +13,21 @@ int64_t kvb_cuda_lane_bytes(const kvb_lane_kind *kind, int32_t capacity) {
     return kvb_round_up(capacity, 16) * kind->head_dim * kvb_dtype_bytes(kind->dtype);
 }
 
+/* Eight elements a thread: head_dim is a multiple of eight wherever there is attention, and lanes are aligned. */
 template <typename T>
 __global__ void read_kernel(const kvb_lane *lanes, int32_t tokens, int32_t dim, bool keys, float *out) {
-    const T *from = (const T *)(keys ? lanes[blockIdx.y].keys : lanes[blockIdx.y].values);
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, n = (int64_t)tokens * dim;
-    if (i < n) out[blockIdx.y * n + i] = to_float(from[i]);
+    const char *from = (const char *)(keys ? lanes[blockIdx.y].keys : lanes[blockIdx.y].values);
+    int64_t i = 8 * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x), n = (int64_t)tokens * dim;
+    if (i >= n) return;
+    uint4 raw[sizeof(T) / 2];
+    float x[8];
+#pragma unroll
+    for (int k = 0; k < (int)sizeof(T) / 2; k++) raw[k] = __ldg((const uint4 *)(from + i * (int)sizeof(T)) + k);
+#pragma unroll
+    for (int k = 0; k < 8; k++) x[k] = to_float(((const T *)raw)[k]);
+    float4 *to = (float4 *)(out + blockIdx.y * n + i);
+    to[0] = make_float4(x[0], x[1], x[2], x[3]);
+    to[1] = make_float4(x[4], x[5], x[6], x[7]);
 }
 
 /* A host array of lanes where a kernel can read it. */
@@ -30,7 +40,8 @@ static kvb_status upload_lanes(const kvb_lane *lane, int32_t count, kvb_lane **o
 static kvb_status read_to(const kvb_lane_kind *kind, const kvb_lane *lanes, int32_t count, int32_t tokens, bool keys,
                           float *out) {
     int64_t n = (int64_t)tokens * kind->head_dim;
-    dim3 grid((unsigned)((n + 255) / 256), (unsigned)count);
+    if (kind->head_dim % 8) return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, not a multiple of 8", kind->head_dim);
+    dim3 grid((unsigned)((n + 2047) / 2048), (unsigned)count);
     KVB_CUDA_TYPED(kind->dtype, (read_kernel<T><<<grid, 256, 0, kvb_cuda_stream()>>>(lanes, tokens, kind->head_dim, keys,
                                                                                      out)));
     KVB_LAUNCHED("reading lanes");

@@ -71,8 +71,7 @@ __device__ view view_of(const kvb_cuda_attention &a, const kvb_cuda_row &row, co
 
 /* Key or value k of a run. */
 template <typename T> __device__ __forceinline__ const T *nth(const run &r, bool value, int k, int dim) {
-    int second = k >= r.cut;
-    return (const T *)(value ? r.value[second] : r.key[second]) + (int64_t)(k - second * r.cut) * dim;
+    return (const T *)(value ? r.value : r.key) + (int64_t)k * dim;
 }
 
 /* Logits in powers of two, -inf where a key is not visible: p [tokens of the prefix, then own ones]. */

@@ -13,6 +13,7 @@
 #include "cuda_resident.h"
 #include "cuda_rows.h"
 #include "cuda_trace.h"
+#include <algorithm>
 #include <math.h>
 
 enum { FLIGHTS = 2 };
@@ -28,7 +29,7 @@ struct cargo {
     float *margin;
     int32_t **best_to; /* where the host wants them */
     float **margin_to;
-    int32_t n_rows, n_seqs, n_items, n_chosen;
+    int32_t n_rows, n_seqs, n_items, n_chosen, splits;
     bool observed;
     cudaEvent_t back;
 };
@@ -46,7 +47,8 @@ struct kvb_step {
     kvb_cuda_observer *observers;
     int32_t *chosen, *slot, *best, *tokens;
     float *margin;
-    float *parts; /* of a lone row's attention */
+    float *parts; /* of attention; gate_up's memory, which waits for its turn then */
+    int64_t part_floats;
     kvb_cuda_traces traces;
 };
 
@@ -55,7 +57,7 @@ void kvb_cuda_step_free(kvb_step *s) {
     cudaStreamSynchronize(kvb_cuda_stream());
     void *device[] = {s->x,     s->qkv,  s->logits, s->normed,    s->q,      s->mixed, s->gate_up, s->act,
                       s->rows,  s->seqs, s->items,  s->observers, s->chosen, s->slot,  s->best,    s->tokens,
-                      s->margin, s->parts, s->branch};
+                      s->margin, s->branch};
     for (void *p : device) kvb_cuda_free(p);
     kvb_cuda_traces_free(&s->traces);
     for (cargo &f : s->flight) {
@@ -88,6 +90,9 @@ static kvb_status make_buffers(kvb_step *s) {
     size_t rows = (size_t)s->m->step_rows, unit = (size_t)kvb_dtype_bytes(d->dtype);
     size_t q = (size_t)d->heads * (size_t)d->head_dim, kv = (size_t)d->kv_heads * (size_t)d->head_dim;
     size_t head = rows < KVB_CUDA_HEAD_ROWS ? rows : KVB_CUDA_HEAD_ROWS;
+    size_t wide = std::max({rows * 2 * (size_t)d->ffn * unit,
+                            (size_t)kvb_cuda_part_floats((int64_t)rows, d->heads, d->head_dim) * sizeof(float),
+                            (size_t)kvb_cuda_lone_bytes(d->heads, d->kv_heads, d->head_dim)});
     bool ok = true;
 #define TAKE(field, count, size)                                                                                       \
     ok = ok && (s->field = (decltype(s->field))kvb_cuda_alloc((count) * (size), KVB_MEM_SCRATCH))
@@ -97,7 +102,7 @@ static kvb_status make_buffers(kvb_step *s) {
     TAKE(qkv, rows * (q + 2 * kv), sizeof(float));
     TAKE(q, rows * q, unit);
     TAKE(mixed, rows * q, unit);
-    TAKE(gate_up, rows * 2 * (size_t)d->ffn, unit);
+    TAKE(gate_up, 1, wide);
     TAKE(act, rows * (size_t)d->ffn, unit);
     TAKE(logits, head * (size_t)d->vocab, sizeof(float));
     TAKE(rows, rows, sizeof *s->rows);
@@ -109,9 +114,10 @@ static kvb_status make_buffers(kvb_step *s) {
     TAKE(best, rows, sizeof *s->best);
     TAKE(margin, rows, sizeof *s->margin);
     TAKE(tokens, rows, sizeof *s->tokens);
-    TAKE(parts, 1, (size_t)kvb_cuda_lone_bytes(d->heads, d->kv_heads, d->head_dim));
 #undef TAKE
     if (!ok) return KVB_E_MEMORY;
+    s->parts = (float *)s->gate_up;
+    s->part_floats = (int64_t)(wide / sizeof(float));
     for (cargo &f : s->flight) KVB_TRY(make_cargo(&f, rows));
     return KVB_OK;
 }
@@ -187,6 +193,7 @@ static kvb_status load(kvb_step *s, cargo *f, const kvb_row *row, int32_t n) {
         f->slot[f->n_chosen] = row[r].best ? row[r].slot : -1;
         f->chosen[f->n_chosen++] = r;
     }
+    f->splits = kvb_cuda_attention_splits(f->rows, n, f->seqs);
     f->n_items = kvb_cuda_attention_plan(f->rows, n, f->seqs, d->heads / d->kv_heads, d->head_dim, d->dtype, f->items);
     return KVB_OK;
 }
@@ -238,6 +245,9 @@ static kvb_status attention(kvb_step *s, const cargo *f, int32_t layer) {
     a.items = s->items;
     a.n_rows = f->n_rows;
     a.n_items = f->n_items;
+    a.splits = f->splits;
+    a.parts = s->parts;
+    a.part_floats = s->part_floats;
     a.layer = layer;
     a.heads = d->heads;
     a.kv_heads = d->kv_heads;

@@ -22,7 +22,8 @@ kvb_status cuda_keep_from_bits(const kvb_tensor *bits, int32_t words, uint64_t *
     .binary = cuda_binary, .where = cuda_where, .reduce = cuda_reduce, .softmax = cuda_softmax,                        \
     .cumsum = cuda_cumsum, .vecdot = cuda_vecdot, .matmul = cuda_matmul, .gather = cuda_gather,                        \
     .scatter = cuda_scatter, .rank = cuda_rank, .argsort = cuda_argsort, .pool1d = cuda_pool1d,                        \
-    .attended = cuda_attended, .uniform = cuda_uniform, .cholesky = cuda_cholesky, .triangular = cuda_triangular, .solve = cuda_solve,            \
+    .moments = cuda_moments, .quadratic = cuda_quadratic, .attended = cuda_attended, .uniform = cuda_uniform,          \
+    .cholesky = cuda_cholesky, .triangular = cuda_triangular, .solve = cuda_solve,                                     \
     .qr = cuda_qr, .eigh = cuda_eigh, .svd = cuda_svd, .keep_from_ranks = cuda_keep_from_ranks,                        \
     .keep_from_bits = cuda_keep_from_bits
 #endif

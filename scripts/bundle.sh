@@ -19,11 +19,12 @@ cp "$build/kvbench" "$work/kvbench"
 cp -r "$root/lua" "$root/datasets" "$root/experiments" "$root/LICENSE" "$work/"
 cp "$root"/tests/*.lua "$work/tests/"
 rm "$work/tests/docs_test.lua" # the documents stay in the checkout
-for part in lua ops golden e2e; do cp -r "$root/tests/$part" "$work/tests/"; done
+for part in lua ops golden e2e fault; do cp -r "$root/tests/$part" "$work/tests/"; done
 
 if compgen -G "$build/cuda/test_*" >/dev/null; then
     mkdir "$work/cuda"
     cp "$build"/cuda/test_* "$work/cuda/"
+    if [[ -d $build/fault/driver ]]; then mkdir -p "$work/fault" && cp -r "$build/fault/driver" "$work/fault/"; fi
     cp "$root/scripts/gpu-check" "$work/"
 fi
 

@@ -79,9 +79,19 @@ function Batch:pointer()
   return self.handle
 end
 
+-- Memory ran out for another continuation: a smaller batch goes on, and says so.
+local function tell(batch)
+  local bytes = ffi.new "int64_t[1]"
+  batch.shrunk = C.kvb_batch_shrunk(batch:pointer(), bytes)
+  io.stderr:write(("kvbench: out of memory on %s with %d continuations in flight: going on with these at a time, %.3g MiB "
+    .. "of keys and values\n"):format(batch.model.device, C.kvb_batch_in_flight(batch:pointer()),
+    tonumber(bytes[0]) / 2 ^ 20))
+end
+
 --- One packed step; returns how many continuations are still queued or in flight.
 function Batch:step()
   check(C.kvb_batch_step(self:pointer(), self.pending))
+  if C.kvb_batch_shrunk(self:pointer(), nil) > self.shrunk then tell(self) end
   if next(self.states) then resume(self) end
   return self.pending[0]
 end
@@ -130,15 +140,17 @@ function Batch:close()
   self.handle, self.states, self.tags, self.specs = nil, {}, {}, {}
 end
 
---- A Batch of a model. opts: stop_ids (default: the model's), max_bytes of keys and values in flight (default 640 MiB).
+--- A Batch of a model. opts: stop_ids (default: the model's), max_bytes of keys and values in flight (default 640 MiB),
+--- refill = false: what ends gives its place to nobody before the others have ended (the same answers, later).
 function M.new(model, opts)
   opts = opts or {}
   local stop = opts.stop_ids or model.stop_ids or {}
   local out = ffi.new "kvb_batch *[1]"
   local ids = ffi.new("int32_t[?]", math.max(#stop, 1), stop)
   check(C.kvb_batch_new(model:pointer(), ids, #stop, opts.max_bytes or 0, out))
+  if opts.refill == false then C.kvb_batch_refill(out[0], 0) end
   return setmetatable({
-    handle = ffi.gc(out[0], C.kvb_batch_free), model = model, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
+    handle = ffi.gc(out[0], C.kvb_batch_free), model = model, shrunk = 0, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
     states = {}, specs = {}, paused = ffi.new "kvb_paused", result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
   }, Batch)
 end

@@ -2,7 +2,8 @@
 -- kvbench bench WHAT: what this machine does, as JSON with --json (one object on stdout, nothing else). prefill, decode
 -- and sweep run the engine; press: what presses cost beside the prefill (bench/press.lua); fuse: chains of ops in
 -- one pass (bench/fuse.lua); gemm, attention and peak
--- measure the device (bench/device.lua); paper-grid extrapolates the paper's whole grid (bench/paper_grid.lua).
+-- measure the device (bench/device.lua); gains: what each thing that is computed once saves (bench/gains.lua);
+-- paper-grid extrapolates the paper's whole grid (bench/paper_grid.lua).
 --
 -- Real weights and real texts; warmed up once; stop tokens ignored so that the work does not depend on the answers.
 -- `sweep` is the comparison with KVPress 0.5.5: the base task (about 250 context tokens), three presses by nine ratios
@@ -10,6 +11,7 @@
 local device = require "kvbench.bench.device"
 local ffi = require "ffi"
 local fuse = require "kvbench.bench.fuse"
+local gains = require "kvbench.bench.gains"
 local fleet = require "kvbench.fleet"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
@@ -128,6 +130,14 @@ function benches.fuse(model, opt)
   return out
 end
 
+function benches.gains(model, opt)
+  local started = C.kvb_time()
+  local measured = gains.run(model, opt)
+  local out = base(model, C.kvb_time() - started, opt)
+  out.gains, out.assumed = measured.gains, measured.assumed
+  return out
+end
+
 function benches.press(model, opt)
   local started = C.kvb_time()
   local measured = press_cost.run(model, function(n) return passages(model, 1, n)[1] end, opt.presses, opt.lengths,
@@ -138,7 +148,8 @@ function benches.press(model, opt)
 end
 
 local reports = { gemm = device.report_gemm, attention = device.report_attention, peak = device.report_peak,
-  ["paper-grid"] = paper_grid.report, press = press_cost.report, fuse = fuse.report }
+  ["paper-grid"] = paper_grid.report, press = press_cost.report, fuse = fuse.report,
+  gains = gains.report }
 
 local function report(out)
   if reports[out.bench] then
@@ -205,7 +216,7 @@ function M.main(words)
   end
   if what == "store" then return store_bench(words, args) end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
-    new = what == "paper-grid" and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
+    new = (what == "paper-grid" or what == "gains") and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
     tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv",
     lengths = "250,1500", observe = "", teacher = false, interactive = false, json = false }, words)
   if not opt then return 0 end

@@ -130,7 +130,7 @@ local function work(o, run, shard, stops)
   local state = { needs = variants.needs(o, presses.needs(o.presses)), work = {}, done_rows = 0, run = run,
     total = total, done_records = total - #left, done_here = 0, watcher = watcher,
     share = #left, started = C.kvb_time() }
-  state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops) }
+  state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops), refill = o.refill }
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
   local next_record, waiting = 1, 0
@@ -177,6 +177,7 @@ end
 ---   question_tokens     appended tokens, cut or repeated to this number (benchmarks only)
 ---   trunk, dedupe       true: tokens that all questions begin with, and equal keep-sets, are computed once (same rows)
 ---   prefix_cache        true: what the contexts of a record begin with (aware_one) is computed once (same rows)
+---   refill              true: an answer that ends makes room for the next at once (same rows)
 ---   variants            function(v) -> list of conditions to run beside (or instead of) each plain one: see
 ---     sweep/variants.lua
 ---   teacher             true: gold_logprob, gold_logprob_per_token and kl_full in every row (docs/observe.md)

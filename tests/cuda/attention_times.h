@@ -68,11 +68,17 @@ static void bench(const char *name, int dtype, int heads, int kv_heads, int dim,
         for (int t = 0; t < tokens; t++) row[i * tokens + t] = (kvb_cuda_row){i, before + t, 0, 0};
     }
     int items = kvb_cuda_attention_plan(row, n, seq, heads / kv_heads, dim, dtype, item);
+    int splits = kvb_cuda_attention_splits(row, n, seq);
+    int64_t floats = kvb_cuda_part_floats(8192, heads, dim); /* what a step has */
+    char *parts = need_memory((size_t)floats * 4);
     kvb_cuda_attention a = {.rows = to_device(row, (size_t)n * sizeof *row),
                             .seqs = to_device(seq, (size_t)n_seqs * sizeof *seq),
                             .items = to_device(item, (size_t)items * sizeof *item),
                             .n_rows = n,
                             .n_items = items,
+                            .splits = splits,
+                            .parts = (float *)parts,
+                            .part_floats = floats,
                             .heads = heads,
                             .kv_heads = kv_heads,
                             .head_dim = dim,
@@ -98,6 +104,7 @@ static void bench(const char *name, int dtype, int heads, int kv_heads, int dim,
     kvb_cuda_free(q);
     kvb_cuda_free(y);
     kvb_cuda_free(device_mask);
+    kvb_cuda_free(parts);
     kvb_cuda_free((void *)(uintptr_t)a.rows);
     kvb_cuda_free((void *)(uintptr_t)a.seqs);
     kvb_cuda_free((void *)(uintptr_t)a.items);
@@ -147,6 +154,9 @@ static void times(void) {
     bench("8b decode alone, 32768 own", B, 32, 8, 128, 1, 0, 1, 32767, 1, 0, 4);
     bench("8b question alone 1450 + 15", B, 32, 8, 128, 1, 1450, 1, 0, 15, 0, 4);
     bench("8b decode 8, 8192 own each", B, 32, 8, 128, 8, 0, 1, 8191, 1, 0, 2);
+    bench("8b decode 28 over one 32768", B, 32, 8, 128, 1, 32768, 28, 19, 1, 1, 2);
+    bench("8b decode 100 over one 8192", B, 32, 8, 128, 1, 8192, 100, 19, 1, 1, 2);
+    bench("8b decode 32, 8192 own each", B, 32, 8, 128, 32, 0, 1, 8191, 1, 0, 1);
     bench("8b decode 32, 1450 own each", B, 32, 8, 128, 32, 0, 1, 1449, 1, 0, 2);
     bench("8b decode 64, 1450 own each", B, 32, 8, 128, 64, 0, 1, 1449, 1, 0, 2);
     bench("smollm2 decode alone 1450 + 20", B, 9, 3, 64, 1, 1450, 1, 19, 1, 0, 4);

@@ -24,7 +24,7 @@ typedef struct scene {
     int heads, kv_heads, dim, dtype, n_seqs, n_rows, window;
     double scale;
     kvb_cuda_seq seq[MOST_SEQS], host_seq[MOST_SEQS]; /* device pointers; host pointers (base, masks) */
-    slab *prefix[MOST_SEQS], *trunk[MOST_SEQS], *own[MOST_SEQS], slabs[3 * MOST_SEQS];
+    slab *prefix[MOST_SEQS], *own[MOST_SEQS], slabs[2 * MOST_SEQS];
     int n_slabs, n_owned;
     void *owned[8 * MOST_SEQS];
     kvb_cuda_row row[MOST_ROWS];
@@ -34,8 +34,7 @@ typedef struct scene {
 static int lane_of(const scene *s, int kv_head) { return LAYER * s->kv_heads + kv_head; }
 static void *own_device(scene *s, void *p) { return s->owned[s->n_owned++] = p; }
 
-/* from: where the values come from (`first` tokens on) instead of being drawn, or NULL */
-static slab *slab_new(scene *s, int n, int ragged, const slab *from, int first) {
+static slab *slab_new(scene *s, int n, int ragged) {
     slab *b = s->slabs + s->n_slabs++;
     int size = size_of(s->dtype), capacity = (n + 15) / 16 * 16;
     b->n = n;
@@ -53,11 +52,6 @@ static slab *slab_new(scene *s, int n, int ragged, const slab *from, int first) 
             for (int64_t i = 0; i < (int64_t)capacity * s->dim; i++)
                 if (i >= (int64_t)n * s->dim)
                     put(at + part * b->room, i, 30000, s->dtype);
-                else if (from)
-                    put(at + part * b->room, i,
-                        get(from->host + 2 * lane * from->room + part * from->room, i + (int64_t)first * s->dim,
-                            s->dtype),
-                        s->dtype);
                 else
                     put(at + part * b->room, i, normal(), s->dtype);
         table[lane].keys = b->device + 2 * lane * b->room;
@@ -115,25 +109,19 @@ static void scene_begin(scene *s, int heads, int kv_heads, int dim, int dtype) {
 }
 
 /* Sequence with rows for own tokens first .. own->n - 1. */
-static int seq_add(scene *s, slab *prefix, int table, int mask, slab *trunk, slab *own, int suffix_mask, int first) {
+static int seq_add(scene *s, slab *prefix, int table, int mask, slab *own, int suffix_mask, int first) {
     int i = s->n_seqs++;
     kvb_cuda_seq *q = s->seq + i;
     s->prefix[i] = prefix;
-    s->trunk[i] = trunk;
     s->own[i] = own;
     if (prefix) {
         q->prefix = (kvb_cuda_lanes){prefix->device, prefix->room, table ? prefix->table : NULL};
         q->prefix_n = prefix->n;
     }
-    if (trunk) {
-        q->trunk = (kvb_cuda_lanes){trunk->device, trunk->room, NULL};
-        q->trunk_n = trunk->n;
-    }
     q->own = (kvb_cuda_lanes){own->device, own->room, table ? own->table : NULL};
     mask_new(s, i, 0, mask, prefix ? prefix->n : 0);
-    mask_new(s, i, 1, suffix_mask, own->n + (trunk ? trunk->n : 0));
-    int before = q->prefix_n + q->trunk_n;
-    for (int t = first; t < own->n; t++) s->row[s->n_rows++] = (kvb_cuda_row){i, t, before + t, 0};
+    mask_new(s, i, 1, suffix_mask, own->n);
+    for (int t = first; t < own->n; t++) s->row[s->n_rows++] = (kvb_cuda_row){i, t, q->prefix_n + t, 0};
     return i;
 }
 
@@ -157,6 +145,8 @@ typedef struct variant {
     kvb_status (*run)(const kvb_cuda_attention *);
     int cut; /* items of at most so many rows; 0 = as planned */
 } variant;
+
+static char behind[CANARY];
 
 /* Runs some of the scene's rows (row_of: which; NULL = all, in order) -> y on the host, malloc'ed. cut: most rows of an
  * item, 0 = as planned. */
@@ -188,11 +178,19 @@ static char *run(const scene *s, kvb_status (*call)(const kvb_cuda_attention *),
     char *dq = to_device(q, (size_t)(n * each)), *dy = to_device(y, (size_t)(n * each + 2 * CANARY));
     void *drow = to_device(row, (size_t)n * sizeof *row), *ditem = to_device(item, (size_t)items * sizeof *item),
          *dseq = to_device(s->seq, (size_t)s->n_seqs * sizeof *s->seq);
+    int splits = kvb_cuda_attention_splits(row, n, s->seq);
+    int64_t floats = splits > 1 ? kvb_cuda_part_floats((int64_t)n * splits, s->heads, s->dim) : 0;
+    char *parts = need_memory((size_t)floats * 4 + CANARY);
+    need(kvb_cuda_check(cudaMemsetAsync(parts, 0xff, (size_t)floats * 4, kvb_cuda_stream()), "NaN")); /* not written */
+    need(kvb_cuda_upload(parts + floats * 4, y, CANARY));
     kvb_cuda_attention a = {.rows = drow,
                             .seqs = dseq,
                             .items = ditem,
                             .n_rows = n,
                             .n_items = items,
+                            .splits = splits,
+                            .parts = (float *)parts,
+                            .part_floats = floats,
                             .layer = LAYER,
                             .heads = s->heads,
                             .kv_heads = s->kv_heads,
@@ -204,6 +202,9 @@ static char *run(const scene *s, kvb_status (*call)(const kvb_cuda_attention *),
                             .y = dy + CANARY};
     need(call(&a));
     need(kvb_cuda_download(y, dy, (size_t)(n * each + 2 * CANARY)));
+    need(kvb_cuda_download(behind, parts + floats * 4, CANARY));
+    if (memcmp(behind, y, CANARY)) check(0, "what lies behind the splits' results was overwritten");
+    kvb_cuda_free(parts);
     for (int i = 0; i < CANARY; i++)
         if ((unsigned char)y[i] != 0xa5 || (unsigned char)y[CANARY + n * each + i] != 0xa5) {
             check(0, "a canary around the output was overwritten");
@@ -227,21 +228,19 @@ static void reference(const scene *s, int row, int head, double *y) {
     const kvb_cuda_row *r = s->row + row;
     const kvb_cuda_seq *host = s->host_seq + r->seq;
     int h = head / (s->heads / s->kv_heads), n = 0, lane = lane_of(s, h);
-    slab *parts[3] = {s->prefix[r->seq], s->trunk[r->seq], s->own[r->seq]};
+    slab *parts[2] = {s->prefix[r->seq], s->own[r->seq]};
     double *p = malloc(sizeof *p * 20000), largest = -INFINITY, total = 0;
     const char **value = malloc(sizeof *value * 20000);
-    int before = 0; /* suffix keys before this part */
-    for (int part = 0; part < 3; part++) {
+    for (int part = 0; part < 2; part++) {
         slab *b = parts[part];
         if (!b) continue;
-        int keys = part == 2 ? r->index + 1 : part == 0 && s->seq[r->seq].prefix.table ? slab_n(s, b, h) : b->n;
+        int keys = part == 1 ? r->index + 1 : s->seq[r->seq].prefix.table ? slab_n(s, b, h) : b->n;
         const uint64_t *mask = part == 0 ? host->prefix_mask : host->suffix_mask;
         int words = part == 0 ? host->prefix_words : host->suffix_words;
         for (int k = 0; k < keys; k++) {
-            int bit = part == 0 ? k : before + k;
-            int back = part == 0 ? r->position - k : s->seq[r->seq].trunk_n + r->index - bit;
+            int back = part == 0 ? r->position - k : r->index - k;
             if (s->window && back >= s->window) continue;
-            if (mask && !(mask[lane * words + bit / 64] >> bit % 64 & 1)) continue;
+            if (mask && !(mask[lane * words + k / 64] >> k % 64 & 1)) continue;
             const char *key = b->host + 2 * lane * b->room;
             double sum = 0;
             for (int d = 0; d < s->dim; d++)
@@ -251,7 +250,6 @@ static void reference(const scene *s, int row, int head, double *y) {
             largest = fmax(largest, p[n]);
             value[n++] = key + b->room + (int64_t)k * s->dim * size_of(s->dtype);
         }
-        if (part > 0) before += keys;
     }
     for (int d = 0; d < s->dim; d++) y[d] = 0;
     for (int i = 0; i < n; i++) total += p[i] = exp(p[i] - largest);
@@ -307,34 +305,64 @@ static kvb_status small_ring(const kvb_cuda_attention *a) {
     return bf16 ? kvb_cuda_attend_bf16(a) : kvb_cuda_attend_f16(a);
 }
 
-enum { MOST_VARIANTS = 4 };
+/* One place per row: a block then goes through the splits of its rows in turn. */
+static kvb_status in_turn(const kvb_cuda_attention *a) {
+    kvb_cuda_attention b = *a;
+    b.part_floats = kvb_cuda_part_floats(a->n_rows, a->heads, a->head_dim);
+    return a->dtype == KVB_BF16 ? kvb_cuda_attend_bf16(&b) : kvb_cuda_attend_f16(&b);
+}
+
+enum { MOST_VARIANTS = 5 };
 
 static int variants_of(int dtype, variant *v) {
     v[0] = (variant){"v0", kvb_cuda_attend_v0, 0};
     if (dtype == KVB_F32) return 1;
     v[1] = (variant){"tensor cores", dtype == KVB_BF16 ? kvb_cuda_attend_bf16 : kvb_cuda_attend_f16, 0};
-    v[2] = (variant){"single rows", dtype == KVB_BF16 ? kvb_cuda_attend_row_bf16 : kvb_cuda_attend_row_f16, 1};
-    v[3] = (variant){"single rows, small ring", small_ring, 1};
+    v[2] = (variant){"tensor cores, splits in turn", in_turn, 0};
+    v[3] = (variant){"single rows", dtype == KVB_BF16 ? kvb_cuda_attend_row_bf16 : kvb_cuda_attend_row_f16, 1};
+    v[4] = (variant){"single rows, small ring", small_ring, 1};
     return MOST_VARIANTS;
 }
 
-/* Passages of awkward sizes, sequences with all kinds of masks, trunks and tables over them; maybe a sliding window. */
+/* Passages of awkward sizes, sequences with all kinds of masks and tables over them; maybe a sliding window. */
 static void mixed(scene *s, int heads, int kv_heads, int dim, int dtype, int window) {
     static const int sizes[] = {1, 63, 64, 65, 17, 130, 200, 0};
     scene_begin(s, heads, kv_heads, dim, dtype);
     s->window = window;
     for (int i = 0; i < 3; i++) {
         int n = sizes[below(8)];
-        slab *passage = n ? slab_new(s, n, 0, NULL, 0) : NULL, *trunk = slab_new(s, 1 + below(70), 0, NULL, 0);
+        slab *passage = n ? slab_new(s, n, 0) : NULL;
         for (int j = 0; j < 5; j++) {
-            int own = j == 0 ? 1 + below(90) : 1 + below(20), first = below(2) ? own - 1 : 0;
-            seq_add(s, passage, j % 2 == 1 && i == 1, below(MASK_KINDS), below(2) ? trunk : NULL,
-                    slab_new(s, own, 0, NULL, 0), below(3) ? MASK_NONE : below(MASK_KINDS), first);
+            int own = j == 0 ? 1 + below(160) : 1 + below(20), first = below(2) ? own - 1 : 0;
+            seq_add(s, passage, j % 2 == 1 && i == 1, below(MASK_KINDS), slab_new(s, own, 0),
+                    below(3) ? MASK_NONE : below(MASK_KINDS), first);
         }
     }
-    slab *ragged = slab_new(s, 150, 1, NULL, 0);
+    slab *ragged = slab_new(s, 150, 1);
     for (int j = 0; j < 3; j++)
-        seq_add(s, ragged, 1, MASK_NONE, NULL, slab_new(s, 1 + below(30), 0, NULL, 0), MASK_NONE, 0);
+        seq_add(s, ragged, 1, MASK_NONE, slab_new(s, 1 + below(30), 0), MASK_NONE, 0);
+    scene_ready(s, below(2) ? 1 : 4);
+}
+
+/* More keys than one split: passages around its edge and far behind it, suffixes across it, heads of different length. */
+static void several_splits(scene *s, int heads, int kv_heads, int dim, int dtype, int window) {
+    static const int sizes[] = {2047, 2048, 2049, 4000, 5300};
+    scene_begin(s, heads, kv_heads, dim, dtype);
+    s->window = window;
+    for (int i = 0; i < 2; i++) {
+        slab *passage = slab_new(s, sizes[below(5)], 0);
+        for (int j = 0; j < 4; j++) {
+            int own = j == 0 ? 60 + below(160) : 1 + below(20), first = below(2) ? own - 1 : own > 9 ? own - 9 : 0;
+            seq_add(s, passage, 0, below(MASK_KINDS), slab_new(s, own, 0),
+                    below(3) ? MASK_NONE : below(MASK_KINDS), first);
+        }
+    }
+    slab *ragged = slab_new(s, 4500, 1);
+    for (int j = 0; j < 2; j++)
+        seq_add(s, ragged, 1, MASK_NONE, slab_new(s, 1 + below(30), 0), MASK_NONE, 0);
+    seq_add(s, NULL, 0, MASK_NONE, slab_new(s, 2120, 0), MASK_NONE, 1980); /* its rows cross the edge */
+    seq_add(s, NULL, 0, MASK_NONE, slab_new(s, 4200, 0), below(2) ? MASK_HALF : MASK_TILES, 4197);
+    seq_add(s, NULL, 0, MASK_NONE, slab_new(s, 40, 0), MASK_NONE, 0);
     scene_ready(s, below(2) ? 1 : 4);
 }
 
@@ -379,33 +407,30 @@ static void company(const scene *s, const char *what, const variant *v) {
     free(all);
 }
 
-/* Two ways to store or state the same thing: trunk or no trunk, ones or no mask, table or base. */
-static void equal_forms(int heads, int kv_heads, int dim, int dtype) {
-    static const int splits[] = {1, 15, 16, 17, 63, 64, 65, 100};
+/* Two ways to store or state the same thing: ones or no mask, table or base, whole tiles as prefix or own. prefix: a
+ * multiple of the tile. */
+static void equal_forms(int heads, int kv_heads, int dim, int dtype, int prefix) {
     variant v[MOST_VARIANTS];
     int n_variants = variants_of(dtype, v);
     for (int i = 0; i < n_variants; i++) {
         scene s;
         scene_begin(&s, heads, kv_heads, dim, dtype);
-        slab *passage = slab_new(&s, 128, 0, NULL, 0), *whole = slab_new(&s, 120, 0, NULL, 0),
-             *both = slab_new(&s, 248, 0, NULL, 0);
+        slab *passage = slab_new(&s, prefix, 0), *whole = slab_new(&s, 120, 0),
+             *both = slab_new(&s, prefix + 120, 0);
         for (int h = 0; h < kv_heads; h++) { /* both = passage + whole, which lie in its tiles as in theirs */
             int lane = lane_of(&s, h);
             for (int part = 0; part < 2; part++) {
                 char *to = both->host + (2 * lane + part) * both->room;
                 int64_t token = (int64_t)dim * size_of(dtype);
-                memcpy(to, passage->host + (2 * lane + part) * passage->room, (size_t)(128 * token));
-                memcpy(to + 128 * token, whole->host + (2 * lane + part) * whole->room, (size_t)(120 * token));
+                memcpy(to, passage->host + (2 * lane + part) * passage->room, (size_t)(prefix * token));
+                memcpy(to + prefix * token, whole->host + (2 * lane + part) * whole->room, (size_t)(120 * token));
             }
         }
         need(kvb_cuda_upload(both->device, both->host, (size_t)(2 * LAYERS * kv_heads * both->room)));
-        seq_add(&s, passage, 0, MASK_NONE, NULL, whole, MASK_NONE, 110);
-        seq_add(&s, passage, 0, MASK_ONES, NULL, whole, MASK_ONES, 110);
-        seq_add(&s, passage, 1, MASK_NONE, NULL, whole, MASK_NONE, 110);
-        seq_add(&s, NULL, 0, MASK_NONE, NULL, both, MASK_NONE, 238);
-        for (int k = 0; k < 8; k++)
-            seq_add(&s, passage, 0, MASK_NONE, slab_new(&s, splits[k], 0, whole, 0),
-                    slab_new(&s, 120 - splits[k], 0, whole, splits[k]), MASK_NONE, 110 - splits[k]);
+        seq_add(&s, passage, 0, MASK_NONE, whole, MASK_NONE, 110);
+        seq_add(&s, passage, 0, MASK_ONES, whole, MASK_ONES, 110);
+        seq_add(&s, passage, 1, MASK_NONE, whole, MASK_NONE, 110);
+        seq_add(&s, NULL, 0, MASK_NONE, both, MASK_NONE, prefix + 110);
         scene_ready(&s, 2);
         int64_t each = (int64_t)heads * dim * size_of(dtype) * 10;
         for (int q = 1; q < s.n_seqs; q++) memcpy((char *)s.q + q * each, s.q, (size_t)each);
@@ -413,7 +438,7 @@ static void equal_forms(int heads, int kv_heads, int dim, int dtype) {
         static const char *names[] = {"", "a mask of ones", "a table", "a prefix of whole tiles as own keys"};
         for (int q = 1; q < s.n_seqs; q++)
             check(memcmp(y + q * each, y, (size_t)each) == 0, "%s, dim %d, dtype %d: %s changes no bit", v[i].name, dim,
-                  dtype, q < 4 ? names[q] : "a trunk");
+                  dtype, names[q]);
         double *ref = expected(&s, 1);
         compare(&s, "equal forms", v[i].name, y, ref, 1);
         free(ref);
@@ -447,12 +472,29 @@ static void conformance(int small) {
                 free(first);
                 scene_end(&s);
             }
+            for (int round = 0; round < (small ? 1 : 2); round++) {
+                const int *shape = shapes[(i + 3 * round + j + 1) % 8];
+                random_state = (uint64_t)(7000 + i * 100 + j * 10 + round);
+                several_splits(&s, shape[0], shape[1], dims[i], dtypes[j], round && (i + j) % 3 == 0 ? 2200 : 0);
+                double *ref = expected(&s, 7);
+                char *first = NULL;
+                for (int k = 0; k < n; k++) {
+                    char *y = run(&s, v[k].run, NULL, 0, v[k].cut);
+                    compare(&s, "several splits", v[k].name, y, ref, 7);
+                    same_bits(&s, "several splits", v, k, y, &first);
+                    if (!small) company(&s, "several splits", v + k);
+                }
+                free(ref);
+                free(first);
+                scene_end(&s);
+            }
             if (small) continue;
-            equal_forms(shapes[i][0], shapes[i][1], dims[i], dtypes[j]);
+            equal_forms(shapes[i][0], shapes[i][1], dims[i], dtypes[j], 128);
+            equal_forms(shapes[i][0], shapes[i][1], dims[i], dtypes[j], 2048 + 64 * (i % 3));
             scene_begin(&s, 4, 2, dims[i], dtypes[j]); /* prefill of a longer passage, and of short ones beside it */
-            seq_add(&s, NULL, 0, MASK_NONE, NULL, slab_new(&s, 1100, 0, NULL, 0), MASK_NONE, 0);
+            seq_add(&s, NULL, 0, MASK_NONE, slab_new(&s, 1100, 0), MASK_NONE, 0);
             for (int k = 0; k < 4; k++)
-                seq_add(&s, NULL, 0, MASK_NONE, NULL, slab_new(&s, 60 + 3 * k, 0, NULL, 0), MASK_NONE, 0);
+                seq_add(&s, NULL, 0, MASK_NONE, slab_new(&s, 60 + 3 * k, 0), MASK_NONE, 0);
             scene_ready(&s, 1);
             double *ref = expected(&s, 41);
             char *first = NULL;
@@ -472,9 +514,9 @@ static void conformance(int small) {
         int n = variants_of(dtypes[j], v);
         random_state = 5;
         scene_begin(&s, 8, 2, 64, dtypes[j]);
-        slab *passage = slab_new(&s, 100, 0, NULL, 0);
+        slab *passage = slab_new(&s, 100, 0);
         for (int k = 0; k < 3; k++)
-            seq_add(&s, passage, 0, MASK_NOTHING, NULL, slab_new(&s, 20, 0, NULL, 0), MASK_NOTHING, 0);
+            seq_add(&s, passage, 0, MASK_NOTHING, slab_new(&s, 20, 0), MASK_NOTHING, 0);
         scene_ready(&s, 1);
         for (int k = 0; k < n; k++) {
             char *y = run(&s, v[k].run, NULL, 0, v[k].cut);

@@ -10,7 +10,8 @@ local C = require("kvbench.ffi").C
 
 local base = os.tmpname()
 os.remove(base)
-local folder, gguf = files.hf(base .. "-hf", {}), files.gguf(base .. ".gguf", {})
+local head_dim = require("kvbench.model.where").device():find "^cuda" and 16 or nil -- the least that GPUs run
+local folder, gguf = files.hf(base .. "-hf", { head_dim = head_dim }), files.gguf(base .. ".gguf", { head_dim = head_dim })
 local TINY = { dtype = "f32" }
 
 local ids, question = {}, { 8, 33, 7 }

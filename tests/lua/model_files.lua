@@ -29,7 +29,8 @@ end
 
 -- Names and shapes in file order.
 local function layout(opt)
-  local q, kv, list = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM, {}
+  local head_dim, list = opt.head_dim or HEAD_DIM, {}
+  local q, kv = HEADS * head_dim, KV_HEADS * head_dim
   local function add(hf, gguf, ...) list[#list + 1] = { hf = hf, gguf = gguf, shape = { ... } } end
   add("model.embed_tokens.weight", "token_embd.weight", VOCAB, HIDDEN)
   for l = 0, LAYERS - 1 do
@@ -46,8 +47,8 @@ local function layout(opt)
       layer("self_attn.v_proj.bias", "attn_v.bias", kv)
     end
     if opt.qk_norm then
-      layer("self_attn.q_norm.weight", "attn_q_norm.weight", HEAD_DIM)
-      layer("self_attn.k_norm.weight", "attn_k_norm.weight", HEAD_DIM)
+      layer("self_attn.q_norm.weight", "attn_q_norm.weight", head_dim)
+      layer("self_attn.k_norm.weight", "attn_k_norm.weight", head_dim)
     end
     if opt.post_norms then
       layer("post_attention_layernorm.weight", "post_attention_norm.weight", HIDDEN)
@@ -112,11 +113,12 @@ local function u64(n) return ffi.string(ffi.new("uint64_t[1]", n), 8) end
 local function f32(x) return ffi.string(ffi.new("float[1]", x), 4) end
 
 --- Writes config.json, model.safetensors and whatever opt.files holds (name -> text) into `folder`.
--- opt: config (changes), tied, qkv_bias, qk_norm, post_norms, drop, add, reshape.
+-- opt: config (changes), head_dim (8 unless told; GPUs want 16), tied, qkv_bias, qk_norm, post_norms, drop, add, reshape.
 function M.hf(folder, opt)
   opt = opt or {}
   check(C.kvb_dir_make(folder))
   local config = M.config(opt.config)
+  config.head_dim = opt.head_dim or config.head_dim
   config.tie_word_embeddings = opt.tied or false
   json.save(folder .. "/config.json", config)
   local header, parts, at = { __metadata__ = { format = "pt" } }, {}, 0
@@ -157,6 +159,9 @@ function M.gguf(path, opt)
     { a .. ".attention.layer_norm_rms_epsilon", "f32", 1e-5 }, { a .. ".rope.freq_base", "f32", 10000 },
     { "tokenizer.ggml.eos_token_id", "u32", 2 },
   }
+  for _, what in ipairs(opt.head_dim and { "key", "value" } or {}) do
+    meta[#meta + 1] = { ("%s.attention.%s_length"):format(a, what), "u32", opt.head_dim }
+  end
   for _, entry in ipairs(opt.meta or {}) do
     for i = #meta, 1, -1 do if meta[i][1] == entry[1] then table.remove(meta, i) end end
     if entry[3] ~= nil then meta[#meta + 1] = entry end
@@ -171,7 +176,7 @@ function M.gguf(path, opt)
     if opt.plus_one and t.gguf:find "norm" then for i = 0, n - 1 do v[i] = v[i] + 1 end end
     if t.gguf == "rope_freqs.weight" then v = ffi.new("float[?]", n, opt.factors) end
     if opt.permuted ~= false and (t.gguf:find("attn_q%.") or t.gguf:find("attn_k%.")) then v = permute(v, t.shape,
-      HEAD_DIM) end
+      opt.head_dim or HEAD_DIM) end
     local dims = {}
     for i = #t.shape, 1, -1 do dims[#dims + 1] = u64(t.shape[i]) end
     head[#head + 1] = text_value(t.gguf) .. u32(#t.shape) .. table.concat(dims) .. u32(0) .. u64(at)

@@ -14,8 +14,8 @@ local M = {}
 --- The paper's nine ratios.
 M.ratios = { .1, .2, .3, .4, .5, .6, .7, .8, .9 }
 
--- n ids that differ from passage to passage and question to question.
-local function ids_of(n, salt, vocab)
+--- n ids that differ from passage to passage and question to question.
+function M.ids(n, salt, vocab)
   local out, x = {}, (salt * 7919 + 17) % 65521
   for i = 1, n do
     x = (x * 25173 + 13849) % 65536
@@ -36,7 +36,7 @@ end
 local function enqueue(model, shape, batch, list, needs, first, last, work)
   local texts = {}
   for i = first, last do
-    texts[#texts + 1] = ids_of(shape.tokens, i, model.vocab)
+    texts[#texts + 1] = M.ids(shape.tokens, i, model.vocab)
     work.prefilled = work.prefilled + shape.tokens
   end
   local started = C.kvb_time()
@@ -44,17 +44,21 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
   work.prefill_seconds = work.prefill_seconds + (C.kvb_time() - started)
   started = C.kvb_time()
   for i, ctx in ipairs(contexts) do
-    local keeps = { false }
-    for _, press in ipairs(list) do
-      for _, keep in ipairs(press:keeps(ctx, shape.ratios)) do keeps[#keeps + 1] = keep end
+    local keeps, salt = { false }, { 0 } -- equal sets have answers of equal length
+    for p, press in ipairs(list) do
+      if p > 1 and shape.full_each then keeps[#keeps + 1], salt[#salt + 1] = false, 0 end
+      for r, keep in ipairs(press:keeps(ctx, shape.ratios)) do
+        keeps[#keeps + 1], salt[#salt + 1] = keep, p * 100 + r
+      end
     end
     ctx:forget()
     for q = 1, shape.questions do
-      local ids = ids_of(shape.question_tokens, (first + i) * 1000 + q, model.vocab)
-      for t = 1, shape.trunk or 0 do ids[t] = t end
-      for _, keep in ipairs(keeps) do
-        batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk,
-          max_new_tokens = shape.new_tokens, ignore_stop = true }
+      local ids = M.ids(shape.question_tokens, (first + i) * 1000 + q, model.vocab)
+      for t = 1, shape.shared or shape.trunk or 0 do ids[t] = t end
+      for k, keep in ipairs(keeps) do
+        local new = shape.uneven and M.length(shape.new_tokens, (first + i) * 1009 + q * 31 + salt[k]) or shape.new_tokens
+        batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk, max_new_tokens = new,
+          ignore_stop = true, tag = shape.see and { passage = first + i, question = q, keep = keep } }
       end
     end
     work.continuations = work.continuations + #keeps * shape.questions
@@ -63,15 +67,20 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
   work.score_seconds = work.score_seconds + (C.kvb_time() - started)
 end
 
+--- Uneven answers: 1 to 2 * mean - 1 tokens, all as likely.
+function M.length(mean, salt) return 1 + (salt * 7919 + 17) % 65521 % (2 * mean - 1) end
+
 --- shape: passages, tokens, questions, question_tokens, new_tokens, presses (names), ratios, trunk (tokens that all
---- questions begin with). Returns seconds,
+--- questions begin with and that are computed once). For bench gains: shared (tokens that they begin with, trunk or not),
+--- uneven (answers of 1 to 2 * new_tokens - 1 tokens), full_each (the full cache once a press), refill, see (called with
+--- every result). Returns seconds,
 --- continuations, rows, padded_rows, steps, prefilled tokens, flops, and where host time went.
 function M.run(model, shape)
   local list = {}
   for i, name in ipairs(shape.presses) do list[i] = presses(name) end
   local needs = presses.needs(list)
   local most = model.buckets[#model.buckets]
-  local batch = model:batch { stop_ids = {} }
+  local batch = model:batch { stop_ids = {}, refill = shape.refill }
   local per_passage = shape.questions * (1 + #shape.ratios * #list)
   -- enough waiting questions to fill steps while a group is being prefilled
   local group = math.max(1, math.min(shape.passages, math.ceil(2 * most / shape.question_tokens / per_passage)))
@@ -84,7 +93,9 @@ function M.run(model, shape)
       next_passage = last + 1
     end
     pending = batch:step()
-    while batch:next() do end
+    for result in function() return batch:next() end do
+      if shape.see then shape.see(result) end
+    end
   until pending == 0 and next_passage > shape.passages
   work.seconds = C.kvb_time() - started
   work.rows, work.padded_rows, work.steps = batch:rows()

@@ -15,18 +15,21 @@ end
 
 -- A machine without a GPU is no news; one whose GPU cannot be used is.
 local told = false
-local function explain_fallback()
-  if told or C.kvb_path_kind("/dev/nvidiactl") == 0 then return end
+local function explain_fallback(why)
+  if told or (why:find "no NVIDIA driver" and C.kvb_path_kind("/dev/nvidiactl") == 0) or why:find "no CUDA part" then
+    return
+  end
   told = true
-  io.stderr:write(("kvbench: running on the CPU: %s\n"):format(gpu_line() or "no GPU was found"))
+  io.stderr:write(("kvbench: running on the CPU: %s\n"):format(why))
 end
 
 --- Name ("cpu", "ref", "cuda:0") and number of the device called `name`, by default that of --device.
 function M.device(name)
   name = name or options.device or "auto"
   if name == "auto" then
-    if C.kvb_cuda_devices() > 0 then return "cuda:0", C.KVB_DEVICE_CUDA end
-    explain_fallback()
+    local why = gpu_line()
+    if not why then return "cuda:0", C.KVB_DEVICE_CUDA end
+    explain_fallback(why)
     return "cpu", C.KVB_DEVICE_CPU
   end
   if name == "cpu" then return "cpu", C.KVB_DEVICE_CPU end

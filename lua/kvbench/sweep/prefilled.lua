@@ -25,8 +25,9 @@ local function shared(model, units, needs)
   if #units < 2 or n < LEAST then return model:prefill_many(prepared, needs), 0 end
   for i = 1, n do beginning[i] = prepared[1].ids[i] end
   local base = model:prefill(beginning, needs)
-  local contexts = model:prefill_many(prepared, needs, { from = base })
+  local ok, contexts = pcall(model.prefill_many, model, prepared, needs, { from = base })
   base:close()
+  if not ok then error(contexts, 0) end
   return contexts, (#units - 1) * n
 end
 
@@ -46,23 +47,34 @@ local function lists(o, units)
   return out
 end
 
+local function prefill(model, list, needs)
+  if list.shared then return shared(model, list, needs) end
+  local texts = {}
+  for i, unit in ipairs(list) do texts[i] = unit.prompt.context end
+  return model:prefill_many(texts, needs), 0
+end
+
+-- Prefills a list, or its halves one after the other where memory runs out for all of it.
+local function take(o, state, list, each)
+  local ok, contexts, copied = pcall(prefill, o.model, list, state.needs)
+  if not ok then
+    if #list == 1 or not tostring(contexts):find "^out of memory" then error(contexts, 0) end
+    local half = math.ceil(#list / 2)
+    io.stderr:write(("kvbench: out of memory on %s for %d passages at once: going on with %d\n"):format(o.model.device,
+      #list, half))
+    take(o, state, { shared = list.shared, unpack(list, 1, half) }, each)
+    return take(o, state, { shared = list.shared, unpack(list, half + 1) }, each)
+  end
+  state.shared_tokens = (state.shared_tokens or 0) + copied
+  for i, ctx in ipairs(contexts) do
+    list[i].ctx = ctx
+    each(list[i])
+  end
+end
+
 --- Calls each(unit) for every unit once unit.ctx is there. state.shared_tokens counts tokens that were copied.
 function M.each(o, state, units, each)
-  for _, list in ipairs(lists(o, units)) do
-    local contexts, copied
-    if list.shared then
-      contexts, copied = shared(o.model, list, state.needs)
-    else
-      local texts = {}
-      for i, unit in ipairs(list) do texts[i] = unit.prompt.context end
-      contexts, copied = o.model:prefill_many(texts, state.needs), 0
-    end
-    state.shared_tokens = (state.shared_tokens or 0) + copied
-    for i, ctx in ipairs(contexts) do
-      list[i].ctx = ctx
-      each(list[i])
-    end
-  end
+  for _, list in ipairs(lists(o, units)) do take(o, state, list, each) end
 end
 
 return M

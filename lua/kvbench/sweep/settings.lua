@@ -13,11 +13,11 @@ local defaults = {
   presses = { "ea", "adakv", "chunk" }, ratios = "paper", regimes = { "agnostic" }, evictable = "passage",
   style = "fewshot",
   idk_example = true, seed = 1, label = "sweep", trunk = true,
-  dedupe = true, prefix_cache = true, teacher = false,
+  dedupe = true, prefix_cache = true, refill = true, teacher = false,
 }
 local known = { "model", "dataset", "presses", "ratios", "regimes", "evictable", "style", "idk_example", "seed", "out",
   "group", "max_new_tokens", "ignore_stop", "score", "quiet", "label", "sinks", "question_tokens", "trunk", "dedupe",
-  "prefix_cache", "variants", "teacher", "metrics", "observe", "precision", "watch" }
+  "prefix_cache", "refill", "variants", "teacher", "metrics", "observe", "precision", "watch" }
 
 -- The sweep's own metrics: each a table with a name and a function, or the name of one (metric/columns.lua).
 local function metrics_of(o)

@@ -1,12 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What scores of many heads are made of, each in one operation that stores nothing larger than its result: statistics
--- of queries, quadratic forms of keys, attention received. On a GPU the first two are the plain products and sums.
+-- of queries, quadratic forms of keys, attention received.
 local core = require "kvbench.tensor.core"
 local T = core.methods
-
-local C = require("kvbench.ffi").C
-
-local function on_gpu(t) return t.device_id >= C.KVB_DEVICE_CUDA end
 
 local function fail(op, t, ...)
   error(op .. ": " .. string.format(...) .. " (tensor of shape " .. core.show(t) .. ")", 0)
@@ -37,11 +33,6 @@ local function in_rows(t) return (t:size(-1) < 2 or t.stride[t.ndim - 1] == 1) a
 function T:moments()
   local x = core.f32("moments", self)
   if x.ndim < 2 then fail("moments", x, "rows of numbers have 2 dimensions") end
-  if on_gpu(x) then
-    local mean = x:mean(-2)
-    local centred = x - mean:unsqueeze(-2)
-    return mean, centred:transpose():matmul(centred) / x:size(-2)
-  end
   x = in_rows(x)
   local batch, d = core.sizes(x), x:size(-1)
   batch[#batch], batch[#batch - 1] = nil, nil
@@ -62,7 +53,6 @@ function T:quadratic(matrix, vector, square, linear)
   if c.ndim < 2 or c:size(-1) ~= d or c:size(-2) ~= d or b.ndim < 1 or b:size(-1) ~= d then
     fail(op, x, "a matrix %s and a vector %s do not go with rows of %d", core.show(c), core.show(b), d)
   end
-  if on_gpu(x) then return x:matmul(c):vecdot(x) * square + x:vecdot(b:unsqueeze(-2)) * linear end
   x, b = in_rows(x), in_rows(b)
   local batch = core.broadcast_shape(op, x, c, 2)
   local vx, vc = spread(op, x, batch, n, d), spread(op, c, batch, d, d)

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tensor_score.cu - what scores of many heads are made of: mean and covariance of queries, quadratic forms of keys.
+ *
+ * All heads of all layers in one launch, and nothing stored but the results. Products run on tensor cores: a float is
+ * the sum of three bf16 numbers (24 bits), and of the nine products of two such sums the six that matter in f32 are
+ * taken. What a product of 16 rows leaves is added to the sum by an ordinary addition, since tensor cores cut off what
+ * they add. Every sum has a fixed order: a head's bits do not depend on the others. Rejected: FMAs (three times the
+ * time), TF32 in three products (the same time, without ldmatrix for transposed operands), products and reductions one
+ * after the other (centred queries alone are 0.8 GB for 1,500 tokens of an 8B model).
+ */
+#include "attention_mma.cuh"
+#include "tensor.cuh"
+
+using namespace kvb;
+
+namespace {
+using attention::load4;
+using attention::load4_transposed;
+
+/* A block of 2 x 2 warps has a tile of SIDE x SIDE and takes DEPTH of the other dimension at a time. */
+enum { SIDE = 64, DEPTH = 16, THREADS = 128, TERMS = 3, COLUMNS = 32, STRANDS = 8 };
+enum { ACROSS = DEPTH * SIDE * 2, ALONG_ROW = DEPTH * 2 + 16, ALONG = SIDE * ALONG_ROW }; /* bytes of one term */
+
+/* Two neighbours as three terms each. */
+__device__ __forceinline__ void split(float a, float b, uint32_t (&terms)[TERMS]) {
+#pragma unroll
+    for (int i = 0; i < TERMS; i++) {
+        __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+        terms[i] = *(uint32_t *)&pair;
+        a -= __low2float(pair);
+        b -= __high2float(pair);
+    }
+}
+
+/* Place of a 16-byte chunk in [DEPTH][SIDE]: rows apart by XOR, since ldmatrix reads 8 of them at once. */
+__device__ __forceinline__ uint32_t across(int row, int chunk) { return row * (SIDE * 2) + (chunk ^ (row & 7)) * 16; }
+
+/* A warp's 32 x 32 of the tile: element (i * 16 + lane / 4 + e / 2 * 8, j * 8 + lane % 4 * 2 + e % 2) at [i][j][e]. */
+struct sums {
+    float v[2][4][4];
+};
+
+__device__ __forceinline__ void clear(sums &s) {
+#pragma unroll
+    for (int i = 0; i < 32; i++) s.v[i / 16][i / 4 % 4][i % 4] = 0;
+}
+
+/* s += a b over one stage; the terms of small products first. */
+__device__ __forceinline__ void multiply(const uint32_t (&a)[TERMS][2][4], const uint32_t (&b)[TERMS][2][4], sums &s) {
+    constexpr int FIRST[6] = {2, 0, 1, 1, 0, 0}, SECOND[6] = {0, 2, 1, 0, 1, 0};
+    sums t;
+    clear(t);
+#pragma unroll
+    for (int p = 0; p < 6; p++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                attention::unit<__nv_bfloat16>::mma(t.v[i][j], a[FIRST[p]][i], b[SECOND[p]][j / 2][j % 2 * 2],
+                                                    b[SECOND[p]][j / 2][j % 2 * 2 + 1]);
+#pragma unroll
+    for (int i = 0; i < 32; i++) s.v[i / 16][i / 4 % 4][i % 4] += t.v[i / 16][i / 4 % 4][i % 4];
+}
+
+/* Second factor of a warp, columns 32 * half of [DEPTH][SIDE]. */
+__device__ __forceinline__ void load_columns(uint32_t from, int half, uint32_t (&b)[TERMS][2][4]) {
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int t = 0; t < TERMS; t++)
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+            load4_transposed(b[t][j], from + t * ACROSS + across(lane % 16, half * 4 + j * 2 + lane / 16));
+}
+
+/* ---- moments ---- */
+
+struct moments {
+    const float *x;
+    float *mean, *covariance;
+    int64_t row, step, mean_step, c_row, c_step;
+    int n, d;
+    plan<3> at; /* heads: of x, covariance, mean */
+};
+
+/* Grid: heads, groups of columns. */
+__global__ void __launch_bounds__(COLUMNS *STRANDS) means(const moments o) {
+    __shared__ double part[STRANDS][COLUMNS];
+    int64_t at[3];
+    o.at.locate(blockIdx.x, at);
+    int column = threadIdx.x % COLUMNS, strand = threadIdx.x / COLUMNS, d = blockIdx.y * COLUMNS + column;
+    double total = 0;
+    if (d < o.d) {
+        const float *x = o.x + at[0] + d * o.step;
+#pragma unroll 8
+        for (int r = strand; r < o.n; r += STRANDS) total += (double)x[r * o.row];
+    }
+    part[strand][column] = total;
+    __syncthreads();
+    if (strand > 0 || d >= o.d) return;
+    for (int i = 1; i < STRANDS; i++) total += part[i][column];
+    o.mean[at[2] + d * o.mean_step] = (float)(total / o.n);
+}
+
+/* A thread's part of a stage: two neighbouring columns of every fourth row. */
+struct strip {
+    const float *x; /* at the first column and this thread's first row */
+    bool real[2];
+    float mean[2], v[DEPTH / 4][2];
+
+    __device__ __forceinline__ strip(const moments &o, const int64_t (&at)[3], int first) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int d = first + threadIdx.x % 32 * 2 + i;
+            real[i] = d < o.d;
+            mean[i] = real[i] ? o.mean[at[2] + d * o.mean_step] : 0;
+        }
+        x = o.x + at[0] + (first + threadIdx.x % 32 * 2) * o.step + threadIdx.x / 32 * o.row;
+    }
+    /* Rows from `row` on, less their mean; zeros outside. */
+    __device__ __forceinline__ void load(const moments &o, int row) {
+        const float *from = x + row * o.row;
+#pragma unroll
+        for (int i = 0; i < DEPTH / 4; i++) {
+            bool inside = row + (int)threadIdx.x / 32 + i * 4 < o.n;
+#pragma unroll
+            for (int j = 0; j < 2; j++) v[i][j] = inside && real[j] ? from[j * o.step] - mean[j] : 0;
+            from += 4 * o.row;
+        }
+    }
+    __device__ __forceinline__ void store(char *to) const {
+        int pair = threadIdx.x % 32;
+#pragma unroll
+        for (int i = 0; i < DEPTH / 4; i++) {
+            uint32_t terms[TERMS];
+            split(v[i][0], v[i][1], terms);
+#pragma unroll
+            for (int t = 0; t < TERMS; t++)
+                *(uint32_t *)(to + t * ACROSS + across(threadIdx.x / 32 + i * 4, pair / 4) + pair % 4 * 4) = terms[t];
+        }
+    }
+};
+
+/* Grid: heads * pairs of column tiles, the first not after the second. */
+__global__ void __launch_bounds__(THREADS) covariances(const moments o, int pairs) {
+    __shared__ __align__(128) char memory[2][2][TERMS * ACROSS];
+    int64_t at[3];
+    o.at.locate(blockIdx.x / pairs, at);
+    int left = 0, right = blockIdx.x % pairs, tiles = (o.d + SIDE - 1) / SIDE;
+    while (right >= tiles - left) right -= tiles - left++;
+    right += left;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, second = left != right;
+    strip a(o, at, left * SIDE), b(o, at, right * SIDE);
+    sums s;
+    clear(s);
+    a.load(o, 0);
+    if (second) b.load(o, 0);
+    for (int row = 0, now = 0; row < o.n; row += DEPTH, now ^= 1) {
+        a.store(memory[now][0]);
+        if (second) b.store(memory[now][1]);
+        __syncthreads(); /* the other stage's readers have passed the barrier before */
+        if (row + DEPTH < o.n) {
+            a.load(o, row + DEPTH);
+            if (second) b.load(o, row + DEPTH);
+        }
+        uint32_t from = (uint32_t)__cvta_generic_to_shared(memory[now][0]), u[TERMS][2][4], v[TERMS][2][4];
+#pragma unroll
+        for (int t = 0; t < TERMS; t++)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                load4_transposed(u[t][i], from + t * ACROSS + across(lane % 8 + lane / 16 * 8,
+                                                                     warp / 2 * 4 + i * 2 + lane / 8 % 2));
+        load_columns(from + second * TERMS * ACROSS, warp % 2, v);
+        multiply(u, v, s);
+    }
+    float scale = 1 / (float)o.n, *y = o.covariance + at[1];
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        int p = left * SIDE + warp / 2 * 32 + i / 16 * 16 + lane / 4 + i % 4 / 2 * 8;
+        int q = right * SIDE + warp % 2 * 32 + i / 4 % 4 * 8 + lane % 4 * 2 + i % 2;
+        if (p > q || q >= o.d) continue; /* the other half is this one, to the bit */
+        float v = s.v[i / 16][i / 4 % 4][i % 4] * scale;
+        y[p * o.c_row + q * o.c_step] = v;
+        y[q * o.c_row + p * o.c_step] = v;
+    }
+}
+
+/* ---- quadratic ---- */
+
+struct quadratic {
+    const float *x, *c, *b;
+    float *y;
+    int64_t x_row, x_step, c_row, c_step, b_step, y_step;
+    int n, d;
+    float square, linear;
+    plan<4> at; /* heads: of x, c, b, y */
+};
+
+/* N elements from k on of a row whose elements lie `step` apart; WIDE: side by side, in aligned fours. */
+template <int N, bool WIDE>
+__device__ __forceinline__ void along_row(const float *x, int64_t step, bool real, int k, int d, float (&out)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+        if (WIDE) {
+            float4 v = real && k + i < d ? *(const float4 *)(x + k + i) : make_float4(0, 0, 0, 0);
+            out[i] = v.x, out[i + 1] = v.y, out[i + 2] = v.z, out[i + 3] = v.w;
+        } else {
+#pragma unroll
+            for (int j = i; j < i + 4; j++) out[j] = real && k + j < d ? x[(k + j) * step] : 0;
+        }
+    }
+}
+
+/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up. A thread's part of a stage of u: two
+ * neighbouring columns, four rows from k on. */
+template <bool WIDE>
+__device__ __forceinline__ void folded(const quadratic &o, const float *c, int column, int k, float (&out)[2][4]) {
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        int q = column + j;
+        float mirrored[4];
+        along_row<4, WIDE>(c + q * o.c_row, o.c_step, q < o.d, k, o.d, mirrored);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float v = q < o.d && k + i <= q ? c[(k + i) * o.c_row + q * o.c_step] : 0;
+            out[j][i] = k + i < q ? v + mirrored[i] : v;
+        }
+    }
+}
+
+/* Grid: heads * row tiles. */
+template <bool WIDE> __global__ void __launch_bounds__(THREADS) quadratics(const quadratic o) {
+    __shared__ __align__(128) char rows[2][TERMS * ALONG], columns[2][TERMS * ACROSS];
+    __shared__ float halves[SIDE];
+    unsigned tiles = (unsigned)(o.n + SIDE - 1) / SIDE;
+    int64_t at[4];
+    o.at.locate(blockIdx.x / tiles, at);
+    int first = (int)(blockIdx.x % tiles) * SIDE, id = threadIdx.x, lane = id % 32, warp = id / 32, now = 0;
+    const float *x = o.x + at[0], *c = o.c + at[1], *b = o.b + at[2];
+    const float *mine = x + (first + id / 2) * o.x_row; /* staged by two threads, 8 elements each */
+    bool real = first + id / 2 < o.n;
+    float total[2][2] = {};
+    for (int column = 0; column < o.d; column += SIDE) {
+        int deep = min(o.d, column + SIDE), pair = column + lane * 2; /* below `deep`, u is zero in these columns */
+        float next_x[8], next_u[2][4];
+        sums s;
+        clear(s);
+        along_row<8, WIDE>(mine, o.x_step, real, id % 2 * 8, o.d, next_x);
+        folded<WIDE>(o, c, pair, warp * 4, next_u);
+        for (int k = 0; k < deep; k += DEPTH, now ^= 1) {
+            uint32_t terms[4][TERMS];
+#pragma unroll
+            for (int i = 0; i < 4; i++) split(next_x[2 * i], next_x[2 * i + 1], terms[i]);
+#pragma unroll
+            for (int t = 0; t < TERMS; t++)
+                *(uint4 *)(rows[now] + t * ALONG + id / 2 * ALONG_ROW + id % 2 * 16) =
+                    make_uint4(terms[0][t], terms[1][t], terms[2][t], terms[3][t]);
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                split(next_u[0][i], next_u[1][i], terms[i]);
+#pragma unroll
+                for (int t = 0; t < TERMS; t++)
+                    *(uint32_t *)(columns[now] + t * ACROSS + across(warp * 4 + i, lane / 4) + lane % 4 * 4) =
+                        terms[i][t];
+            }
+            __syncthreads(); /* the other stage's readers have passed the barrier before */
+            if (k + DEPTH < deep) {
+                along_row<8, WIDE>(mine, o.x_step, real, k + DEPTH + id % 2 * 8, o.d, next_x);
+                folded<WIDE>(o, c, pair, k + DEPTH + warp * 4, next_u);
+            }
+            uint32_t from = (uint32_t)__cvta_generic_to_shared(rows[now]), u[TERMS][2][4], v[TERMS][2][4];
+#pragma unroll
+            for (int t = 0; t < TERMS; t++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    load4(u[t][i],
+                          from + t * ALONG + (warp / 2 * 32 + i * 16 + lane % 16) * ALONG_ROW + lane / 16 * 16);
+            load_columns((uint32_t)__cvta_generic_to_shared(columns[now]), warp % 2, v);
+            multiply(u, v, s);
+        }
+#pragma unroll
+        for (int i = 0; i < 32; i++) {
+            int r = first + warp / 2 * 32 + i / 16 * 16 + lane / 4 + i % 4 / 2 * 8;
+            int q = column + warp % 2 * 32 + i / 4 % 4 * 8 + lane % 4 * 2 + i % 2;
+            if (r >= o.n || q >= o.d) continue;
+            float &sum = total[i / 16][i % 4 / 2];
+            sum = fmaf(fmaf(o.square, s.v[i / 16][i / 4 % 4][i % 4], o.linear * b[q * o.b_step]),
+                       x[r * o.x_row + q * o.x_step], sum);
+        }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int turn = 0; turn < 2; turn++) { /* the left half's sums, then the right half's beside them */
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float sum = total[i / 2][i % 2];
+            sum += __shfl_xor_sync(~0u, sum, 1);
+            sum += __shfl_xor_sync(~0u, sum, 2);
+            int r = warp / 2 * 32 + i / 2 * 16 + lane / 4 + i % 2 * 8;
+            if (lane % 4 || warp % 2 != turn) continue;
+            if (turn == 0)
+                halves[r] = sum;
+            else if (first + r < o.n)
+                o.y[at[3] + (first + r) * o.y_step] = halves[r] + sum;
+        }
+        __syncthreads();
+    }
+}
+
+kvb_status too_large(const char *op) {
+    return kvb_fail(KVB_E_UNSUPPORTED, "%s: too many rows, columns or heads for one call on a GPU", op);
+}
+
+} // namespace
+
+kvb_status cuda_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covariance) {
+    KVB_TRY(ref_check_moments(x, mean, covariance));
+    if (kvb_tensor_count(mean) == 0) return KVB_OK;
+    int32_t last = mean->ndim - 1;
+    kvb_tensor x0 = *x, c0 = *covariance, mean0 = *mean;
+    x0.ndim = c0.ndim = mean0.ndim = last;
+    const kvb_tensor *const t[3] = {&x0, &c0, &mean0};
+    int64_t heads = kvb_tensor_count(&mean0), n = x->shape[last], d = x->shape[last + 1];
+    int64_t tiles = (d + SIDE - 1) / SIDE, pairs = tiles * (tiles + 1) / 2;
+    if (n > INT32_MAX / 2 || d > 65535 || heads > INT32_MAX / pairs) return too_large("moments");
+    moments o = {};
+    o.at = plan_of(t);
+    o.x = (const float *)x->data, o.mean = (float *)mean->data, o.covariance = (float *)covariance->data;
+    o.row = x->stride[last], o.step = x->stride[last + 1];
+    o.mean_step = mean->stride[last], o.c_row = covariance->stride[last], o.c_step = covariance->stride[last + 1];
+    o.n = (int)n, o.d = (int)d;
+    means<<<dim3((unsigned)heads, blocks_of(d, COLUMNS)), COLUMNS * STRANDS, 0, kvb_cuda_stream()>>>(o);
+    KVB_LAUNCHED("moments: means");
+    covariances<<<(unsigned)(heads * pairs), THREADS, 0, kvb_cuda_stream()>>>(o, (int)pairs);
+    return kvb_cuda_launched("moments");
+}
+
+kvb_status cuda_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_tensor *b, kvb_tensor *y, double square,
+                          double linear) {
+    KVB_TRY(ref_check_quadratic(x, c, b, y));
+    if (kvb_tensor_count(y) == 0) return KVB_OK;
+    int32_t last = y->ndim - 1;
+    kvb_tensor x0 = *x, c0 = *c, b0 = *b, y0 = *y;
+    x0.ndim = c0.ndim = b0.ndim = y0.ndim = last;
+    const kvb_tensor *const t[4] = {&x0, &c0, &b0, &y0};
+    int64_t heads = kvb_tensor_count(&y0), n = x->shape[last], d = x->shape[last + 1];
+    if (n > INT32_MAX / 2 || d > 65535 || heads > INT32_MAX / ((n + SIDE - 1) / SIDE)) return too_large("quadratic");
+    quadratic o = {};
+    o.at = plan_of(t);
+    o.x = (const float *)x->data, o.c = (const float *)c->data, o.b = (const float *)b->data, o.y = (float *)y->data;
+    o.x_row = x->stride[last], o.x_step = x->stride[last + 1];
+    o.c_row = c->stride[last], o.c_step = c->stride[last + 1];
+    o.b_step = b->stride[last], o.y_step = y->stride[last];
+    o.n = (int)n, o.d = (int)d, o.square = (float)square, o.linear = (float)linear;
+    bool wide = o.x_step == 1 && o.c_step == 1 && d % 4 == 0 && o.x_row % 4 == 0 && o.c_row % 4 == 0 &&
+                (uintptr_t)o.x % 16 == 0 && (uintptr_t)o.c % 16 == 0;
+    for (int i = 0; i < o.at.ndim; i++) wide = wide && o.at.stride[0][i] % 4 == 0 && o.at.stride[1][i] % 4 == 0;
+    unsigned blocks = (unsigned)heads * blocks_of(n, SIDE);
+    if (wide)
+        quadratics<true><<<blocks, THREADS, 0, kvb_cuda_stream()>>>(o);
+    else
+        quadratics<false><<<blocks, THREADS, 0, kvb_cuda_stream()>>>(o);
+    return kvb_cuda_launched("quadratic");
+}
