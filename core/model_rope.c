@@ -67,6 +67,18 @@ kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
     return m->resident ? m->backend->cover(m) : KVB_OK;
 }
 
+/* Row r of the outputs from the model's own tables. */
+static void copy_position(const kvb_model *m, bool sliding, int32_t position, kvb_tensor *cosine, kvb_tensor *sine,
+                          int32_t r) {
+    int32_t half = m->desc.head_dim / 2;
+    const float *c = m->rope_cos[sliding] + (int64_t)position * half, *s = m->rope_sin[sliding] + (int64_t)position * half;
+    float *to_c = (float *)cosine->data + r * cosine->stride[0], *to_s = (float *)sine->data + r * sine->stride[0];
+    for (int32_t at = 0; at < m->desc.head_dim; at++) {
+        to_c[at * cosine->stride[1]] = c[at % half];
+        to_s[at * sine->stride[1]] = s[at % half];
+    }
+}
+
 kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, int32_t n, kvb_tensor *cos_out,
                           kvb_tensor *sin_out) {
     int64_t shape[2] = {n, m->desc.head_dim};
@@ -76,15 +88,18 @@ kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, in
     KVB_TRY(kvb_tensor_expect("rope tables", "cos", cos_out, KVB_F32, 2, shape));
     KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
     int32_t half = m->desc.head_dim / 2;
-    bool known = n <= m->rope_positions - first; /* else computed here: presses ask for positions beyond any text */
-#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if (!known && (int64_t)n * half > 4096)
+    if (n <= m->rope_positions - first) {
+        for (int32_t r = 0; r < n; r++)
+            copy_position(m, sliding != 0, first + r, cos_out, sin_out, r);
+        return KVB_OK;
+    }
+    /* Presses ask for positions beyond any text. */
+#pragma omp parallel for schedule(static) num_threads(kvb_threads()) if ((int64_t)n * half > 4096)
     for (int32_t i = 0; i < half; i++) {
         float f = frequency(&m->desc, sliding != 0, i);
         for (int32_t r = 0; r < n; r++) {
             double angle = angle_of(first + r, f);
-            int64_t place = (int64_t)(first + r) * half + i;
-            float c = known ? m->rope_cos[sliding != 0][place] : (float)cos(angle);
-            float s = known ? m->rope_sin[sliding != 0][place] : (float)sin(angle);
+            float c = (float)cos(angle), s = (float)sin(angle);
             for (int32_t at = i; at < m->desc.head_dim; at += half) {
                 ((float *)cos_out->data)[r * cos_out->stride[0] + at * cos_out->stride[1]] = c;
                 ((float *)sin_out->data)[r * sin_out->stride[0] + at * sin_out->stride[1]] = s;

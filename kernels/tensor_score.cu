@@ -102,7 +102,8 @@ __global__ void __launch_bounds__(COLUMNS *STRANDS) means(const moments o) {
     o.mean[at[2] + d * o.mean_step] = (float)(total / o.n);
 }
 
-/* A thread's part of a stage: two neighbouring columns of every fourth row. */
+/* A thread's part of a stage: two neighbouring columns of every fourth row. What is loaded is not touched before it is
+ * stored, a stage later: nothing waits for memory meanwhile. */
 struct strip {
     const float *x; /* at the first column and this thread's first row */
     bool real[2];
@@ -117,23 +118,24 @@ struct strip {
         }
         x = o.x + at[0] + (first + threadIdx.x % 32 * 2) * o.step + threadIdx.x / 32 * o.row;
     }
-    /* Rows from `row` on, less their mean; zeros outside. */
+    /* Rows from `row` on. */
     __device__ __forceinline__ void load(const moments &o, int row) {
         const float *from = x + row * o.row;
 #pragma unroll
         for (int i = 0; i < DEPTH / 4; i++) {
             bool inside = row + (int)threadIdx.x / 32 + i * 4 < o.n;
 #pragma unroll
-            for (int j = 0; j < 2; j++) v[i][j] = inside && real[j] ? from[j * o.step] - mean[j] : 0;
+            for (int j = 0; j < 2; j++) v[i][j] = inside && real[j] ? from[j * o.step] : mean[j];
             from += 4 * o.row;
         }
     }
+    /* Less their mean: zeros outside. */
     __device__ __forceinline__ void store(char *to) const {
         int pair = threadIdx.x % 32;
 #pragma unroll
         for (int i = 0; i < DEPTH / 4; i++) {
             uint32_t terms[TERMS];
-            split(v[i][0], v[i][1], terms);
+            split(v[i][0] - mean[0], v[i][1] - mean[1], terms);
 #pragma unroll
             for (int t = 0; t < TERMS; t++)
                 *(uint32_t *)(to + t * ACROSS + across(threadIdx.x / 32 + i * 4, pair / 4) + pair % 4 * 4) = terms[t];
@@ -142,7 +144,7 @@ struct strip {
 };
 
 /* Grid: heads * pairs of column tiles, the first not after the second. */
-__global__ void __launch_bounds__(THREADS) covariances(const moments o, int pairs) {
+__global__ void __launch_bounds__(THREADS, 4) covariances(const moments o, int pairs) {
     __shared__ __align__(128) char memory[2][2][TERMS * ACROSS];
     int64_t at[3];
     o.at.locate(blockIdx.x / pairs, at);
@@ -212,24 +214,38 @@ __device__ __forceinline__ void along_row(const float *x, int64_t step, bool rea
 }
 
 /* x' c x = x' u x with u upper triangular: pairs off the diagonal added up. A thread's part of a stage of u: two
- * neighbouring columns, four rows from k on. */
-template <bool WIDE>
-__device__ __forceinline__ void folded(const quadratic &o, const float *c, int column, int k, float (&out)[2][4]) {
+ * neighbouring columns, four rows; the pairs are added when they are stored, a stage after they were loaded. */
+template <bool WIDE> struct fold {
+    float v[2][4], mirrored[2][4];
+
+    __device__ __forceinline__ void load(const quadratic &o, const float *c, int column, int k) {
 #pragma unroll
-    for (int j = 0; j < 2; j++) {
-        int q = column + j;
-        float mirrored[4];
-        along_row<4, WIDE>(c + q * o.c_row, o.c_step, q < o.d, k, o.d, mirrored);
+        for (int j = 0; j < 2; j++) {
+            int q = column + j;
+            along_row<4, WIDE>(c + q * o.c_row, o.c_step, q < o.d, k, min(o.d, q), mirrored[j]);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float v = q < o.d && k + i <= q ? c[(k + i) * o.c_row + q * o.c_step] : 0;
-            out[j][i] = k + i < q ? v + mirrored[i] : v;
+            for (int i = 0; i < 4; i++)
+                v[j][i] = q < o.d && k + i <= q ? c[(k + i) * o.c_row + q * o.c_step] : 0;
         }
     }
-}
+    __device__ __forceinline__ void store(char *to, int column, int k) const {
+        int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 4;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            uint32_t terms[TERMS];
+            float u[2];
+#pragma unroll
+            for (int j = 0; j < 2; j++) u[j] = k + i < column + j ? v[j][i] + mirrored[j][i] : v[j][i];
+            split(u[0], u[1], terms);
+#pragma unroll
+            for (int t = 0; t < TERMS; t++)
+                *(uint32_t *)(to + t * ACROSS + across(row + i, lane / 4) + lane % 4 * 4) = terms[t];
+        }
+    }
+};
 
 /* Grid: heads * row tiles. */
-template <bool WIDE> __global__ void __launch_bounds__(THREADS) quadratics(const quadratic o) {
+template <bool WIDE> __global__ void __launch_bounds__(THREADS, 3) quadratics(const quadratic o) {
     __shared__ __align__(128) char rows[2][TERMS * ALONG], columns[2][TERMS * ACROSS];
     __shared__ float halves[SIDE];
     unsigned tiles = (unsigned)(o.n + SIDE - 1) / SIDE;
@@ -242,11 +258,12 @@ template <bool WIDE> __global__ void __launch_bounds__(THREADS) quadratics(const
     float total[2][2] = {};
     for (int column = 0; column < o.d; column += SIDE) {
         int deep = min(o.d, column + SIDE), pair = column + lane * 2; /* below `deep`, u is zero in these columns */
-        float next_x[8], next_u[2][4];
+        float next_x[8];
+        fold<WIDE> next_u;
         sums s;
         clear(s);
         along_row<8, WIDE>(mine, o.x_step, real, id % 2 * 8, o.d, next_x);
-        folded<WIDE>(o, c, pair, warp * 4, next_u);
+        next_u.load(o, c, pair, warp * 4);
         for (int k = 0; k < deep; k += DEPTH, now ^= 1) {
             uint32_t terms[4][TERMS];
 #pragma unroll
@@ -255,18 +272,11 @@ template <bool WIDE> __global__ void __launch_bounds__(THREADS) quadratics(const
             for (int t = 0; t < TERMS; t++)
                 *(uint4 *)(rows[now] + t * ALONG + id / 2 * ALONG_ROW + id % 2 * 16) =
                     make_uint4(terms[0][t], terms[1][t], terms[2][t], terms[3][t]);
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                split(next_u[0][i], next_u[1][i], terms[i]);
-#pragma unroll
-                for (int t = 0; t < TERMS; t++)
-                    *(uint32_t *)(columns[now] + t * ACROSS + across(warp * 4 + i, lane / 4) + lane % 4 * 4) =
-                        terms[i][t];
-            }
+            next_u.store(columns[now], pair, k + warp * 4);
             __syncthreads(); /* the other stage's readers have passed the barrier before */
             if (k + DEPTH < deep) {
                 along_row<8, WIDE>(mine, o.x_step, real, k + DEPTH + id % 2 * 8, o.d, next_x);
-                folded<WIDE>(o, c, pair, k + DEPTH + warp * 4, next_u);
+                next_u.load(o, c, pair, k + DEPTH + warp * 4);
             }
             uint32_t from = (uint32_t)__cvta_generic_to_shared(rows[now]), u[TERMS][2][4], v[TERMS][2][4];
 #pragma unroll
