@@ -19,12 +19,12 @@ local function answer(result)
   return table.concat(result.ids, " ") .. " " .. table.concat(margins, " ")
 end
 
--- Answers by passage, question and keep-set; conflict: two of the same that differ.
+-- Answers by passage, question and condition (0: the full cache); conflict: two of the same that differ.
 local function collector()
   local seen = { list = {}, count = 0, conflict = false }
   return seen, function(result)
     local tag = result.tag
-    local key = ("%d/%d/%s"):format(tag.passage, tag.question, tag.keep and tag.keep:hash() or "full")
+    local key = ("%d/%d/%d"):format(tag.passage, tag.question, tag.condition)
     local text = answer(result)
     if seen.list[key] and seen.list[key] ~= text then seen.conflict = true end
     if not seen.list[key] then seen.list[key], seen.count = text, seen.count + 1 end
@@ -38,7 +38,7 @@ local function same(a, b)
 end
 
 -- A sweep of `passages` with some switches off. Seconds and answers; the answers are taken in a run of their own, since
--- hashing sets and printing margins would be timed.
+-- printing margins would be timed.
 local function sweep(model, opt, passages, off)
   local shape = { passages = passages, tokens = opt.tokens, questions = opt.questions,
     question_tokens = opt.question_tokens, new_tokens = opt.new, presses = NAMES, ratios = shaped.ratios, uneven = true,
@@ -75,9 +75,9 @@ local function question_inside(model, opt, passages, cached)
         for _, keep in ipairs(press:keeps(ctx, ratios)) do keeps[#keeps + 1] = keep end
       end
       ctx:forget()
-      for _, keep in ipairs(keeps) do
+      for k, keep in ipairs(keeps) do
         batch:add { ctx = ctx, keep = keep or nil, ids = ids, max_new_tokens = opt.new, ignore_stop = true,
-          tag = { passage = p, question = q, keep = keep } }
+          tag = { passage = p, question = q, condition = k - 1 } }
       end
       ctx:close()
     end

@@ -58,7 +58,7 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
       for k, keep in ipairs(keeps) do
         local new = shape.uneven and M.length(shape.new_tokens, (first + i) * 1009 + q * 31 + salt[k]) or shape.new_tokens
         batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk, max_new_tokens = new,
-          ignore_stop = true, tag = shape.see and { passage = first + i, question = q, keep = keep } }
+          ignore_stop = true, tag = shape.see and { passage = first + i, question = q, condition = salt[k] } }
       end
     end
     work.continuations = work.continuations + #keeps * shape.questions
