@@ -265,15 +265,30 @@ int64_t kvb_keep_total(const kvb_keep *k) {
     return n;
 }
 
-kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both,
-                            int64_t *either) {
+/* Two sets of one shape, their bits on the host. */
+static kvb_status check_alike(const kvb_keep *a, const kvb_keep *b) {
     if (a->layers != b->layers || a->heads != b->heads || a->tokens != b->tokens)
         return kvb_fail(KVB_E_SHAPE, "keep-sets differ in shape: [%d, %d, %d] and [%d, %d, %d]", a->layers, a->heads,
                         a->tokens, b->layers, b->heads, b->tokens);
+    KVB_TRY(kvb_keep_host_bits(a, NULL));
+    return kvb_keep_host_bits(b, NULL);
+}
+
+kvb_status kvb_keep_difference(const kvb_keep *a, const kvb_keep *b, kvb_keep **out) {
+    KVB_TRY(check_alike(a, b));
+    kvb_keep *k;
+    KVB_TRY(make_on_host(a->layers, a->heads, a->tokens, &k));
+    int64_t words = (int64_t)a->layers * a->heads * a->words;
+    for (int64_t i = 0; i < words; i++) k->bits[i] = a->bits[i] ^ b->bits[i];
+    *out = k;
+    return KVB_OK;
+}
+
+kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both,
+                            int64_t *either) {
     if (layer >= 0 && !inside(a, layer, head))
         return kvb_fail(KVB_E_ARG, "keep-set: no layer %d, head %d", layer, head);
-    KVB_TRY(kvb_keep_host_bits(a, NULL));
-    KVB_TRY(kvb_keep_host_bits(b, NULL));
+    KVB_TRY(check_alike(a, b));
     int64_t first = layer < 0 ? 0 : ((int64_t)layer * a->heads + head) * a->words;
     int64_t n = layer < 0 ? (int64_t)a->layers * a->heads * a->words : a->words;
     *both = *either = 0;

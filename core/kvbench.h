@@ -527,6 +527,8 @@ int32_t kvb_keep_span_cells(const kvb_keep *k, int32_t from, int32_t to);
 int64_t kvb_keep_total(const kvb_keep *k); /* kept pairs over all cells */
 /* |a and b|, |a or b| over one head (layer < 0: over all) */
 kvb_status kvb_keep_overlap(const kvb_keep *a, const kvb_keep *b, int32_t layer, int32_t head, int64_t *both, int64_t *either);
+/* A set of what one of two sets of the same shape keeps and the other does not; owns: kvb_keep_free. */
+kvb_status kvb_keep_difference(const kvb_keep *a, const kvb_keep *b, kvb_keep **out);
 uint64_t kvb_keep_hash(const kvb_keep *k); /* equal sets have equal hashes: equal conditions run once */
 /*
  * The ledger's form of keep-sets: those of one press at one context, n in [1, 255] of one shape, by falling number kept. pack:

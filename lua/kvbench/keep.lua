@@ -69,6 +69,12 @@ function Keep:copy()
   return k
 end
 
+--- What one of two sets of a shape keeps and the other does not. The difference of that and one of them is the other.
+function Keep:difference(other)
+  local out = out_type()
+  return made(C.kvb_keep_difference(self.handle, other.handle, out), out)
+end
+
 local function cell(self, op, layer, head)
   if layer < 0 or layer >= self.layers or head < 0 or head >= self.kv_heads then
     error(("keep:%s: layer %s, head %s is outside %d layers x %d KV heads (both count from 0)"):format(op, layer,

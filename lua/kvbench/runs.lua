@@ -21,7 +21,7 @@ function M.store(folder, mode)
       .. "script once more, which takes the rows into a store" or " (run.sqlite is missing) -> kvbench runs list"), 0)
   end
   local db = database.open(path, mode or "read")
-  local ok, err = pcall(mode == "write" and schema.migrate or schema.require_current, db)
+  local ok, err = pcall(mode == "write" and schema.migrate or schema.present, db)
   if not ok then
     db:close()
     error(err, 0)

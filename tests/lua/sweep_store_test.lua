@@ -123,6 +123,65 @@ t.case("every column that follows from a keep-set follows from the ledger", func
   t.fails(function() run:keep("nobody", "knorm", .5) end, "no context of passage 'nobody'")
 end)
 
+-- Exit status of kvbench runs verify, and what it prints.
+local function verdict(out)
+  local lines, real = {}, print
+  print = function(line) lines[#lines + 1] = line end
+  local ok, status = pcall(require "kvbench.runs.verify", { out })
+  print = real
+  if not ok then error(status, 0) end
+  return status, table.concat(lines, "\n")
+end
+
+-- What variants left, by row key, as the function that made them saw it.
+local function variants_of(seen)
+  return { id = "some", make = function(v)
+    local function key(name) return ("%s|%d|%s|%s|agnostic|%s"):format(v.record.id, v.q, v.press, v.ratio, name) end
+    local list = { { name = "cold", temperature = { 2, 2 } } }
+    local halved = v.keep:copy():set(0, nil, 10, 20, false):set(1, 1, 30 + v.q, 33 + v.q, true)
+    list[2] = { name = "changed", keep = halved }
+    if v.ratio > .6 then list[3] = { name = "late", keep = v.keep:copy():set(nil, nil, 40, 41, false) } end
+    for _, made in ipairs(list) do
+      seen[key(made.name)] = made.keep and made.keep:hash() or v.keep:copy():set(nil, nil, 0, v.keep.tokens, true):hash()
+    end
+    return list
+  end }
+end
+
+t.case("the keep-sets of variants are in the ledger, and what follows from them", function()
+  local out, seen = new_folder(), {}
+  local o = { out = out, presses = { "knorm", "oracle" }, variants = variants_of(seen) }
+  counting("step", function(step) if step == 3 then C.kvb_cancel() end end, function() sweep(o) end)
+  sweep(o) -- goes on
+  local run, rows, keeps = kv.runs.open(out), 0, 0
+  for _, row in ipairs(run.rows) do
+    local opt = { regime = row.regime, question = row.question, variant = row.variant }
+    local keep = run:keep(row.passage_id, row.press, row.ratio, opt)
+    if row.variant ~= "" then
+      rows = rows + 1
+      t.eq(keep:hash(), seen[row.key], row.key)
+    elseif row.press == "oracle" then
+      keeps = keeps + 1
+    end
+    local view, index = eviction.view(keep), run:index(row.passage_id, opt)
+    for name, value in pairs(evidence.columns(view, index, index.record.questions[row.question],
+      { degenerate = row.class == "degenerate" })) do t.eq(row[name], value, row.key .. " " .. name) end
+  end
+  t.eq(rows, 3 * 4 * ((1 + 2 + 2) * 2 + 2)) -- full, and two presses at two ratios; one more at .9
+  t.eq(keeps, 3 * 4 * 2)
+  local status, said = verdict(out)
+  t.eq(status, 0, said)
+  t.ok(not said:find "are not in it", said)
+  local id = data.records[1].id
+  t.fails(function() run:keep(id, "knorm", .5, { question = 1, variant = "late" }) end,
+    "no variant 'late' at ratio 0.5 for question 1 of passage")
+  t.fails(function() run:keep(id, "knorm", .9, { variant = "late" }) end, "for no question %(question = N%)")
+  kv.runs.with(out, function(db)
+    db:run "UPDATE answers SET ger_frac = 2 WHERE condition IN (SELECT id FROM conditions WHERE variant = 'late')"
+  end, "write")
+  t.ok(select(2, verdict(out)):find "|late: ger_frac is 2, the ledger gives")
+end)
+
 t.case("the keep-set of the ledger is the press's", function()
   local record = data.records[3]
   local prompt = kv.prompt.render("fewshot", record, { regime = "agnostic", idk_example = true, model = model })
@@ -141,20 +200,11 @@ end)
 t.case("verify finds what was changed", function()
   local out = new_folder()
   sweep { out = out }
-  local verify = require "kvbench.runs.verify"
-  local function verdict()
-    local lines, real = {}, print
-    print = function(line) lines[#lines + 1] = line end
-    local ok, status = pcall(verify, { out })
-    print = real
-    if not ok then error(status, 0) end
-    return status, table.concat(lines, "\n")
-  end
-  local status, text = verdict()
+  local status, text = verdict(out)
   t.eq(status, 0, text)
   local function after(sql, pattern)
     kv.runs.with(out, function(db) db:run(sql) end, "write")
-    local s, said = verdict()
+    local s, said = verdict(out)
     t.eq(s, 1)
     t.ok(said:find(pattern), said)
   end

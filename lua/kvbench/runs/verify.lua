@@ -76,14 +76,24 @@ local function recomputed(view, index, row)
   return columns
 end
 
+-- Presses whose sets in this store are of one question each, as a set of labels.
+local function asking(db)
+  local set = {}
+  for row in db:rows "SELECT DISTINCT press FROM ledger WHERE variant = '' AND question > 0" do set[row[1]] = true end
+  return set
+end
+
 local function check_passage(db, rows, say, counts)
-  local views, indexes = {}, {}
+  local views, indexes, asked, known = {}, {}, asking(db), {}
   for _, row in ipairs(rows) do
-    if row.class ~= nil and (row.variant or "") == "" then
-      local opt = { regime = row.regime, question = row.question }
+    local made = (row.variant or "") ~= ""
+    if made and known[row.variant] == nil then known[row.variant] = ledger.has_variant(db, row.variant) end
+    if row.class ~= nil and (not made or known[row.variant]) then
+      local opt = { regime = row.regime, question = row.question, variant = row.variant }
       local context = row.regime .. (row.regime == "aware_one" and row.question or "")
       indexes[context] = indexes[context] or ledger.index(db, row.passage_id, opt)
-      local name = ("%s|%s|%.6f"):format(context, row.press, row.ratio)
+      local own = (made or asked[row.press]) and row.question or ""
+      local name = ("%s|%s|%.6f|%s|%s"):format(context, row.press, row.ratio, own, row.variant or "")
       views[name] = views[name] or eviction.view(ledger.keep(db, row.passage_id, row.press, row.ratio, opt))
       for column, value in pairs(recomputed(views[name], indexes[context], row)) do
         counts.compared = counts.compared + 1

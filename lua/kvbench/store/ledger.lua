@@ -75,17 +75,58 @@ function M.add_context(db, passage, unit)
     unit.index.sinks, database.blob(pack_spans(unit.ctx.spans)))
 end
 
---- Stores what a press left of a unit's context: keeps in any order of ratios, all of one press.
-function M.add_keeps(db, passage, unit, label, keeps)
-  if #keeps == 0 then return end
+-- One entry: the sets of `press` (and a variant, "" = plain) by ascending ratio; base 1: they are differences from the
+-- plain sets.
+local function add(db, passage, regime, question, press, variant, keeps, base)
   local sorted, ratios = { unpack(keeps) }, {}
   table.sort(sorted, function(a, b) return a.ratio < b.ratio end)
   local handles = ffi.new("const kvb_keep *[?]", #sorted)
-  for i, keep in ipairs(sorted) do handles[i - 1], ratios[i] = keep.handle, keep.ratio end
+  for i, set in ipairs(sorted) do handles[i - 1], ratios[i] = set.keep.handle, set.ratio end
   check(C.kvb_ledger_pack(handles, #sorted, data_out, bytes_out))
-  db:exec("INSERT OR REPLACE INTO ledger (passage, regime, question, press, variant, ratios, keeps) "
-    .. "VALUES (?, ?, ?, ?, '', ?, ?)", passage, unit.regime, question_of(unit), label, json.encode(ratios),
-    database.blob(ffi.string(data_out[0], bytes_out[0])))
+  local layers = sorted[1].compressed
+  db:exec("INSERT OR REPLACE INTO ledger (passage, regime, question, press, variant, ratios, keeps, base, layers) "
+    .. "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", passage, regime, question, press, variant, json.encode(ratios),
+    database.blob(ffi.string(data_out[0], bytes_out[0])), base, layers and json.encode(layers) or nil)
+end
+
+--- Stores what a press left of a unit's context: keeps in any order of ratios, all of one press. q: of presses that
+--- look at a question, which one.
+function M.add_keeps(db, passage, unit, label, keeps, q)
+  local sets = {}
+  for i, keep in ipairs(keeps) do sets[i] = { keep = keep, ratio = keep.ratio, compressed = keep.compressed } end
+  if #sets > 0 then add(db, passage, unit.regime, q or question_of(unit), label, "", sets, 0) end
+end
+
+-- Can these be differences: has each a set of its own, of the shape of the plain one?
+local function alike(sets)
+  for _, set in ipairs(sets) do
+    local a, b = set.keep, set.plain
+    if not a or a.layers ~= b.layers or a.kv_heads ~= b.kv_heads or a.tokens ~= b.tokens then return false end
+  end
+  return true
+end
+
+--- Stores the keep-sets of the variants of question q among conditions, as differences from the plain conditions they
+--- were made from: most are almost those, and a difference of few tokens takes few bytes.
+function M.add_variants(db, passage, unit, q, conditions)
+  local groups = {}
+  for _, c in ipairs(conditions) do
+    if c.variant then
+      local name = c.press .. "\0" .. c.variant
+      groups[name] = groups[name] or { press = c.press, variant = c.variant }
+      table.insert(groups[name], { keep = c.keep, ratio = c.ratio, plain = c.of,
+        compressed = (c.keep or c.of).compressed })
+    end
+  end
+  for _, sets in pairs(groups) do
+    local base = alike(sets) and 1 or 0
+    for _, set in ipairs(sets) do
+      local plain = set.plain
+      if base == 1 then set.keep = set.keep:difference(plain)
+      elseif not set.keep then set.keep = keepset.all(plain.layers, plain.kv_heads, plain.tokens) end
+    end
+    add(db, passage, unit.regime, q, sets.press, sets.variant, sets, base)
+  end
 end
 
 local function context_row(db, passage_id, opt)
@@ -110,31 +151,68 @@ function M.index(db, passage_id, opt)
     sinks = row.sinks })
 end
 
---- The keep-set that `press` (its label) left at `ratio`. opt: regime, question as above.
-function M.keep(db, passage_id, press, ratio, opt)
-  local row = context_row(db, passage_id, opt or {})
-  if press == "full" or ratio == 0 then
-    local shape = db:row("SELECT keeps FROM ledger WHERE passage = ? LIMIT 1", row.passage)
-    if not shape then error(("'%s' has no press to take layers and heads from"):format(db.path), 0) end
-    local out = ffi.new "kvb_keep *[1]"
-    check(C.kvb_ledger_unpack(shape, #shape, 0, out))
-    local any = keepset.wrap(out[0])
-    return keepset.all(any.layers, any.kv_heads, row.tokens)
-  end
-  local ratios, data = db:row("SELECT ratios, keeps FROM ledger WHERE passage = ? AND regime = ? AND question = ? AND "
-    .. "press = ? AND variant = ''", row.passage, row.regime, row.own, press)
+local function unpacked(data, which)
+  local out = ffi.new "kvb_keep *[1]"
+  check(C.kvb_ledger_unpack(data, #data, which, out))
+  return keepset.wrap(out[0])
+end
+
+-- A set that keeps everything, in the shape of the others of its passage.
+local function everything(db, row)
+  local any = db:row("SELECT keeps FROM ledger WHERE passage = ? LIMIT 1", row.passage)
+  if not any then error(("'%s' has no press to take layers and heads from"):format(db.path), 0) end
+  any = unpacked(any, 0)
+  return keepset.all(any.layers, any.kv_heads, row.tokens)
+end
+
+-- The stored set of an entry at a ratio and whether it is a difference; nil and the ratios that there are.
+local function stored(db, row, question, press, variant, ratio)
+  local ratios, data, base, layers = db:row("SELECT ratios, keeps, base, layers FROM ledger WHERE passage = ? "
+    .. "AND regime = ? AND question = ? AND press = ? AND variant = ?", row.passage, row.regime, question, press,
+    variant)
   local list = ratios and json.decode(ratios, db.path) or {}
-  for i, stored in ipairs(list) do
-    if math.abs(stored - ratio) < 5e-7 then
-      local out = ffi.new "kvb_keep *[1]"
-      check(C.kvb_ledger_unpack(data, #data, i - 1, out))
-      local keep = keepset.wrap(out[0])
-      keep.press, keep.ratio = press, stored
-      return keep
+  for i, known in ipairs(list) do
+    if math.abs(known - ratio) < 5e-7 then
+      local keep = unpacked(data, i - 1)
+      keep.compressed = layers and json.decode(layers, db.path) or nil
+      return keep, base == 1
     end
+  end
+  return nil, list
+end
+
+--- The keep-set that `press` (its label) left at `ratio`. opt: regime, question as above; variant: its name, with its
+--- question. Presses that look at the question (oracle) want it too.
+function M.keep(db, passage_id, press, ratio, opt)
+  opt = opt or {}
+  local row, variant = context_row(db, passage_id, opt), opt.variant or ""
+  if variant == "" and (press == "full" or ratio == 0) then return everything(db, row) end
+  local keep, more = stored(db, row, variant == "" and row.own or opt.question or 0, press, variant, ratio)
+  local list = more
+  if not keep and variant == "" and opt.question then
+    keep, more = stored(db, row, opt.question, press, variant, ratio)
+  end
+  if keep and more then
+    local layers = keep.compressed
+    keep = keep:difference(M.keep(db, passage_id, press, ratio, { regime = opt.regime, question = opt.question }))
+    keep.compressed = layers
+  end
+  if keep then
+    keep.press, keep.ratio = press, ratio
+    return keep
+  end
+  if variant ~= "" then
+    error(("'%s': press '%s' has no variant '%s' at ratio %g for %s of passage '%s' "
+      .. "-> kvbench runs show lists them"):format(db.path, press, variant, ratio, opt.question
+      and "question " .. opt.question or "no question (question = N)", passage_id), 0)
   end
   error(("'%s': press '%s' has no ratio %g for passage '%s'%s"):format(db.path, press, ratio, passage_id,
     #list > 0 and " -> it has " .. table.concat(list, ", ") or " -> kvbench runs show lists presses and ratios"), 0)
+end
+
+--- Does the ledger have any set of this variant? Stores of version 1 kept those of the presses alone.
+function M.has_variant(db, variant)
+  return db:row("SELECT 1 FROM ledger WHERE variant = ? LIMIT 1", variant) == 1
 end
 
 --- Bytes and entries of the ledger, and the bits that a (layer, head, token) takes for all ratios of a press.

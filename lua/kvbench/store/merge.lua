@@ -69,7 +69,7 @@ function M.begin(folder, part)
   local manifest, records
   local source = database.open(part .. "/run.sqlite", "read")
   local ok, err = pcall(function()
-    schema.require_current(source)
+    schema.present(source)
     manifest, records = json.decode(source:row "SELECT manifest FROM runs", part), {}
     for row in source:rows "SELECT name FROM passages ORDER BY id" do records[#records + 1] = { id = row[1] } end
   end)

@@ -1,12 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The tables of a run's store, and how a store of an older version becomes one of this version. docs/store.md explains
--- them
--- to those who read a store from Python or R.
+-- them to those who read a store from Python or R.
 local M = {}
 
---- What this program writes. A store of a later version is refused, one of an earlier version is migrated when it is
---- opened for writing.
-M.VERSION = 1
+--- What this program writes. A store of a later version is refused, one of an earlier version is read as it is, and
+--- migrated when it is opened for writing.
+M.VERSION = 2
 M.APPLICATION = 0x6b766231 -- "kvb1": what file(1) and SQLite see
 
 -- step[n]: from version n - 1 to n.
@@ -32,6 +31,15 @@ local steps = {
       keeps BLOB, PRIMARY KEY (passage, regime, question, press, variant)) WITHOUT ROWID;
     CREATE TABLE notes (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
   ]],
+  [2] = [[
+    ALTER TABLE ledger ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN layers TEXT;
+  ]],
+}
+
+-- view[n]: what makes a store of version n - 1 read as one of version n, when it may or should not be written to.
+local views = {
+  [2] = "CREATE TEMP VIEW ledger AS SELECT *, 0 AS base, NULL AS layers FROM main.ledger",
 }
 
 local function application(db) return db:row "PRAGMA application_id" end
@@ -62,13 +70,11 @@ function M.migrate(db)
   end)
 end
 
---- An error unless a store that is open for reading has this version's tables.
-function M.require_current(db)
+--- Makes a store that is open for reading look like one of this version, whatever version it has; the file stays.
+function M.present(db)
   local version = M.version(db)
-  if version < M.VERSION then
-    error(("'%s' has store version %d, this kvbench reads %d -> run its sweep once more, or kvbench runs merge it, to "
-      .. "bring it up to date"):format(db.path, version, M.VERSION), 0)
-  end
+  if version == 0 then error(("'%s' is empty"):format(db.path), 0) end
+  for n = version + 1, M.VERSION do db:run(views[n]) end
 end
 
 return M

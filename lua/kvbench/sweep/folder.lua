@@ -94,7 +94,7 @@ end
 function M.reading(out, fn)
   local db = database.open(M.path(out), "read")
   local ok, result = pcall(function()
-    schema.require_current(db)
+    schema.present(db)
     return fn(db)
   end)
   db:close()

@@ -119,11 +119,18 @@ timed("add_context", function(self, unit)
   ledger.add_context(self.db, self.answers:passage(unit.record.id), unit)
 end)
 
---- Stores what a press left of a unit's context at its ratios.
-timed("add_keeps", function(self, unit, label, keeps)
+--- Stores what a press left of a unit's context at its ratios (q: for a question, of presses that look at it).
+timed("add_keeps", function(self, unit, label, keeps, q)
   if not self.db then return end
   self.db:begin()
-  ledger.add_keeps(self.db, self.answers:passage(unit.record.id), unit, label, keeps)
+  ledger.add_keeps(self.db, self.answers:passage(unit.record.id), unit, label, keeps, q)
+end)
+
+--- Stores the keep-sets of the variants among the conditions of question q.
+timed("add_variants", function(self, unit, q, conditions)
+  if not self.db then return end
+  self.db:begin()
+  ledger.add_variants(self.db, self.answers:passage(unit.record.id), unit, q, conditions)
 end)
 
 --- Marks a block of a record as done, with its number of answers.

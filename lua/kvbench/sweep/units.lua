@@ -119,7 +119,7 @@ local function conditions_of(o, state, unit, q, ids)
       unit.compared[keep.ratio] = keep
     end
     if not left[label] then keeps = {} end
-    if not q then state.run:add_keeps(unit, label, keeps) end -- sets of one question are not the context's
+    state.run:add_keeps(unit, label, keeps, q)
     for _, keep in ipairs(keeps) do
       list[#list + 1] = { press = label, ratio = keep.ratio, keep = keep, notes = keep.notes }
     end
@@ -163,7 +163,10 @@ local function enqueue(o, state, unit)
     for _, condition in ipairs(by_question and conditions_of(o, state, unit, q, asked[i]) or {}) do
       own[#own + 1] = condition
     end
-    if o.variants then own = variants.expand(o, unit, q, own) end
+    if o.variants then
+      own = variants.expand(o, unit, q, own)
+      state.run:add_variants(unit, q, own)
+    end
     local new = {}
     for _, condition in ipairs(own) do
       local known = work.known[rows_of.key(unit, q, condition)]
