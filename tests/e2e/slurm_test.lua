@@ -94,6 +94,23 @@ t.case("what cannot be submitted is said in one line", function()
   t.ok(r.err:find "no sbatch on this machine %-> .*%-%-dry%-run" or r.err:find "not found", r.err)
 end)
 
+-- Where Slurm has forgotten its tasks and keeps accounts: sacct, here a program that says what one said.
+local function from_accounts()
+  os.execute("mkdir -p " .. at "bin" .. " " .. at "old/x" .. " " .. at "old/submit")
+  process.write("bin/squeue", "#!/bin/sh\necho slurm_load_jobs error: Invalid job id specified >&2\nexit 1\n")
+  process.write("bin/sacct", "#!/bin/sh\ncat <<'X'\n7_0|COMPLETED|n1\n7_1|NODE_FAIL|n2\n"
+    .. "7_2|CANCELLED by 0|None assigned\n7_3|OUT_OF_MEMORY|n3\n8|COMPLETED|n1\nX\n")
+  json.save(at "old/submit/job.json", { array = "7", finish_job = "8", tasks = 4 })
+  local r = process.shell(("chmod +x bin/*; PATH=%s:$PATH $K runs watch old/x --json"):format(at "bin"))
+  t.eq(r.status, 1, r.err)
+  local states = {}
+  for _, p in ipairs(json.decode(r.out).processes) do states[p.name] = p.slurm .. " " .. p.state end
+  t.eq(states, { ["shard-1-of-4"] = "node_fail failed", ["shard-2-of-4"] = "cancelled failed",
+    ["shard-3-of-4"] = "out_of_memory failed", ["merge and draw"] = "completed done" })
+end
+
+t.case("tasks that only Slurm's accounts know", from_accounts)
+
 local reason = slurm.why_not()
 if reason then
   t.skip("job arrays on a real Slurm", reason)
@@ -116,6 +133,26 @@ local function told()
   return cluster:shell(("tail -n 5 %s/out/submit/*.txt %s/ctl.log"):format(process.folder, cluster.folder))
 end
 
+-- What kvbench runs watch says: the processes by name, and its exit status.
+local function watched(run, words)
+  local out, status = cluster:shell(("cd %s && %s runs watch %s --once %s"):format(process.folder, process.binary, run,
+    words or "--json"))
+  if words then return out, status end
+  local by_name = {}
+  for _, p in ipairs(json.decode(out).processes) do by_name[p.name] = p end
+  return by_name, status, out
+end
+
+-- Waits until runs watch says that about a process of the array on out/a.
+local function watch_until(name, what)
+  local last
+  return slurm.wait(20, function()
+    local seen, _, out = watched "out/a"
+    last = out
+    return seen[name] and what(seen[name])
+  end), last
+end
+
 local function broken_and_whole()
   local r = process.run(script, "--out", at "alone")
   t.eq(r.status, 0, r.err)
@@ -127,8 +164,12 @@ local function broken_and_whole()
   local shard = json.load(at "out/a/shard-1-of-4/progress.json")
   t.eq(shard.state, "running")
   t.ok(shard.answers_here > 0)
+  t.ok(watch_until("shard-1-of-4", function(p) return p.slurm == "running" and p.state == "running"
+    and p.node == cluster.host and p.answers > 0 end))
   os.execute("kill -9 " .. shard.pid)
   t.ok(slurm.wait(20, function() return not jobs(id):find(id .. "_1 R") end), jobs())
+  t.ok(watch_until("shard-1-of-4", function(p) return p.slurm == "failed" and p.state == "failed" end))
+  t.eq(select(2, watched "out/a"), 1)
   local text, status = cluster:shell(("scontrol requeue %s_1"):format(id))
   t.eq(status, 0, text)
 
@@ -137,9 +178,14 @@ local function broken_and_whole()
   cluster:shell(("scontrol update nodename=%s state=down reason=test"):format(cluster.host))
   t.ok(slurm.wait(20, function() return jobs(id):find(id .. "_2 PD") end), jobs())
   t.eq(jobs(id):find " R", nil)
-  local watched = process.shell "$K runs watch out/a --once"
-  t.ok(watched.out:find "shard%-2%-of%-4", watched.out)
+  t.ok(watch_until("shard-2-of-4", function(p) return p.slurm == "pending" and p.state == "waiting"
+    and p.reason ~= nil end))
+  local seen = watched("out/a", "")
+  t.ok(seen:find "shard%-2%-of%-4[^\n]+waiting +pending %(", seen)
+  t.ok(seen:find "merge and draw[^\n]+waiting +pending %(Dependency%)", seen)
   cluster:shell(("scontrol update nodename=%s state=resume"):format(cluster.host))
+
+  t.ok(watch_until("shard-2-of-4", function(p) return (p.restarts or 0) >= 1 end))
 
   -- task 3 fails: the job after the array starts another, and a third for the sweep that follows from the others
   t.ok(slurm.wait(150, function() return exists(at "out/figure.txt") and jobs() == "" end), jobs() .. told())
