@@ -30,6 +30,7 @@ kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the ca
   --threads N      1 .. CPUs this process may use; 0 = all
   --seed TEXT      default of the scripts' own seed
   --sandbox        run press files that are not kvbench's own in processes that can do nothing else
+  --trust          with --sandbox: the script is yours, run it as ever
   --strict         an operation that a backend lacks is an error, not a slower reference
   --api            print the C interface with its documentation
   --version
@@ -74,7 +75,7 @@ local valued = {
   ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16", "f16" }, ["--threads"] = threads,
   ["--gpus"] = function(word) return word end, ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
 }
-local flags = { "-i", "-h", "--help", "--version", "--api", "--strict", "--sandbox" }
+local flags = { "-i", "-h", "--help", "--version", "--api", "--strict", "--sandbox", "--trust" }
 
 local function all_options()
   local names = { unpack(flags) }
@@ -103,6 +104,7 @@ local function parse()
     elseif word == "-h" or word == "--help" then plan.action = "help"
     elseif word == "--version" or word == "--api" then plan.action = word:sub(3)
     elseif word == "--sandbox" then options.sandbox = true
+    elseif word == "--trust" then plan.trust = true
     elseif word == "--strict" then
       options.strict = true
       require("kvbench.ffi").C.kvb_strict_set(1)
@@ -176,6 +178,18 @@ local function load_script(name)
   return chunk
 end
 
+-- --sandbox holds presses; a script could do whatever the user can. So one that is not kvbench's own wants a word more.
+local function check_trust(plan, name)
+  if plan.trust and not options.sandbox then misused("--trust goes with --sandbox") end
+  if not options.sandbox or plan.trust then return end
+  if not name and not plan.code then
+    io.stderr:write("kvbench: --sandbox holds press files; what is typed here can do whatever you can\n")
+  elseif name and require("kvbench.sandbox").foreign_script(find_script(name) or name) then
+    misused("--sandbox runs press files of others, not scripts: '%s' could do whatever you can -> kvbench --sandbox press "
+      .. "check %s if it is a press, --sandbox --trust if the script is yours", name, name)
+  end
+end
+
 -- A test file that was run by itself closes with the line that the runner would print.
 local function finish_tests()
   local testing = package.loaded["kvbench.testing"]
@@ -191,6 +205,7 @@ local function run(plan, first)
   if plan.action == "api" then io.stdout:write(header) return 0 end
   local name = words[first]
   arg = { [0] = name, unpack(words, first + 1) }
+  if not commands[name] or plan.code then check_trust(plan, name) end
   if plan.code then
     local chunk, problem = loadstring(plan.code, "=-e")
     if not chunk then error(problem, 0) end

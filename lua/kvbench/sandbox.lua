@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- --sandbox: a press file of someone else as a rule that runs elsewhere. Its code is loaded and called in a child
--- process
--- that may compute and nothing else (core/sandbox.c); this side sends keys, values and what the rule needs besides, and
--- takes back scores. What comes back is data of a known size, or a line of text: nothing of it is executed.
+-- process that may compute and nothing else (core/sandbox.c); this side sends keys, values and what the rule needs
+-- besides, and takes back scores. What comes back is data of a known size, or a line of text: nothing is executed.
+-- A rule around other presses asks for their scores on the way; they are computed here.
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
+local orders = require "kvbench.press_order"
 local paths = require "kvbench.paths"
+local presses = require "kvbench.press"
 local tensor = require "kvbench.tensor"
 local C, check = library.C, library.check
 
@@ -21,6 +23,14 @@ function M.seconds() return tonumber(os.getenv "KVB_SANDBOX_SECONDS") or 60 end
 
 --- Is this file someone else's: not one of kvbench's own?
 function M.foreign(path) return path:sub(1, #paths.lua + 1) ~= paths.lua .. "/" end
+
+--- Is this script none of those that come with kvbench?
+function M.foreign_script(path)
+  for _, folder in ipairs { paths.lua, paths.experiments, paths.at "tests" } do
+    if path:sub(1, #folder + 1) == folder .. "/" and not path:find("..", 1, true) then return false end
+  end
+  return true
+end
 
 -- ---- talking to the child ----
 
@@ -67,19 +77,39 @@ local function line(text)
   return (text:sub(1, 500):gsub("[%c\127-\255]", " "))
 end
 
--- Sends a request and returns the answer's table.
-local function ask(child, request, tensors)
-  if not child.handle then start(child) end
-  local head = json.encode(request)
+local function tell(child, message, tensors)
+  local head, text = json.encode(message), message.load and child.text or ""
   send(child, ffi.new("uint64_t[1]", #head), 8)
   send(child, head, #head)
+  send(child, text, #text) -- any bytes, which JSON cannot hold
   for _, t in ipairs(tensors or {}) do send(child, t.data, t:numel() * 4) end
+end
+
+local function hear(child)
   local bytes = receive_size(child)
   if bytes > MOST then refuse(child, ("an answer of %.0f bytes where at most %d are sensible"):format(bytes, MOST)) end
   local buffer = ffi.new("char[?]", math.max(bytes, 1))
   sure(child, C.kvb_sandbox_receive(child.handle, buffer, bytes, M.seconds()))
   local ok, answer = pcall(json.decode, ffi.string(buffer, bytes), "its answer")
   if not ok or type(answer) ~= "table" then refuse(child, "its answer is not what was agreed") end
+  return answer
+end
+
+-- Sends a request and returns the answer's table. inner(call): the scores of another press that the child asks for
+-- before it answers, and their shape.
+local function ask(child, request, tensors, inner)
+  if not child.handle then start(child) end
+  tell(child, request, tensors)
+  local answer, until_ = hear(child), C.kvb_time() + M.seconds()
+  while inner and answer.call ~= nil do
+    if C.kvb_time() > until_ then
+      refuse(child, ("asks for the scores of others for more than %g seconds"):format(M.seconds()))
+    end
+    local ok, made = pcall(inner, answer)
+    if ok then tell(child, { shape = made:size() }, { made })
+    else tell(child, { error = line(made) }) end
+    answer = hear(child)
+  end
   if answer.error ~= nil then error(("press '%s' in the sandbox: %s"):format(child.name, line(answer.error)), 0) end
   return answer
 end
@@ -103,15 +133,42 @@ local function observed(rule, ctx)
   return list, shapes
 end
 
+-- Parameters as data; a press by its label, under `presses`.
 local function plain(params)
-  local out = {}
+  local out, inner = setmetatable({}, json.object), setmetatable({}, json.object)
   for name, value in pairs(params) do
-    if type(value) ~= "number" and type(value) ~= "string" and type(value) ~= "boolean" then
-      error(("parameter '%s' is a %s -> in the sandbox: numbers, texts, true or false"):format(name, type(value)), 0)
+    if presses.is(value) then
+      inner[name] = value:label()
+    elseif type(value) ~= "number" and type(value) ~= "string" and type(value) ~= "boolean" then
+      error(("parameter '%s' is a %s -> in the sandbox: numbers, texts, true or false, one press"):format(name,
+        type(value)), 0)
+    else
+      out[name] = value
     end
-    out[name] = value
   end
-  return out
+  return out, inner
+end
+
+local function whole(value, low, high)
+  return type(value) == "number" and value == math.floor(value) and value >= low and value <= high
+end
+
+-- What a child that asks for another press's scores gets: of a press among the rule's own parameters, on tokens of this
+-- context, nothing else.
+local function inner_scores(press, ctx)
+  return function(call)
+    local name, from, to, ratio = call.call, call.from, call.to, call.ratio
+    local inner = type(name) == "string" and rawget(press.params, name)
+    if not presses.is(inner) then error("it has no press of that name among its parameters", 0) end
+    if not whole(from, 0, ctx.tokens - 1) or not whole(to, from + 1, ctx.tokens) then
+      error("asks for the scores of tokens outside the context", 0)
+    end
+    if ratio ~= nil and not (type(ratio) == "number" and ratio >= 0 and ratio < 1) then
+      error("asks for scores at a ratio outside [0, 1)", 0)
+    end
+    local part = from == 0 and to == ctx.tokens and ctx or ctx:select(from, to)
+    return orders.checked_score(inner, part, ratio):cpu():to("f32"):contiguous()
+  end
 end
 
 local function score_of(child)
@@ -120,10 +177,11 @@ local function score_of(child)
     local sizes = {}
     for _, name in ipairs(SIZES) do sizes[name] = ctx[name] end
     if type(sizes.seed) ~= "number" then sizes.seed = tostring(sizes.seed or 0) end
-    local ok, params = pcall(plain, self.params)
+    local ok, params, inner = pcall(plain, self.params)
     if not ok then error(("press '%s': %s"):format(child.name, params), 0) end
-    if not child.handle then ask(child, { load = child.text, path = child.name }) end
-    local answer = ask(child, { ctx = sizes, tensors = shapes, params = params, ratio = ratio }, tensors)
+    if not child.handle then ask(child, child.request) end
+    local answer = ask(child, { ctx = sizes, tensors = shapes, params = params, presses = inner, ratio = ratio },
+      tensors, inner_scores(self, ctx))
     local out = tensor.on("cpu", tensor.zeros, ctx.layers, ctx.kv_heads, ctx.tokens)
     local bytes = receive_size(child)
     if bytes ~= out:numel() * 4 then
@@ -141,8 +199,8 @@ local declared = { doc = "string", paper = "string", scope = "string", budget = 
 
 --- The rule of a foreign press file, for press_find: what it declares as data, and a score that asks the child.
 function M.rule(path, text)
-  local child = { name = path, text = text }
-  local answer = ask(child, { load = text, path = path })
+  local child = { name = path, text = text, request = { load = #text, path = line(path) } }
+  local answer = ask(child, child.request)
   local rule = { name = type(answer.name) == "string" and line(answer.name) or nil, score = score_of(child) }
   for name, kind in pairs(declared) do
     local value = answer[name]

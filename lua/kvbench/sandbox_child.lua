@@ -66,7 +66,7 @@ local function data(value, depth)
 end
 
 local function load_rule(request)
-  local rule = env.load(request.load, tostring(request.path))()
+  local rule = env.load(request.text, tostring(request.path))()
   if type(rule) ~= "table" then error("the file returns no table", 0) end
   if type(rawget(rule, "score")) ~= "function" then error("score is no function", 0) end
   for _, name in ipairs(impossible) do
@@ -89,8 +89,12 @@ local function read_tensors(list)
   return out
 end
 
-local function context_of(sizes, tensors)
+-- Which tokens of the scored context a table that foreign code holds stands for: {from, to}.
+local range_of = setmetatable({}, { __mode = "k" })
+
+local function context_of(sizes, tensors, first)
   local ctx = { device = "cpu" }
+  range_of[ctx] = { first, first + sizes.tokens }
   for name, value in pairs(sizes) do ctx[name] = value end
   for name, t in pairs(tensors) do ctx[name] = env.wrap(t) end
   local made = {}
@@ -107,7 +111,7 @@ local function context_of(sizes, tensors)
     inner.tokens, inner.parent_tokens = to - from, sizes.parent_tokens or sizes.tokens
     inner.token_first = (sizes.token_first or 0) + from
     for name, t in pairs(tensors) do part[name] = t:narrow(name == "hidden" and 2 or 3, from + 1, to - from) end
-    return context_of(inner, part)
+    return context_of(inner, part, first + from)
   end
   for _, name in ipairs { "rope", "weight", "read_on", "encode", "generate" } do
     ctx[name] = function() error(("ctx:%s needs the model, which the sandbox does not have"):format(name), 0) end
@@ -115,9 +119,25 @@ local function context_of(sizes, tensors)
   return ctx
 end
 
+-- A press that is a parameter: its scores of a context, or of what ctx:select gave, come from the parent.
+local function inner_press(name, label)
+  local press = { name = label }
+  function press.label() return label end
+  function press.score(_, ctx, ratio)
+    local range = range_of[ctx]
+    if not range then error(("%s:score wants the context"):format(name), 0) end
+    answer { call = name, from = range[1], to = range[2], ratio = type(ratio) == "number" and ratio or nil }
+    local reply = json.decode(read(read_size()))
+    if reply.error then error(reply.error, 0) end
+    return env.wrap(read_tensors({ { name = "score", shape = reply.shape } }).score)
+  end
+  return press
+end
+
 local function score(rule, request)
   local tensors = read_tensors(request.tensors)
   local notes, self = {}, { params = request.params }
+  for name, label in pairs(request.presses or {}) do request.params[name] = inner_press(name, label) end
   for name, value in pairs(request.params) do self[name] = value end
   function self.note(_, text) if #notes < 8 then notes[#notes + 1] = tostring(text):sub(1, 200) end end
   function self.at_most(_, name, most)
@@ -128,7 +148,7 @@ local function score(rule, request)
   end
   local sizes = request.ctx
   return function()
-    local made = rule.score(self, context_of(sizes, tensors), request.ratio)
+    local made = rule.score(self, context_of(sizes, tensors, 0), request.ratio)
     if type(made) ~= "userdata" then error("score returned no tensor", 0) end
     made = env.unwrap(made)
     local shape = made:size()
@@ -160,6 +180,7 @@ function M.main()
     if size > limits.message then return 1 end
     local request = json.decode(read(size))
     if request.load then
+      request.text = read(request.load)
       local ok, made, about = pcall(load_rule, request)
       rule = ok and made or nil
       answer(ok and about or { error = text_of(made) })

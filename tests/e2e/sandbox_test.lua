@@ -19,11 +19,11 @@ local ctx = fake.new { layers = 2, heads = 4, kv_heads = 2, tokens = 60, head_di
 local count = 0
 
 -- The press of a file with this text, in the sandbox.
-local function foreign(text)
+local function foreign(text, params)
   count = count + 1
   local path = process.write(("foreign%d.lua"):format(count), text)
   options.sandbox = true
-  local ok, press = pcall(kv.press, path)
+  local ok, press = pcall(kv.press, path, params)
   options.sandbox = false
   if not ok then error(press, 0) end
   return press
@@ -67,6 +67,65 @@ t.case("the same rule, the same scores", function()
     kv.press("chunk", { of = b, chunk_length = 20 }):keep(ctx, .5):hash())
 end)
 
+-- A foreign wrapper: the scores of another press, of the whole context and of pieces of it.
+local WRAPPER = [[
+  local parts, tensor = require "kvbench.press_parts", require "kvbench.tensor"
+  return { name = "halves", params = { of = { kind = "press" }, weight = 0.5 },
+    score = function(self, ctx, ratio)
+      local pieces = {}
+      for i = 0, 1 do
+        local n = math.floor(ctx.tokens / 2)
+        local part = ctx:select(i * n, i == 0 and n or ctx.tokens)
+        pieces[i + 1] = parts.score(self.of, part, ratio)
+      end
+      return tensor.cat(pieces, 3) * self.weight + parts.score(self.of, ctx, ratio)
+    end }]]
+
+t.case("a foreign wrapper around ours, around a foreign one, and inside ours", function()
+  local outside = process.write("halves_outside.lua", WRAPPER)
+  local inside = foreign(WRAPPER, { of = "knorm" }).file
+  local mine = foreign(rule "").file
+  local function pair(build)
+    options.sandbox = true
+    local ok, a = pcall(build, inside)
+    options.sandbox = false
+    if not ok then error(a, 0) end
+    local b = build(outside)
+    t.eq(a:label(), (b:label()))
+    for _, ratio in ipairs { .3, .8 } do t.eq(a:keep(ctx, ratio):hash(), b:keep(ctx, ratio):hash()) end
+    return a
+  end
+  local a = pair(function(path) return kv.press(path, { of = { press = "snapkv", window_size = 16 } }) end)
+  t.ok(a.needs.window_queries) -- those of the press inside
+  pair(function(path) return kv.press(path, { of = "knorm", weight = -2 }) end)
+  pair(function(path) return kv.press("adakv", { of = { press = path, of = "tova" } }) end)
+  pair(function(path) return kv.press("chunk", { of = { press = path, of = "keydiff" }, chunk_length = 20 }) end)
+  options.sandbox = true
+  local both = kv.press(inside, { of = mine }) -- two processes
+  options.sandbox = false
+  t.eq(both:keep(ctx, .5):hash(), kv.press(outside, { of = "knorm" }):keep(ctx, .5):hash())
+end)
+
+t.case("what a foreign wrapper may not ask for", function()
+  local function asks(body, pattern)
+    local text = ('return { name = "w", params = { of = { kind = "press" } }, score = function(self, ctx, ratio)\n%s '
+      .. "return self.of:score(ctx) end }"):format(body)
+    local press = foreign(text, { of = "knorm" })
+    t.fails(function() press:keep(ctx, .5) end, pattern)
+  end
+  asks("self.of:score({})", "of:score wants the context")
+  asks("self.of.score(self.of, ctx.keys)", "of:score wants the context")
+  asks("self.of:score(ctx, 7)", "at a ratio outside %[0, 1%)")
+  asks("self.of:keep(ctx, .5)", "attempt to call method 'keep'")
+  asks("self.of.rule.score()", "attempt to index field 'rule'")
+  asks("self.params.of.score = nil self.of.params.x = 1", "attempt to index field 'params'")
+  local sandbox = require "kvbench.sandbox"
+  local patience = sandbox.seconds
+  sandbox.seconds = function() return 1 end
+  asks("while true do self.of:score(ctx) end", "asks for the scores of others for more than 1 seconds")
+  sandbox.seconds = patience
+end)
+
 t.case("the words of an attacker are not there", function()
   for _, name in ipairs { "io", "os", "ffi", "debug", "package", "jit", "load", "loadstring", "loadfile", "dofile",
     "setfenv", "getfenv", "newproxy", "module", "collectgarbage", "arg", "string.dump", "coroutine.isyieldable",
@@ -74,7 +133,7 @@ t.case("the words of an attacker are not there", function()
     refused(('error(type(%s) == "nil" and "absent" or "present")'):format(name), "absent")
   end
   for _, name in ipairs { "ffi", "io", "kvbench.ffi", "kvbench.sandbox", "jit.util", "os" } do
-    refused(("require '%s'"):format(name), "the sandbox has kvbench.tensor alone")
+    refused(("require '%s'"):format(name), "the sandbox has kvbench.tensor and")
   end
 end)
 
@@ -117,6 +176,7 @@ end)
 t.case("bytecode and broken files", function()
   local bytecode = string.dump(function() return { name = "x", score = print } end)
   t.fails(function() foreign(bytecode) end, "bytecode")
+  t.fails(function() foreign("\255\254 return {}") end, "'=' expected near 'return'")
   t.fails(function() foreign("return {") end, "unexpected symbol")
   t.fails(function() foreign("return 1") end, "returns no table")
   t.fails(function() foreign("return { name = 'x' }") end, "score is no function")
@@ -190,5 +250,23 @@ t.case("from the command line, without the environment's secrets", function()
   r = process.shell("timeout 100 $K --sandbox -e 'require(\"kvbench\").press \"thief\"' </dev/null")
   t.eq(r.status, 1)
   t.ok(r.err:find "^kvbench: press 'press/thief.lua' in the sandbox: [^\n]*io[^\n]*\n$", r.err)
+end)
+
+t.case("scripts are not run by --sandbox unless they are one's own", function()
+  local script = process.write("mine.lua", "print('ran')")
+  local r = process.run("--sandbox", script)
+  t.eq({ r.status, r.out }, { 2, "" })
+  t.ok(r.err:find "^kvbench: %-%-sandbox runs press files of others, not scripts: [^\n]+ %-> kvbench %-%-sandbox press "
+    and not r.err:find "\n.", r.err)
+  r = process.run("--sandbox", "--trust", script)
+  t.eq({ r.status, r.out }, { 0, "ran\n" }, r.err)
+  r = process.run("--sandbox")
+  t.ok(r.err:find "^kvbench: %-%-sandbox holds press files; what is typed here can do whatever you can\n", r.err)
+  r = process.run("--trust", script)
+  t.eq({ r.status, r.out, r.err }, { 2, "", "kvbench: --trust goes with --sandbox\n" })
+  t.eq(process.run("--sandbox", "experiments/safety_cliff.lua", "--help").status, 0) -- one of ours
+  process.shell "mkdir -p experiments"
+  process.write("experiments/mine.lua", "print('ran')") -- not ours, whatever its folder is called
+  t.eq(process.run("--sandbox", "experiments/mine.lua").status, 2)
 end)
 process.done()
