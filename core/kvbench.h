@@ -124,6 +124,7 @@ kvb_status kvb_dir_make(const char *path); /* with parents; an existing folder i
 /* Names in a folder, sorted bytewise, separated by '\n', folders with a trailing '/'. Valid until the next call. */
 kvb_status kvb_dir_list(const char *path, const char **names);
 int32_t kvb_path_kind(const char *path); /* 0 nothing there, 1 file, 2 folder */
+int32_t kvb_path_same(const char *a, const char *b); /* 1: two names of one file or folder that is there */
 /*
  * A text file line by line, plain or zstd-compressed (told by its first bytes), in memory bounded by the longest line.
  * open: max_line in [1, 2^30] bytes; owns: kvb_lines_close. Errors: KVB_E_MISSING (no such file), KVB_E_IO.

@@ -263,6 +263,11 @@ kvb_status kvb_dir_make(const char *path) {
     return KVB_OK;
 }
 
+int32_t kvb_path_same(const char *a, const char *b) {
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 int32_t kvb_path_kind(const char *path) {
     struct stat info;
     if (stat(path, &info) != 0) return 0;

@@ -185,11 +185,14 @@ kvb_status kvb_query_new(kvb_store *s, const char *sql, int64_t bytes, kvb_query
     kvb_query *q = kvb_alloc(sizeof *q, KVB_MEM_OTHER);
     if (!q) return KVB_E_MEMORY;
     q->store = s;
-    int rc = sqlite3_prepare_v3(s->db, sql, (int)bytes, SQLITE_PREPARE_PERSISTENT, &q->statement, NULL);
-    if (rc != SQLITE_OK || !q->statement) {
-        kvb_status status = rc == SQLITE_OK ? kvb_fail(KVB_E_ARG, "store '%s': the query is empty", s->path)
-                                            : failed(s, rc, "cannot read");
-        kvb_free(q);
+    const char *rest = NULL;
+    int rc = sqlite3_prepare_v3(s->db, sql, (int)bytes, SQLITE_PREPARE_PERSISTENT, &q->statement, &rest);
+    kvb_status status = KVB_OK;
+    if (rc != SQLITE_OK) status = failed(s, rc, "cannot read");
+    else if (!q->statement) status = kvb_fail(KVB_E_ARG, "store '%s': the query is empty", s->path);
+    else if (rest < sql + bytes) status = kvb_fail(KVB_E_ARG, "store '%s': a ';' in a query", s->path);
+    if (status != KVB_OK) {
+        kvb_query_free(q);
         return status;
     }
     *out = q;

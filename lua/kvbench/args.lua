@@ -94,7 +94,7 @@ function M.parse(defaults, words)
         i = i + 1
         value = words[i]
         if value == nil or (value:find("^%-%-") and not tonumber(value)) then
-          error(usage("%s wants a value (%s)", option, "default " .. show(default)), 0)
+          error(usage("%s wants a value%s", option, default ~= "" and " (default " .. show(default) .. ")" or ""), 0)
         end
       end
       out[name] = convert[type(default)](value, option, default)

@@ -15,6 +15,9 @@ local M = {}
 --- A folder's store, open for reading (mode "write": for writing and brought up to date). The caller closes it.
 function M.store(folder, mode)
   local path = folder:gsub("/+$", "") .. "/run.sqlite"
+  if C.kvb_path_kind(folder) == 1 then
+    error(("'%s' is a file, a run is a folder -> kvbench runs list"):format(folder), 0)
+  end
   if C.kvb_path_kind(path) ~= 1 then
     local old = C.kvb_path_kind(folder .. "/rows.jsonl") == 1
     error(("no run in '%s'%s"):format(folder, old and ": it is of a version that kept rows.jsonl alone -> start its "

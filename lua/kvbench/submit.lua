@@ -48,7 +48,7 @@ end
 
 local function count(value, name, low)
   if value ~= math.floor(value) or value < low then
-    words.misused("submit: %s %s -> a whole number from %d", name, value, low)
+    words.misused("submit: %s %s -> a whole number from %d, e.g. %s 64", name, value, low, name)
   end
 end
 
@@ -195,7 +195,7 @@ function M.main(rest)
   check_options(opt)
   local script = names[1]
   if C.kvb_path_kind(script) ~= 1 and C.kvb_path_kind(paths.at(script)) ~= 1 then
-    error(("no script '%s'"):format(script), 0)
+    error(("no script '%s'%s"):format(script, C.kvb_path_kind(script) == 2 and ", that is a folder" or ""), 0)
   end
   local folder = opt.folder ~= "" and opt.folder:gsub("(.)/+$", "%1") or folder_of(script, args or {})
   plain(folder, "--folder")

@@ -16,6 +16,7 @@ local runs = require "kvbench.runs"
 local schema = require "kvbench.store.schema"
 local shards = require "kvbench.sweep.shards"
 local summary = require "kvbench.store.summary"
+local words = require "kvbench.words"
 local work = require "kvbench.store.units"
 local C, check = library.C, library.check
 
@@ -154,10 +155,25 @@ local function bench_merge(folder, count, each)
     units_left = left }
 end
 
+local function checked(opt)
+  for name, low in pairs { answers = 1, shards = 0, large = 0 } do
+    local value = opt[name]
+    if value ~= math.floor(value) or value < low or value > 1e9 then
+      words.misused("bench store: --%s %s -> a whole number from %d to 1e9", name, value, low)
+    end
+  end
+  if opt.folder ~= "" and C.kvb_path_kind(opt.folder) ~= 0 then
+    words.misused("bench store: '%s' is there already -> a folder to make, which is removed afterwards", opt.folder)
+  end
+end
+
+local function remove(folder) os.execute(("rm -rf '%s'"):format(folder:gsub("'", "'\\''"))) end
+
 --- opt: answers (a shard), shards, large, folder (made and removed). Returns what --json prints.
 function M.run(opt)
+  checked(opt)
   local folder = opt.folder ~= "" and opt.folder or os.tmpname()
-  os.remove(folder)
+  if opt.folder == "" then os.remove(folder) end
   local ok, out = pcall(function()
     local n, seconds, cpu = write(folder .. "/write", math.ceil(opt.answers / M.answers_a_passage), 1,
       math.ceil(opt.answers / M.answers_a_passage))
@@ -165,11 +181,11 @@ function M.run(opt)
       microseconds_an_answer = 1e6 * seconds / n,
       cpu_microseconds_an_answer = 1e6 * cpu / n, bytes_an_answer = size_of(folder .. "/write/run.sqlite") / n } }
     if opt.shards > 0 then result.merge = bench_merge(folder .. "/merge", opt.shards, opt.answers) end
-    os.execute(("rm -rf '%s/merge'"):format(folder))
+    remove(folder .. "/merge")
     if opt.large > 0 then result.large = bench_large(folder .. "/large", opt.large) end
     return result
   end)
-  os.execute(("rm -rf '%s'"):format(folder))
+  remove(folder)
   if not ok then error(out, 0) end
   return out
 end

@@ -9,10 +9,8 @@ local words = require "kvbench.words"
 local USAGE = [==[
 kvbench runs diff A B [--limit N] [--json]
 Settings in which two runs differ, and their answers, row by row (same passage, question, press, ratio, regime and
-variant):
-rows that one alone has, and for every column the number of rows that differ, the largest difference of numbers, and
-the first
---limit keys (3). Exit status 0: no answer differs; 1: some do.]==]
+variant): rows that one alone has, and for every column the number of rows that differ, the largest difference of
+numbers, and the first --limit keys (3). Exit status 0: no answer differs; 1: some do.]==]
 
 local function manifest_differences(a, b)
   local names, list = {}, {}
@@ -102,6 +100,9 @@ end
 return function(rest)
   local names, opt = words.split(rest, { limit = 3, json = false }, USAGE)
   if #names ~= 2 then words.misused("kvbench runs diff wants two runs' folders -> kvbench runs list") end
+  if opt.limit < 0 or opt.limit ~= math.floor(opt.limit) then
+    words.misused("runs diff: --limit %s -> a whole number from 0", opt.limit)
+  end
   local out = runs.with(names[1], function(a)
     return runs.with(names[2], function(b) return compare(a, b, opt.limit) end)
   end)

@@ -15,9 +15,9 @@ local C, check = library.C, library.check
 local USAGE = [==[
 kvbench runs export RUN [--to FILE] [--format csv|jsonl|npy] [--columns A,B,...] [--where SQL]
 The answers of a run, by ascending passage, condition and question; without --columns and --where exactly as rows.csv
-and
-rows.jsonl have them.
-  --to FILE       default: standard output; its ending names the format (.csv, .jsonl, .npy; .zst compresses)
+and rows.jsonl have them.
+  --to FILE       default: standard output; its ending names the format (.csv, .jsonl, .npy; .zst compresses). A file
+                  that is there is replaced, but not one of another format
   --columns       some columns, in this order (kvbench runs show lists them)
   --where SQL     some answers, e.g. "press = 'ea' AND ratio >= 0.5 AND class = 'hallucination'"
 npy: a structured array, numpy.load(FILE)["f1"]; numbers and booleans are float64 (missing: nan), texts are bytes.]==]
@@ -34,12 +34,14 @@ local function query(db, columns, where)
     if not found then error(("no column '%s' %s"):format(name, text.suggest(name, all)), 0) end
     names[#names + 1] = name
   end
+  if #names == 0 and columns ~= "" then words.misused("runs export: --columns '%s' names no column", columns) end
   if #names == 0 then names = all end
   local quoted = {}
   for i, name in ipairs(names) do quoted[i] = database.quote(name) end
   local sql = ("SELECT %s FROM rows%s"):format(table.concat(quoted, ", "), where ~= "" and " WHERE " .. where or "")
-  return { names = names, kinds = kinds, sql = sql .. " ORDER BY passage_id || '|', press, ratio, regime, variant, "
-    .. "question" }
+  sql = sql .. " ORDER BY passage_id || '|', press, ratio, regime, variant, question"
+  db:prepare(sql) -- what is wrong with it shows before anything is written
+  return { names = names, kinds = kinds, sql = sql }
 end
 
 local function each(db, q, fn)
@@ -107,6 +109,18 @@ local function put_npy(db, q, put)
   end)
 end
 
+local ours = { ["run.json"] = true, ["run.lock"] = true, ["progress.json"] = true, ["job.json"] = true }
+
+-- May an export take this place? Not that of a database, nor of a run's file that is no export.
+local function replaceable(path)
+  if C.kvb_path_kind(path) ~= 1 then return true end
+  if ours[path:match "[^/]*$"] then return false end
+  local file = io.open(path, "rb")
+  local head = file and file:read(15)
+  if file then file:close() end
+  return head ~= "SQLite format 3"
+end
+
 local formats = { csv = put_csv, jsonl = put_jsonl, npy = put_npy }
 
 local function sink_of(path)
@@ -125,6 +139,9 @@ return function(rest)
   local format = opt.format ~= "" and opt.format or opt.to:gsub("%.zst$", ""):match "%.(%w+)$" or "csv"
   if not formats[format] then
     words.misused("--format '%s' is unknown %s", format, text.suggest(format, { "csv", "jsonl", "npy" }))
+  end
+  if opt.to ~= "" and not replaceable(opt.to) then
+    words.misused("runs export: '%s' is there and no export -> another name for --to", opt.to)
   end
   runs.with(names[1], function(db)
     if opt.to ~= "" and opt.columns == "" and opt.where == "" and format ~= "npy" then

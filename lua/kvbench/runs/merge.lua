@@ -31,10 +31,16 @@ return function(rest)
   local names, opt = words.split(rest, { remove = false, json = false }, USAGE)
   local folder = table.remove(names, 1)
   if not folder then words.misused("kvbench runs merge wants the run's folder -> kvbench runs list") end
+  for _, part in ipairs(names) do
+    if C.kvb_path_same(part, folder) == 1 then words.misused("runs merge: '%s' is the run itself", part) end
+    runs.with(part, runs.manifest) -- an error unless it is a run
+  end
+  local fresh = C.kvb_path_kind(folder) == 0
   check(C.kvb_dir_make(folder))
   local parts = #names > 0 and names or shards.folders(folder)
   local exists = C.kvb_path_kind(folder .. "/run.sqlite") == 1
   if not exists and #parts == 0 then
+    if fresh then os.remove(folder) end
     error(("'%s' holds no run and no shards -> kvbench runs merge RUN PART..."):format(folder), 0)
   end
   local lock = locks.take(folder)

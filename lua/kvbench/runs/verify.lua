@@ -10,13 +10,11 @@ local runs = require "kvbench.runs"
 local words = require "kvbench.words"
 
 local USAGE = [==[
-kvbench runs verify RUN [--ledger false] [--json]
+kvbench runs verify RUN [--no-ledger] [--json]
 Checks the store: SQLite's integrity check; every answer belongs to a passage, a condition and a work unit, and every
-unit that
-is done has its number of answers; rows.csv and rows.jsonl are the ones that were written last; every column that
-follows from
-a keep-set, computed again from the eviction ledger, is the one that is stored. Exit status 1 when something is
-wrong.]==]
+unit that is done has its number of answers; rows.csv and rows.jsonl are the ones that were written last; every column
+that follows from a keep-set, computed again from the eviction ledger (unless --no-ledger), is the one that is stored.
+Exit status 1 when something is wrong.]==]
 
 local checks = {}
 

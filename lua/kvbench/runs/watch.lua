@@ -116,6 +116,10 @@ return function(rest)
   local names, opt = words.split(rest, { every = 2, once = false, json = false }, USAGE)
   if #names ~= 1 then words.misused("kvbench runs watch wants one run's folder -> kvbench runs list") end
   if C.kvb_path_kind(names[1]) ~= 2 then error(("no folder '%s' -> kvbench runs list"):format(names[1]), 0) end
+  local run = names[1]
+  if C.kvb_path_kind(run .. "/run.sqlite") ~= 1 and #shards.folders(run) == 0 and not slurm.job(run) then
+    error(("'%s' holds no run, no shards and no submitted job -> kvbench runs list"):format(run), 0)
+  end
   if opt.every <= 0 then words.misused("runs watch: --every %s -> seconds, more than 0", opt.every) end
   local ask = slurm.watcher(names[1])
   while true do
