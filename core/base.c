@@ -18,12 +18,19 @@ static _Thread_local struct {
     char hint[512];
 } diag;
 
+/* Names in a message come from files: no line of theirs and nothing that a terminal would obey. */
+static void tame(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f) *text = '?';
+}
+
 kvb_status kvb_fail(kvb_status code, const char *format, ...) {
     char text[sizeof diag.message];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    tame(text);
     memcpy(diag.message, text, sizeof text); /* by a copy: an argument may point into the old message */
     diag.hint[0] = 0;
     diag.code = code;
@@ -35,6 +42,7 @@ void kvb_hint(const char *format, ...) {
     va_start(args, format);
     vsnprintf(diag.hint, sizeof diag.hint, format, args);
     va_end(args);
+    tame(diag.hint);
 }
 
 kvb_status kvb_diag_code(void) { return diag.code; }

@@ -121,9 +121,11 @@ kvb_status kvb_sandbox_write(const void *from, int64_t bytes);
 /* Writes to a temporary name in the same folder, flushes, renames: readers see the old file or the new one, never half. */
 kvb_status kvb_file_write(const char *path, const void *data, int64_t bytes);
 kvb_status kvb_dir_make(const char *path); /* with parents; an existing folder is fine */
-/* Names in a folder, sorted bytewise, separated by '\n', folders with a trailing '/'. Valid until the next call. */
+/* Names in a folder, sorted bytewise, separated by '\n', folders with a trailing '/'; names with a '\n' of their own are
+ * left out. Valid until the next call. */
 kvb_status kvb_dir_list(const char *path, const char **names);
 int32_t kvb_path_kind(const char *path); /* 0 nothing there, 1 file, 2 folder */
+int32_t kvb_path_link(const char *path); /* 1: a symbolic link, whatever it points to */
 int32_t kvb_path_same(const char *a, const char *b); /* 1: two names of one file or folder that is there */
 /*
  * A text file line by line, plain or zstd-compressed (told by its first bytes), in memory bounded by the longest line.

@@ -263,6 +263,11 @@ kvb_status kvb_dir_make(const char *path) {
     return KVB_OK;
 }
 
+int32_t kvb_path_link(const char *path) {
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 int32_t kvb_path_same(const char *a, const char *b) {
     struct stat one, other;
     return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
@@ -284,6 +289,7 @@ static kvb_status read_names(DIR *dir, char ***names_out, size_t *n_out) {
     kvb_status status = KVB_OK;
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (strchr(entry->d_name, '\n')) continue;
         if (n == room) {
             char **grown = kvb_realloc(names, kvb_mul_size(room = room ? room * 2 : 64, sizeof *names), KVB_MEM_OTHER);
             if (!grown) {

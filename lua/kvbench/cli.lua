@@ -41,7 +41,8 @@ KVBENCH_CACHE: where models are kept. KVB_TRACE=1: full tracebacks.]==]
 
 local function fail(status, message, ...)
   io.stdout:flush()
-  io.stderr:write("kvbench: ", select("#", ...) > 0 and message:format(...) or message, "\n")
+  local line = select("#", ...) > 0 and message:format(...) or message
+  io.stderr:write("kvbench: ", (line:gsub("[%z\1-\8\11-\31\127]", "?")), "\n") -- names come from files
   return status
 end
 
@@ -73,7 +74,8 @@ end
 -- Options with a value: a function from the word to what is stored.
 local valued = {
   ["--device"] = device, ["--dtype"] = one_of { "auto", "f32", "bf16", "f16" }, ["--threads"] = threads,
-  ["--gpus"] = function(word) return word end, ["--seed"] = function(word) return word end, ["-e"] = function(word) return word end,
+  ["--gpus"] = function(word) return word end, ["--seed"] = function(word) return word end,
+  ["-e"] = function(word) return word end,
 }
 local flags = { "-i", "-h", "--help", "--version", "--api", "--strict", "--sandbox", "--trust" }
 
@@ -185,8 +187,8 @@ local function check_trust(plan, name)
   if not name and not plan.code then
     io.stderr:write("kvbench: --sandbox holds press files; what is typed here can do whatever you can\n")
   elseif name and require("kvbench.sandbox").foreign_script(find_script(name) or name) then
-    misused("--sandbox runs press files of others, not scripts: '%s' could do whatever you can -> kvbench --sandbox press "
-      .. "check %s if it is a press, --sandbox --trust if the script is yours", name, name)
+    misused("--sandbox runs press files of others, not scripts: '%s' could do whatever you can -> kvbench --sandbox "
+      .. "press check %s if it is a press, --sandbox --trust if the script is yours", name, name)
   end
 end
 

@@ -114,7 +114,7 @@ t.case("the key: from the environment, needed, and in no file or message even wh
   t.ok(not r.err:find("wr0ng", 1, true))
   r = make("auth", "--n 1 --fresh --key-variable MY_KEY", "MY_KEY=k-3y-of-the-test")
   t.eq(r.status, 0, r.err)
-  t.eq(process.shell("grep -rlE 'wr0ng|k-3y-of' . | grep -v '^./.err$' | wc -l").out, "0\n")
+  t.eq(process.shell("grep -rlaE 'wr0ng|k-3y-of' . | grep -v '^./.err$' | wc -l").out, "0\n")
   r = process.shell "$K dataset make base --with http://user:pw@127.0.0.1:1/v1 --n 1"
   t.ok(r.status == 1 and r.err:find("an address with a key in it"), r.err)
 end)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What can be typed wrong at kvbench runs, submit, bench store and a shard by hand: one line that says what, and the exit
--- status 2 for what was not understood, 1 for what could not be done. Nothing is written or changed.
+-- What can be typed wrong at kvbench runs, submit, bench store and a shard by hand: one line that says what, and the
+-- exit status 2 for what was not understood, 1 for what could not be done. Nothing is written or changed.
 local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "tests/e2e"
 local process = dofile(here .. "/process.lua")
 local t = require "kvbench.testing"
@@ -104,7 +104,7 @@ t.case("kvbench submit", function()
   refused(1, "submit --again empty", "holds no job.json")
   process.shell "mkdir -p bin && ln -sf $(command -v sh) bin/sh && ln -sf $(command -v readlink) bin/readlink"
   refused(1, "PATH=bin $K submit s.lua --tasks 2", "no sbatch on this machine %-> submit where Slurm is")
-  process.write("bin/sbatch", "#!/bin/sh\necho 'sbatch: error: Batch job submission failed: Invalid job array' >&2\nexit 1\n")
+  process.write("bin/sbatch", "#!/bin/sh\necho 'sbatch: error: Job submission failed: Invalid job array' >&2\nexit 1\n")
   process.shell "chmod +x bin/sbatch"
   refused(1, "PATH=bin:$PATH $K submit s.lua --tasks 2 --folder file.txt", "'file.txt' exists and is not a folder")
   refused(1, "PATH=bin:$PATH $K submit s.lua --tasks 2 --folder /proc/sub", "/proc/sub")
@@ -120,7 +120,7 @@ t.case("a shard by hand, and kvbench bench store", function()
     kv.sweep { model = tiny.model(), dataset = tiny.data(1, 1), presses = { "knorm" }, ratios = { .5 }, quiet = true,
       out = "shared" }]])
   for _, shard in ipairs { "3/2", "2/2", "-1/2", "x", "1/0", "1", "0.5/2", "0/1e9x" } do
-    refused(1, ("KVBENCH_SHARD=%s $K sweep.lua"):format(shard), "KVBENCH_SHARD is '[^']+', expected i/n with i from 0 to n")
+    refused(1, ("KVBENCH_SHARD=%s $K sweep.lua"):format(shard), "KVBENCH_SHARD is '[^']+', expected i/n with i from 0")
   end
   refused(2, "bench store --answers 0", "%-%-answers 0 %-> a whole number from 1")
   refused(2, "bench store --answers 1.5", "%-%-answers 1.5 %-> a whole number from 1")

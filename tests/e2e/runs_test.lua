@@ -10,7 +10,8 @@ local script = process.write("sweep.lua", [[
   local kv, paths = require "kvbench", require "kvbench.paths"
   local tiny = dofile(paths.at "tests/lua/tiny_sweep.lua")
   local run = kv.sweep { model = tiny.model(), dataset = tiny.data(5, 3), quiet = true,
-    presses = { "knorm", "random_sinks" }, ratios = { 0, .5, .9 }, max_new_tokens = tonumber(arg[2] or 3), out = arg[1] }
+    presses = { "knorm", "random_sinks" }, ratios = { 0, .5, .9 }, max_new_tokens = tonumber(arg[2] or 3),
+    out = arg[1] }
   print(#run.rows .. " rows")
 ]])
 

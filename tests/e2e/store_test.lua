@@ -82,6 +82,23 @@ t.case("killed at random moments", function()
   t.ok(wanted < 20 or inside >= wanted / 20, ("only %d of %d kills came inside a passage"):format(inside, kills))
 end)
 
+t.case("no variable of the environment is in any byte of a run, its journal included", function()
+  local folder = at "secrets"
+  local line = "env OPENAI_API_KEY=k3y-0f-th3-t3st HF_TOKEN=k3y-0f-th3-t3st KVB_ANY=k3y-0f-th3-t3st "
+    .. command(folder) .. " </dev/null"
+  local r = process.shell(("%s & pid=$!; sleep %.2f; kill -9 $pid; wait $pid; ls %s"):format(line, seconds * .7,
+    folder))
+  t.ok(r.out:find "run.sqlite%-wal", r.out) -- killed amid its work
+  local function found() return process.shell(("grep -rla k3y-0f %s"):format(folder)).out end
+  t.eq(found(), "")
+  r = process.shell(line .. "; $K runs show " .. folder .. "; $K runs verify " .. folder)
+  t.eq(r.status, 0, r.err)
+  t.ok(not (r.out .. r.err):find("k3y-0f", 1, true))
+  t.eq(found(), "")
+  t.eq(process.shell(("printf 'x\\0k3y-0f' >%s/there; grep -rla k3y-0f %s"):format(folder, folder)).out,
+    folder .. "/there\n") -- and the search finds what is there
+end)
+
 t.case("Ctrl-C and SIGTERM end it in order, and it goes on", function()
   for signal, status in pairs { INT = 130, TERM = 143 } do
     local folder, number, told = at(signal), 0, 0

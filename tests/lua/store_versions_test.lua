@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Stores of other versions: one that version 1 wrote (stores/version-1, with its rows.csv) is read where it lies without
--- a byte of it changing, and becomes a store of this version when it is written to; one of a later version is refused.
+-- Stores of other versions: one that version 1 wrote (stores/version-1, with its rows.csv) is read where it lies
+-- without a byte of it changing, and becomes a store of this version when it is written to; a later one is refused.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local C = require("kvbench.ffi").C
@@ -96,8 +96,8 @@ t.case("a store of a later version is refused, and not a byte of it changes", fu
   db:run(("PRAGMA user_version = %d"):format(schema.VERSION + 1))
   db:close()
   local before = read(folder .. "/run.sqlite")
-  local pattern = ("written by a newer kvbench %%(store version %d, this one reads up to %d%%) %%-> update kvbench"):format(
-    schema.VERSION + 1, schema.VERSION)
+  local pattern = ("written by a newer kvbench %%(store version %d, this one reads up to %d%%) %%-> update kvbench")
+    :format(schema.VERSION + 1, schema.VERSION)
   for _, verb in ipairs { "show", "export", "verify", "merge", "prune" } do
     t.fails(function() runs(verb, folder, verb == "prune" and "--ledger" or nil) end, pattern)
   end

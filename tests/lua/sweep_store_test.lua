@@ -142,7 +142,8 @@ local function variants_of(seen)
     list[2] = { name = "changed", keep = halved }
     if v.ratio > .6 then list[3] = { name = "late", keep = v.keep:copy():set(nil, nil, 40, 41, false) } end
     for _, made in ipairs(list) do
-      seen[key(made.name)] = made.keep and made.keep:hash() or v.keep:copy():set(nil, nil, 0, v.keep.tokens, true):hash()
+      local keep = made.keep or v.keep:copy():set(nil, nil, 0, v.keep.tokens, true)
+      seen[key(made.name)] = keep:hash()
     end
     return list
   end }

@@ -52,8 +52,9 @@ local function manifest(passages)
     ratios = RATIOS, regimes = { "agnostic" } }
 end
 
--- Writes whole passages from..to of `passages`; returns answers and seconds spent in the store.
-local function write(folder, passages, from, to)
+--- Writes whole passages from, from + step ... to of `passages` into a new store; returns answers and the seconds spent
+--- in the store, of the clock and of the CPU.
+function M.write(folder, passages, from, to, step)
   check(C.kvb_dir_make(folder))
   local db, records, about = database.open(folder .. "/run.sqlite", "write"), {}, manifest(passages)
   schema.migrate(db)
@@ -65,7 +66,7 @@ local function write(folder, passages, from, to)
   end)
   local r, n, seconds, cpu = rng.new("bench store/" .. from), 0, 0, 0
   local row = { regime = "agnostic", variant = "" }
-  for i = from, to do
+  for i = from, to, step or 1 do
     local rows = {}
     db:begin()
     row.passage_id = records[i].id
@@ -92,6 +93,7 @@ local function write(folder, passages, from, to)
   return n, seconds, cpu
 end
 
+--- Bytes of a file; 0 when there is none.
 local function size_of(path)
   local file = io.open(path, "rb")
   local size = file and file:seek "end" or 0
@@ -115,7 +117,7 @@ end
 local function bench_large(folder, large)
   local passages = math.ceil(large / M.answers_a_passage)
   local have = math.min(passages, 64)
-  write(folder, passages, 1, have)
+  M.write(folder, passages, 1, have)
   runs.with(folder, function(db)
     db:transaction(function() multiply(db, have, passages) end)
   end, "write")
@@ -138,10 +140,12 @@ local function bench_large(folder, large)
   return out
 end
 
-local function bench_merge(folder, count, each)
-  local passages = math.ceil(each / M.answers_a_passage)
+--- `count` shards of `each` answers, every one with every count-th passage as a task of a job array has them, taken
+--- into one new store.
+function M.merge(folder, count, each)
+  local passages = math.ceil(each / M.answers_a_passage) * count
   for i = 0, count - 1 do
-    write(("%s/shard-%d-of-%d"):format(folder, i, count), passages * count, i * passages + 1, (i + 1) * passages)
+    M.write(("%s/shard-%d-of-%d"):format(folder, i, count), passages, i + 1, passages, count)
   end
   local started, cpu = C.kvb_time(), os.clock()
   local parts = shards.folders(folder)
@@ -152,7 +156,7 @@ local function bench_merge(folder, count, each)
   local left = work.left(db)
   db:close()
   return { shards = count, answers = n, seconds = C.kvb_time() - started, cpu_seconds = os.clock() - cpu,
-    units_left = left }
+    units_left = left, bytes = size_of(folder .. "/run.sqlite") }
 end
 
 local function checked(opt)
@@ -175,12 +179,12 @@ function M.run(opt)
   local folder = opt.folder ~= "" and opt.folder or os.tmpname()
   if opt.folder == "" then os.remove(folder) end
   local ok, out = pcall(function()
-    local n, seconds, cpu = write(folder .. "/write", math.ceil(opt.answers / M.answers_a_passage), 1,
+    local n, seconds, cpu = M.write(folder .. "/write", math.ceil(opt.answers / M.answers_a_passage), 1,
       math.ceil(opt.answers / M.answers_a_passage))
     local result = { bench = "store", write = { answers = n, seconds = seconds, answers_per_s = n / seconds,
       microseconds_an_answer = 1e6 * seconds / n,
       cpu_microseconds_an_answer = 1e6 * cpu / n, bytes_an_answer = size_of(folder .. "/write/run.sqlite") / n } }
-    if opt.shards > 0 then result.merge = bench_merge(folder .. "/merge", opt.shards, opt.answers) end
+    if opt.shards > 0 then result.merge = M.merge(folder .. "/merge", opt.shards, opt.answers) end
     remove(folder .. "/merge")
     if opt.large > 0 then result.large = bench_large(folder .. "/large", opt.large) end
     return result

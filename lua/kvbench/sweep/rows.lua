@@ -99,8 +99,8 @@ function M.make(o, asked, condition, set)
     row.gold_logprob_per_token, row.kl_full = set.score.per_token, set.kl
   end
   local view = observe.view { result = result, unit = unit, question = question, condition = condition,
-    keep = condition.keep, record = unit.record, index = unit.index, ids = asked.ids, lost = questions.lost(asked, set),
-    reference = questions.reference(asked) }
+    keep = condition.keep, record = unit.record, index = unit.index, ids = asked.ids,
+    lost = questions.lost(asked, set), reference = questions.reference(asked) }
   local function merge(columns)
     for name, value in pairs(columns) do row[name] = value end
   end

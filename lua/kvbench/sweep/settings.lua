@@ -52,8 +52,8 @@ function M.of(opt)
     error("sweep: dataset is missing -> dataset = kv.dataset(\"base\", {size = 20})", 0)
   end
   if o.model.interactive then
-    error("sweep: the model was loaded with interactive = true, whose answers depend on how many run at once -> load it "
-      .. "without", 0)
+    error("sweep: the model was loaded with interactive = true, whose answers depend on how many run at once -> load "
+      .. "it without", 0)
   end
   if not o.model.tokenizer then
     error(("sweep: model '%s' has no tokenizer, and datasets are texts"):format(o.model.name), 0)

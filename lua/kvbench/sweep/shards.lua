@@ -37,8 +37,9 @@ function M.folders(out)
   return found
 end
 
---- Removes a shard's folder with what we wrote there.
+--- Removes a shard's folder with what we wrote there; of a link the link alone.
 function M.remove(folder)
+  if C.kvb_path_link(folder) == 1 then return os.remove(folder) end
   for _, name in ipairs { "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "rows.jsonl", "rows.csv", "run.json",
     "progress.json", "log.txt" } do os.remove(folder .. "/" .. name) end
   os.remove(folder)

@@ -94,8 +94,8 @@ local function answer_spans(unit, question)
   return spans
 end
 
--- The conditions of one prefilled context that are still to be run: {press label, ratio, keep} with ratio 0 once; of the
--- presses that decide for the context, or with a question's ids for the question q (oracle, answer_aware).
+-- The conditions of one prefilled context that are still to be run: {press label, ratio, keep} with ratio 0 once; of
+-- the presses that decide for the context, or with a question's ids for the question q (oracle, answer_aware).
 local function conditions_of(o, state, unit, q, ids)
   unit.range = o.evictable == "passage" and unit.index.passage or { 0, unit.ctx.tokens }
   local options = { evictable = unit.range, ranks = o.variants ~= nil }

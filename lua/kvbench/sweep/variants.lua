@@ -89,8 +89,8 @@ function M.expand(o, unit, q, conditions)
     for _, variant in ipairs(list) do
       checked(variant, v, seen)
       out[#out + 1] = { press = condition.press, ratio = condition.ratio, keep = variant.keep, variant = variant.name,
-        of = keep, notes = variant.keep and variant.keep.notes, columns = variant.columns, temperature = variant.temperature,
-        patch = variant.patch, close = variant.close }
+        of = keep, notes = variant.keep and variant.keep.notes, columns = variant.columns,
+        temperature = variant.temperature, patch = variant.patch, close = variant.close }
     end
   end
   return out
