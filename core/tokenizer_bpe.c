@@ -236,6 +236,7 @@ static void join(tok_symbol *symbols, int32_t at, int32_t id) {
 
 static void merge_by_scan(tok_bpe *b, int32_t count) {
     tok_symbol *s = b->symbols;
+    if (count < 2) return; /* with none, the first symbol is an earlier word's */
     uint32_t rank[SCAN_SYMBOLS], id[SCAN_SYMBOLS]; /* of the pair that starts at each symbol */
     for (int32_t i = 0; i + 1 < count; i++) {
         const tok_merge *m = tok_bpe_merge_of(b, s[i].id, s[i + 1].id);

@@ -74,6 +74,11 @@ end
 function M.from_json(bytes, where, config, generation)
   if type(bytes) ~= "string" then error("tokenizer.from_json: expected the file's bytes, got " .. type(bytes), 0) end
   where, config, generation = where or "tokenizer.json", config or {}, generation or {}
+  for name, value in pairs { tokenizer_config = config, generation_config = generation } do
+    if type(value) ~= "table" or value == json.null then
+      error(("tokenizer '%s': %s.json beside it is no object"):format(where, name), 0)
+    end
+  end
   local out = ffi.new "kvb_tokenizer *[1]"
   check(C.kvb_tokenizer_from_json(bytes, #bytes, where, out))
   return wrap(out[0], where, function(self)

@@ -23,6 +23,15 @@ t.case("the model says which layers slide", function()
   t.eq({ model.sliding_window, model.sliding }, { WINDOW, { true, true, false, true, false } })
 end)
 
+t.case("a distance of full layers that is none is refused", function()
+  local family = require "kvbench.arch.gemma3"
+  for _, bad in ipairs { { 1, 2 }, 0, -6, 2.5, "six", true } do
+    local config = { sliding_window = 16, sliding_window_pattern = bad }
+    t.fails(function() family.layers(function(name) return config[name] end, { layers = 2 }, "here") end,
+      "^here: sliding_window_pattern is [^\n]+ %-> a whole number of layers, from 1$")
+  end
+end)
+
 t.case("a passage read at once, or in two parts cut anywhere, gives the same logits", function()
   local all = { unpack(ids) }
   for _, id in ipairs(question) do all[#all + 1] = id end

@@ -131,6 +131,16 @@ t.case("tokenizer_config.json and generation_config.json", function()
   for _, file in ipairs { "tokenizer_config.json", "generation_config.json" } do os.remove(folder .. "/" .. file) end
 end)
 
+t.case("a configuration that is no object is refused", function()
+  local file = assert(io.open(paths.at "tests/golden/tokenizer/qwen2_small/tokenizer.json", "rb"))
+  local text = file:read "*a"
+  file:close()
+  for _, bad in ipairs { 4, "x", true, json.null } do
+    t.fails(function() tokenizer.from_json(text, "here", bad) end, "'here': tokenizer_config.json beside it is no object")
+    t.fails(function() tokenizer.from_json(text, "here", nil, bad) end, "'here': generation_config.json beside it is no")
+  end
+end)
+
 t.case("a GGUF vocabulary", function()
   local tok = tokenizer.open(gguf())
   t.eq(tok.size, 10)

@@ -4,6 +4,7 @@
 -- not in GGUF files); embeddings are scaled by sqrt(hidden), in f32 as in transformers' f32 run.
 -- Source: arXiv:2503.19786; configuration as in transformers' Gemma3TextConfig, GGUF keys as llama.cpp reads them.
 local families = require "kvbench.model.family"
+local json = require "kvbench.json"
 
 local PATTERN, SLIDING_THETA = 6, 10000
 
@@ -12,6 +13,9 @@ local function sliding(get, desc, where)
   local types, list = get "layer_types", {}
   local every = get "sliding_window_pattern" or get "_sliding_window_pattern" or get "attention.sliding_window_pattern"
     or PATTERN
+  if type(every) ~= "number" or every < 1 or every % 1 ~= 0 then
+    error(("%s: sliding_window_pattern is %s -> a whole number of layers, from 1"):format(where, json.encode(every)), 0)
+  end
   if types ~= nil and (type(types) ~= "table" or #types ~= desc.layers) then
     error(("%s: layer_types has %s entries for %d layers"):format(where, type(types) == "table" and #types or "no",
       desc.layers), 0)
