@@ -178,10 +178,9 @@ local function broken_and_whole()
   cluster:shell(("scontrol update nodename=%s state=down reason=test"):format(cluster.host))
   t.ok(slurm.wait(20, function() return jobs(id):find(id .. "_2 PD") end), jobs())
   t.eq(jobs(id):find " R", nil)
-  t.ok(watch_until("shard-2-of-4", function(p) return p.slurm == "pending" and p.state == "waiting"
-    and p.reason ~= nil end))
+  t.ok(watch_until("shard-2-of-4", function(p) return p.slurm == "pending" and p.reason ~= nil end))
   local seen = watched("out/a", "")
-  t.ok(seen:find "shard%-2%-of%-4[^\n]+waiting +pending %(", seen)
+  t.ok(seen:find "shard%-2%-of%-4[^\n]+ pending %(", seen)
   t.ok(seen:find "merge and draw[^\n]+waiting +pending %(Dependency%)", seen)
   cluster:shell(("scontrol update nodename=%s state=resume"):format(cluster.host))
 

@@ -33,7 +33,7 @@ end
 
 -- Field, width: squeue writes columns.
 local FIELDS = { { "ArrayJobID", 14 }, { "ArrayTaskID", 14 }, { "JobID", 14 }, { "State", 16 }, { "RestartCnt", 8 },
-  { "ExitCode", 10 }, { "Reason", 40 }, { "NodeList", 60 } }
+  { "Reason", 40 }, { "NodeList", 60 } }
 
 -- The first word on a task counts, or on the job after the array.
 local function note(found, job, task, about)
