@@ -86,8 +86,8 @@ t.case("no variable of the environment is in any byte of a run, its journal incl
   local folder = at "secrets"
   local line = "env OPENAI_API_KEY=k3y-0f-th3-t3st HF_TOKEN=k3y-0f-th3-t3st KVB_ANY=k3y-0f-th3-t3st "
     .. command(folder) .. " </dev/null"
-  local r = process.shell(("%s & pid=$!; sleep %.2f; kill -9 $pid; wait $pid; ls %s"):format(line, seconds * .7,
-    folder))
+  local r = process.shell(("%s & pid=$!; until [ -s %s/run.sqlite-wal ] || ! kill -0 $pid; do sleep .02; done; "
+    .. "sleep .05; kill -9 $pid; wait $pid; ls %s"):format(line, folder, folder))
   t.ok(r.out:find "run.sqlite%-wal", r.out) -- killed amid its work
   local function found() return process.shell(("grep -rla k3y-0f %s"):format(folder)).out end
   t.eq(found(), "")
