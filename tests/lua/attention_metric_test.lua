@@ -109,22 +109,8 @@ t.case("heads that read the answer directly, at a threshold", function()
   t.eq(route.direct_heads(weights, norms, 2, 1, 2, { 0 }, .05), 2)
 end)
 
--- A keep-set of one layer from strings of bits, one a head.
-local function fake_keep(...)
-  local bits = { ... }
-  local keep = { layers = 1, kv_heads = #bits, tokens = #bits[1] }
-  function keep.kept(_, _, h, tok) return bits[h + 1]:sub(tok + 1, tok + 1) == "1" end
-  function keep:layer_counts()
-    local out = {}
-    for tok = 0, self.tokens - 1 do
-      local n = 0
-      for h = 0, self.kv_heads - 1 do n = n + (self:kept(0, h, tok) and 1 or 0) end
-      out[tok] = n
-    end
-    return out
-  end
-  return keep
-end
+local grid_keep = dofile(require("kvbench.paths").at "tests/lua/fake_keep.lua")
+local function fake_keep(...) return grid_keep { { ... } } end -- one layer, a string of bits a head
 
 t.case("Proposition 1: correlated heads survive less than independent ones would", function()
   local x = { 0, 1, 2, 3 }
