@@ -160,7 +160,7 @@ static kvb_status read_pretokenizer(loader *l, const json_t *spec, int depth, bo
     return KVB_OK;
 }
 
-/* Of SentencePiece's: spaces are visible by now, so that a split at spaces cuts nothing, and Metaspace makes them so. */
+/* Of SentencePiece's: spaces are visible by now, so that a split at spaces cuts nothing; or Metaspace makes them so. */
 static kvb_status read_piece_pretokenizer(loader *l, const json_t *spec) {
     const char *type = text_of(spec, "type");
     if (!json_is_object(spec) || !type) return broken(l, "the pre_tokenizer is not an object with a type");
@@ -201,8 +201,9 @@ static kvb_status check_decoder(const loader *l, const json_t *spec, int depth) 
     const json_t *parts = json_object_get(spec, "decoders");
     if (strcmp(type, "Sequence") != 0 || !json_is_array(parts) || depth == 4)
         return unsupported(l, "decoder", type,
-                           l->t->bpe.pieces ? "Replace of the visible space, ByteFallback, Fuse, Strip of one space, Metaspace"
-                                            : "ByteLevel");
+                           !l->t->bpe.pieces ? "ByteLevel"
+                                             : "Replace of the visible space, ByteFallback, Fuse, Strip of one space, "
+                                               "Metaspace");
     for (size_t i = 0; i < json_array_size(parts); i++) KVB_TRY(check_decoder(l, json_array_get(parts, i), depth + 1));
     return KVB_OK;
 }

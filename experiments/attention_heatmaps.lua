@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What do the heads look at, and what do presses take away from them?   (arXiv:2603.01426, figures 19, 20 and 36-39)
 --
--- One passage, layer by token: attention of the question's last row (mean over heads) as the full cache answers, and as
--- each press's run does at a mild and an extreme ratio (observed, not recomputed); beside it the share of heads that lost the token. Short passages show
--- their tokens. Claim judged, over several passages: presses differ at .1 and agree at .9, by kappa on X without sinks
--- (Jaccard of independent sets is already p / (2 - p)).
+-- One passage, layer by token: attention of the question's last row (mean over heads) as the full cache answers, and
+-- as each press's run does at a mild and an extreme ratio (observed, not recomputed); beside it the share of heads
+-- that lost the token. Short passages show their tokens. Claim judged, over several passages: presses differ at .1
+-- and agree at .9, by kappa on X without sinks (Jaccard of independent sets is already p / (2 - p)).
 local kv = require "kvbench"
 local contexts = require "kvbench.experiment.contexts"
 local eviction = require "kvbench.metric.eviction"
@@ -88,7 +88,8 @@ local function draw(c)
     for _, press in ipairs(c.presses) do
       local keep = c.keep(press, ratio)
       local title = ("%s at %g"):format(e.shown(press:label()), ratio)
-      attention[#attention + 1] = { kind = "heatmap", title = title, matrix = attention_map(seen[number[ratio][press]], from, to),
+      attention[#attention + 1] = { kind = "heatmap", title = title,
+        matrix = attention_map(seen[number[ratio][press]], from, to),
         x = { label = x.label }, y = y, spans = spans, color = { label = "attention", min = 0, max = top } }
       gone[#gone + 1] = { kind = "heatmap", title = title, matrix = eviction_map(c, keep, from, to),
         x = { label = x.label }, y = y, spans = spans, color = { label = "share of heads", min = 0, max = 1 } }

@@ -98,13 +98,12 @@ local caption = e:setting(dataset) .. (" %d questions a passage; attention of %d
 
 local full = {}
 for _, m in ipairs(measures) do
-  full[#full + 1] = e.panel({ { rows = pick("full", 0, "observed"), label = "full cache" } }, { title = m[2], x = "layer",
-    step = 1,
-    x_label = "layer", x_max = layers - 1, y = m[1], y_label = m[2], min = 0, max = 1, indicator = false })
+  full[#full + 1] = e.panel({ { rows = pick("full", 0, "observed"), label = "full cache" } }, { title = m[2],
+    x = "layer", step = 1, x_label = "layer", x_max = layers - 1, y = m[1], y_label = m[2], min = 0, max = 1,
+    indicator = false })
 end
 e:save(kv.plot.small_multiples { columns = 2, panels = full, title = "Heads of the full cache over depth",
-  share_y = false,
-  caption = caption }, "depth")
+  share_y = false, caption = caption }, "depth")
 for _, m in ipairs(measures) do
   local panels = {}
   for _, label in ipairs(labels) do
@@ -169,8 +168,9 @@ for _, x in ipairs { { "ratio", "evicted share", 0, 1 }, { "log_left", "log2 of 
       y_label = m[2], min = 0, max = 1, indicator = false })
   end
   e:save(kv.plot.small_multiples { columns = 2, panels = panels, share_y = false, caption = caption
-    .. " Means over layers; left: kept by some head, without sinks.", title = "Heads under compression, by " .. (x[1] == "ratio" and "evicted share"
-      or "what is left") }, "over_" .. (x[1] == "ratio" and "ratio" or "kept"))
+    .. " Means over layers; left: kept by some head, without sinks.",
+    title = "Heads under compression, by " .. (x[1] == "ratio" and "evicted share" or "what is left") },
+    "over_" .. (x[1] == "ratio" and "ratio" or "kept"))
 end
 
 -- ---- early and late thirds; press minus null ----
@@ -220,7 +220,8 @@ for _, m in ipairs(measures) do
           e.shown(label), ratio), difference = q.mean, lo = q.lo, hi = q.hi, passages = q.clusters }
       end
       if p then
-        table_rows[#table_rows + 1] = { measure = m[2], what = ("%s - null at %g, full-cache queries"):format(e.shown(label), ratio),
+        table_rows[#table_rows + 1] = { measure = m[2],
+          what = ("%s - null at %g, full-cache queries"):format(e.shown(label), ratio),
           difference = p.mean, lo = p.lo, hi = p.hi, passages = p.clusters }
         if m[1] == "c_star" and ratio == opt.ratios[#opt.ratios] then
           local clear = p.clusters >= 5 and p.lo and (p.hi < 0 and "supported" or "not supported")

@@ -5,8 +5,8 @@
 -- the answer's tag, which a question such as "Who ..." gives away by itself; and *which value* a slot has, among ten or
 -- more, asked by one question template, which only the passage knows. Every number stands beside its controls: the same
 -- probe where the whole passage is evicted (question only), majority, shuffled labels, a control task. Protocols: refit
--- per ratio (is it still there?) and fit at 0 (is it still where it was?). Tags are probed on each of --tag-tasks in each of
--- --regimes (the paper's figures: base and multi_entity, agnostic and aware); the value target agnostic only.
+-- per ratio (is it still there?) and fit at 0 (is it still where it was?). Tags are probed on each of --tag-tasks in
+-- each of --regimes (the paper's figures: base and multi_entity, agnostic and aware); the value target agnostic only.
 -- Hypotheses: (1) the tag is read from the question: probe minus question-only at ratio 0 is near 0; (2) the value
 -- probe is over question-only at ratio 0, and (3) at ratio .9 it is lower than at 0.
 local kv = require "kvbench"
@@ -14,7 +14,8 @@ local collect = require "kvbench.probe.collect"
 local items_of = require "kvbench.probe.items"
 local measure = require "kvbench.probe.measure"
 local e = kv.experiment { name = "probing", title = "What a linear reader finds", paper = "figures 25, 26, 40, 41",
-  options = { tag_tasks = { "base", "multi_entity" }, regimes = { "agnostic", "aware" }, tag_passages = 60, value_task = "knowledge", relation = "occupation", values = 12,
+  options = { tag_tasks = { "base", "multi_entity" }, regimes = { "agnostic", "aware" }, tag_passages = 60,
+    value_task = "knowledge", relation = "occupation", values = 12,
     per_value = 32, least = 30, layer_step = 6, pool = "last", ratios = { 0, .5, .7, .9 }, presses = { "ea", "adakv" },
     passages = false, evictable = false, radar_ratios = { 0, .5, .9 }, confirm = .9 },
   docs = { tag_tasks = "whose answer tags are probed", tag_passages = "of each of them (passages of 500 words: half)",
@@ -210,8 +211,8 @@ for _, task in ipairs(opt.tag_tasks) do -- the same items in both regimes; the p
       a.cell(press, kv.ratios.round(opt.confirm), a.level)
     if with and without then
       local d = with.refit.over.estimate - without.refit.over.estimate
-      e:verdict("exploratory", ("%s, %s at %g: what the passage adds to the tag, aware minus agnostic (intervals: table)")
-        :format(task, e.shown(press), opt.confirm), { estimate = d, n = #b.items })
+      e:verdict("exploratory", ("%s, %s at %g: what the passage adds to the tag, aware minus agnostic (intervals: "
+        .. "table)"):format(task, e.shown(press), opt.confirm), { estimate = d, n = #b.items })
     end
   end
 end

@@ -186,8 +186,8 @@ static void softmax(block *b, int32_t row, uint64_t wanted) {
     const __m512 alpha = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(before, now, _CMP_EQ_OQ),
                                               power_of_two(_mm512_sub_ps(before, now)), _mm512_set1_ps(1.0f));
     __m512 total[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    const __m512i side_by_side = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
-                                                  6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i side_by_side = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                                  22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int step = 0; step < 2; step++) {
         if (bits32(wanted, step) == 0) continue;
         if (bits32(w.any, step) == 0) {
@@ -445,7 +445,8 @@ void kvb_amx_scores(void *scratch, const kvb_attn_call *call, const kvb_attn_wor
     for (int32_t t = 0; t < prefix_tiles; t++)
         for (int32_t row = 0; row < rows; row += GROUP) {
             const int32_t left = prefix->n - t * KVB_TILE;
-            scores(&b, row, (const uint16_t *)prefix->keys + tile_at(&b, t), left >= KVB_TILE ? ~0ull : (1ull << left) - 1);
+            scores(&b, row, (const uint16_t *)prefix->keys + tile_at(&b, t),
+                   left >= KVB_TILE ? ~0ull : (1ull << left) - 1);
             for (int32_t k = 0; k < KVB_TILE && k < left; k += 16) {
                 __m512i r[16];
                 for (int32_t i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(b.s + (int64_t)(k + i) * ROOM + row);

@@ -53,7 +53,8 @@ typedef struct kvb_cpu_kernels {
     void (*top2)(const float *x, int64_t n, int32_t first_index, float *best, int32_t *index, float *second);
     /* s [64 tiles] scores -> p = 2^(scale s - its largest), 0 where a key is not visible */
     void (*weigh)(float *s, kvb_weigh *w);
-    /* o [dim] += sum of p v over the keys of words [tiles]; v [64 tiles][dim], dim a multiple of 16. Returns the sum of p. */
+    /* o [dim] += sum of p v over the keys of words [tiles]; v [64 tiles][dim], dim a multiple of 16. Returns the sum
+     * of p. */
     float (*mix)(const float *p, const uint64_t *words, int32_t tiles, const float *v, int32_t dim, float *o);
 } kvb_cpu_kernels;
 

@@ -53,8 +53,8 @@ end
 --- folder of sweeps. The gate is about model, task and press, so it may rest on more passages than an experiment.
 function M.gate_of(e, press, task)
   local closed = variants.of { id = "gate", make = function(v) return v.ratio == 0 and { closed_book(v) } or nil end }
-  local run = e:sweep { task = task or e.opt.task, passages = math.max(2, e.opt.gate), presses = { press }, ratios = GRID,
-    variants = closed, name = "gate", label = "gate" }
+  local run = e:sweep { task = task or e.opt.task, passages = math.max(2, e.opt.gate), presses = { press },
+    ratios = GRID, variants = closed, name = "gate", label = "gate" }
   return M.gate(run, contrast.cells(run.rows)), run
 end
 

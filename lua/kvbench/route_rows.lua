@@ -28,7 +28,8 @@ function M.measure(ctx, question, tokens, conditions, o)
   for i, _ in ipairs(conditions) do
     local w = start_all(keys, { direct = tokens.answer, placebo = tokens.placebo })
     if dense then
-      for name, x in pairs(start_all(keys, { leaky = tokens.answer, leaky_placebo = tokens.placebo })) do w[name] = x end
+      w.leaky = route.start(keys, tokens.answer)
+      w.leaky_placebo = tokens.placebo and route.start(keys, tokens.placebo)
     end
     work[i], w.counts, w.heads = w, {}, 0
   end

@@ -43,7 +43,8 @@ return families.define {
     query_pre_attn_scalar = 256, tie_word_embeddings = true, max_positions = 131072,
   },
   slots = {
-    ffn_norm = families.slot(13, "model.layers.%d.pre_feedforward_layernorm.weight", "blk.%d.ffn_norm.weight", "hidden"),
+    ffn_norm = families.slot(13, "model.layers.%d.pre_feedforward_layernorm.weight", "blk.%d.ffn_norm.weight",
+      "hidden"),
   },
   layers = function(get, desc, where)
     local window = get "sliding_window" or get "attention.sliding_window"

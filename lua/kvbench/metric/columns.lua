@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Metrics as columns of a sweep's rows: kv.sweep{metrics = {"selectivity", "ger_w", ...}}. Each is made for one sweep, by
--- name with defaults or here with options, and costs nothing where it is not asked for.
+-- Metrics as columns of a sweep's rows: kv.sweep{metrics = {"selectivity", "ger_w", ...}}. Each is made for one
+-- sweep, by name with defaults or here with options, and costs nothing where it is not asked for.
 --
 --   kv.sweep { ..., metrics = { "selectivity", kv.metric.columns.agreement { with = "adakv" } } }
 --
@@ -39,8 +39,8 @@ local function weights_of(o)
     if #records < n and not asked[more.records[i].id] then records[#records + 1] = more.records[i] end
   end
   if #records == 0 then
-    error(("metric 'ger_w': no other passages of task '%s' to measure the heads on -> kv.metric.columns.ger_w { records "
-      .. "= {...} }"):format(tostring(o.dataset.task)), 0)
+    error(("metric 'ger_w': no other passages of task '%s' to measure the heads on -> kv.metric.columns.ger_w { "
+      .. "records = {...} }"):format(tostring(o.dataset.task)), 0)
   end
   return heads.answer_mass({ model = function() return o.model end, opt = { style = o.style or "fewshot",
     idk_example = o.idk_example ~= false } }, records)
@@ -74,8 +74,9 @@ function M.ger_w(o)
   end }
 end
 
---- Agreement with what the press `with` (a label; default the sweep's first) keeps of the same passage at the same ratio,
---- on X without sinks: kappa, jaccard, jaccard_chance (of independent sets of these sizes). Its own rows have none.
+--- Agreement with what the press `with` (a label; default the sweep's first) keeps of the same passage at the same
+--- ratio, on X without sinks: kappa, jaccard, jaccard_chance (of independent sets of these sizes). Its own rows have
+--- none.
 function M.agreement(o)
   local with = o and o.with or o and o.presses and o.presses[1] and o.presses[1]:label()
   if not with then error("metric 'agreement' needs a press -> kv.metric.columns.agreement { with = \"adakv\" }", 0) end
@@ -91,7 +92,8 @@ function M.agreement(o)
   end }
 end
 
---- Proposition 1 on this row's keep-set: prop_observed, prop_bound, prop_general, prop_phi; once a context and condition.
+--- Proposition 1 on this row's keep-set: prop_observed, prop_bound, prop_general, prop_phi; once a context and
+--- condition.
 function M.independence()
   local seen = setmetatable({}, { __mode = "k" })
   return { name = "independence", version = VERSION, columns = function(view)
@@ -105,8 +107,8 @@ function M.independence()
   end }
 end
 
---- Routes of the direct graph (and with leaky = true of the leaky one) from the last question row to the answer's tokens,
---- full-cache queries over the kept keys: route_direct, route_placebo, route_flow, route_heads, route_reach,
+--- Routes of the direct graph (and with leaky = true of the leaky one) from the last question row to the answer's
+--- tokens, full-cache queries over the kept keys: route_direct, route_placebo, route_flow, route_heads, route_reach,
 --- route_leaky, route_leaky_placebo. epsilon: weight from which an edge counts (.01).
 function M.routes(o)
   o = o or {}
@@ -138,8 +140,8 @@ end
 --- full cache's row over the kept keys (_frozen) and over as many random ones (_null): see metric/heads_columns.lua.
 function M.consensus() return require("kvbench.metric.heads_columns").consensus(VERSION) end
 
---- Attention of the last question row to the answer, to other facts' values of equal length, and to what binds the answer:
---- answer_mass, answer_mass_placebo, binding_mass, means over layers and heads.
+--- Attention of the last question row to the answer, to other facts' values of equal length, and to what binds the
+--- answer: answer_mass, answer_mass_placebo, binding_mass, means over layers and heads.
 function M.answer_mass() return require("kvbench.metric.heads_columns").answer_mass(VERSION) end
 
 --- The names that kv.sweep{metrics =} knows.

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Columns of a sweep about what the heads of a layer look at, from the observed last row of each question.
 --
--- Consensus is measured three ways. As observed: this run's own attention, which is what the definition asks for. Frozen:
--- the full cache's row renormalised to the kept keys, so that rows of different keep-sets differ in nothing but the
--- keys. Null: the same with as many keys of each head kept at random, since consensus falls by counting alone; frozen
--- minus null is what the press's choice did. Sinks are the full cache's.
+-- Consensus is measured three ways. As observed: this run's own attention, which is what the definition asks for.
+-- Frozen: the full cache's row renormalised to the kept keys, so that rows of different keep-sets differ in nothing
+-- but the keys. Null: the same with as many keys of each head kept at random, since consensus falls by counting
+-- alone; frozen minus null is what the press's choice did. Sinks are the full cache's.
 local attention = require "kvbench.metric.attention"
 local evidence = require "kvbench.metric.evidence"
 local ffi = require "ffi"
@@ -41,8 +41,8 @@ function M.layer(a, heads, tokens, width, x, kept)
     diversity = m.diversity, idle = m.idle / heads, mass = m.mass }
 end
 
---- Copies row a [heads, width] into out with keys that kept(kv_head, t) refuses at 0 and the rest summing to 1; keys from
---- `tokens` on stay.
+--- Copies row a [heads, width] into out with keys that kept(kv_head, t) refuses at 0 and the rest summing to 1; keys
+--- from `tokens` on stay.
 function M.remask(a, out, heads, group, tokens, width, kept)
   for h = 0, heads - 1 do
     local at, sum = h * width, 0

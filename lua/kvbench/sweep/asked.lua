@@ -19,7 +19,8 @@ end
 function M.new(o, state, unit, q, ids, trunk)
   local question = unit.record.questions[q]
   local self = setmetatable({ o = o, state = state, unit = unit, q = q, ids = ids, trunk = trunk, sets = {}, early = {},
-    question = question, compares = o.observed and o.observed.reference, new_tokens = o.max_new_tokens or math.max(24, 2 * #o.model:ids(question.a) + 8) }, Asked)
+    question = question, compares = o.observed and o.observed.reference,
+    new_tokens = o.max_new_tokens or math.max(24, 2 * #o.model:ids(question.a) + 8) }, Asked)
   if o.teacher then
     self.gold = teacher.gold_ids(o.model, unit.prompt.suffix(question), question.a)
     -- answer and score begin with the same question: it is run once for both

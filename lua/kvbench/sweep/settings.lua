@@ -79,7 +79,8 @@ function M.of(opt)
   o.observed = observe.needs(lists)
   for _, own in ipairs(o.metrics) do
     if own.compared and o.compared and own.compared ~= o.compared then
-      error(("sweep: metrics compare with '%s' and with '%s' -> one sweep for each"):format(o.compared, own.compared), 0)
+      error(("sweep: metrics compare with '%s' and with '%s' -> one sweep for each"):format(o.compared,
+        own.compared), 0)
     end
     o.compared = own.compared or o.compared
   end
