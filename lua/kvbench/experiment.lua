@@ -230,7 +230,7 @@ function Experiment:finish()
   local runs = {}
   for i, stored in ipairs(self.runs) do
     local run, manifest = stored.run, stored.run.manifest
-    runs[i] = { folder = stored.folder, rows = #run.rows, seconds = run.seconds, dataset = manifest.dataset,
+    runs[i] = { folder = stored.folder, rows = run:count(), seconds = run.seconds, dataset = manifest.dataset,
       dataset_hash = manifest.dataset_hash, passages = manifest.passages, regimes = manifest.regimes }
   end
   local result = { experiment = self.name, title = self.title, paper = self.paper, options = opt,

@@ -47,6 +47,27 @@ t.case("states are those of the appended rows, whatever their company", function
   t.fails(function() states:matrix("full", "last", 1) end, "collect the states again")
 end)
 
+t.case("the aware regime reads the questions first; a question inside the context is not collected", function()
+  local model, data = tiny.model(), tiny.data(2, 2)
+  local items = {}
+  for _, record in ipairs(data.records) do items[#items + 1] = { record = record, question = 1 } end
+  local function states_of(regime)
+    local folder = os.tmpname()
+    os.remove(folder)
+    local s = collect.run { model = model, items = items, presses = { "knorm" }, ratios = { 0, .5 },
+      layers = { model.layers }, folder = folder, quiet = true, regime = regime }
+    local out = s:matrix("full", "last", 1)
+    s:remove()
+    return out
+  end
+  local aware, record = states_of "aware", data.records[2]
+  local rendered = prompt.render("fewshot", record, { regime = "aware", idk_example = true, model = model })
+  local h = model:prefill(rendered.context):hidden_of(rendered.suffix(record.questions[1]))
+  close(aware[2], h[model.layers + 1][1], "last question row behind the list")
+  t.ok((aware - states_of "agnostic"):abs():max() > 1e-3)
+  t.fails(function() states_of "aware_one" end, "agnostic and aware")
+end)
+
 t.case("question only: without the passage, its values do not matter", function()
   local model, data = tiny.model(), tiny.data(2, 1)
   local function states_of(record)
