@@ -63,6 +63,25 @@ t.case("ger_w: with equal weights it is ger_frac; with all weight on one cell it
   t.ok(seen > 2)
 end)
 
+t.case("ger_w from the ledger of a stored run is the column that the sweep would have had", function()
+  local w, folder = {}, os.tmpname()
+  os.remove(folder)
+  for c = 0, model.layers * model.kv_heads - 1 do w[c] = 1 / (c + 1) end
+  local data = tiny.data(2, 3)
+  local live = sweep { dataset = data, metrics = { columns.ger_w { w = w } } }
+  local run = sweep { dataset = data, out = folder }
+  local e = { model = function() return model end }
+  local n = require("kvbench.experiment.weighted").add(e, run, data, { w = w })
+  local want = tiny.by_key(live)
+  for _, row in ipairs(run.rows) do
+    if row.press ~= "full" then
+      t.eq({ row.ger_w, row.ger_w_placebo }, { want[row.key].ger_w, want[row.key].ger_w_placebo }, row.key)
+    end
+  end
+  t.ok(n >= 8)
+  os.execute("rm -rf '" .. folder .. "'")
+end)
+
 t.case("ger_w by name measures the heads on other passages; without any it says what to give", function()
   local rows = sweep({ metrics = { "ger_w" } }).rows
   local found = 0
