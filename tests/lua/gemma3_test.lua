@@ -179,6 +179,21 @@ t.case("every press that needs nothing else runs, and what it keeps can be used"
   t.ok(ran > 25, ran .. " presses ran")
 end)
 
+t.case("a stored run knows which layers were compressed: its values follow from the ledger", function()
+  local paths = require "kvbench.paths"
+  local tiny, out = dofile(paths.at "tests/lua/tiny_sweep.lua"), os.tmpname()
+  os.remove(out)
+  kv.sweep { model = tiny.model "gemma3", dataset = tiny.data(1, 3), presses = { "knorm" }, ratios = { 0, .5 },
+    max_new_tokens = 2, quiet = true, out = out }
+  local printed, old = {}, print
+  print = function(...) printed[#printed + 1] = table.concat({ ... }, " ") end -- luacheck: ignore
+  local ok, status = pcall(require "kvbench.runs.verify", { out })
+  print = old -- luacheck: ignore
+  t.ok(ok, tostring(status))
+  t.ok(table.concat(printed, "\n"):find("whole; ", 1, true), table.concat(printed, "\n"))
+  os.execute("rm -rf '" .. out .. "'")
+end)
+
 -- ---- an attention scale of the model's own (tests/golden/make_gemma_scale.py) ----
 
 t.case("presses and observation use the model's attention scale", function()

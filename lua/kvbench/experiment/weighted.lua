@@ -9,12 +9,6 @@ local route = require "kvbench.metric.route"
 
 local M = {}
 
--- M as the sweep had it: the layers that presses compress.
-local function cells_of(model)
-  if not model.sliding then return nil end
-  return { cells = function(l) return not model.sliding[l + 1] end }
-end
-
 local function placebo_of(view, sets, by)
   local sum, n = 0, 0
   for _, set in ipairs(sets) do
@@ -49,7 +43,7 @@ function M.add(e, run, dataset, opt)
       if ok and record then
         local index = indices[record] or ledger.index(db, record.id, { regime = opt.regime })
         indices[record] = index
-        local view = eviction.view(keep, cells_of(model))
+        local view = eviction.view(keep)
         for _, row in ipairs(groups[key]) do
           local question = index.record.questions[row.question]
           local answer = evidence.of(index, question).answer
