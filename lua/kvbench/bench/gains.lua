@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench bench gains: what a sweep saves by each thing that it does once or at once instead of again or later. The same
--- work runs with all of them and with each one switched off; the answers must be the same, to the bit.
+-- kvbench bench gains: what a sweep saves by each thing that it does once or at once instead of again or later. The
+-- same work runs with all of them and with each one switched off; the answers must be the same, to the bit.
 --   trunk         the first tokens of all questions are computed once a condition
 --   dedupe        conditions that keep the same run once (here: the full cache, which every press has at ratio 0)
---   refill        an answer that ends makes room for the next at once
+--   refill        an answer that ends makes room for the next at once (with a sixth of the answers in flight at a time)
 --   prefix_cache  where a question stands inside the context, the passage before it is computed once
 local presses = require "kvbench.press"
 local shaped = require "kvbench.bench.shaped"
@@ -37,13 +37,13 @@ local function same(a, b)
   return true
 end
 
--- A sweep of `passages` with some switches off. Seconds and answers; the answers are taken in a run of their own, since
--- printing margins would be timed.
-local function sweep(model, opt, passages, off)
+-- A sweep of `passages` with one switch off, or with in_flight at a time. Seconds and answers; the answers are taken in
+-- a run of their own, since printing margins would be timed.
+local function sweep(model, opt, passages, off, in_flight)
   local shape = { passages = passages, tokens = opt.tokens, questions = opt.questions,
     question_tokens = opt.question_tokens, new_tokens = opt.new, presses = NAMES, ratios = shaped.ratios, uneven = true,
     shared = opt.trunk, trunk = off ~= "trunk" and opt.trunk or nil, full_each = off == "dedupe" or nil,
-    refill = off ~= "refill" }
+    refill = off ~= "refill", in_flight = in_flight }
   local seconds = shaped.run(model, shape).seconds
   local seen, see = collector()
   shape.passages, shape.see = math.min(passages, 2), see
@@ -98,21 +98,25 @@ local function enough(seconds, fn)
   return math.max(1, math.floor(seconds / each + .5))
 end
 
---- opt: tokens (of a passage), questions, question_tokens, new, trunk (shared question tokens), seconds (a measurement).
+--- opt: tokens (of a passage), questions, question_tokens, new, trunk (shared question tokens), seconds (of one run).
 function M.run(model, opt)
   if opt.questions == 0 then opt.questions = 13 end
   if opt.trunk == 0 then opt.trunk = math.min(5, opt.question_tokens - 1) end
-  local out = { gains = {}, assumed = ("passages of %d tokens, %d questions of %d tokens (%d shared), answers of %d tokens "
-    .. "on average, ea, adakv and chunk at nine ratios"):format(opt.tokens, opt.questions, opt.question_tokens, opt.trunk,
-    opt.new) }
+  local assumed = "passages of %d tokens, %d questions of %d tokens (%d shared), answers of %d tokens on average, ea, adakv "
+    .. "and chunk at nine ratios"
+  local out = { gains = {},
+    assumed = assumed:format(opt.tokens, opt.questions, opt.question_tokens, opt.trunk, opt.new) }
   local function add(name, passages, on, off, equal)
-    out.gains[#out.gains + 1] = { name = name, passages = passages, seconds = on, seconds_without = off, gain = off / on,
-      same_answers = equal }
+    out.gains[#out.gains + 1] = { name = name, passages = passages, seconds = on, seconds_without = off,
+      gain = off / on, same_answers = equal }
   end
   local passages = enough(opt.seconds, function(n) return (sweep(model, opt, n)) end)
   local on, answers = sweep(model, opt, passages)
+  local few = math.ceil(passages * opt.questions * (1 + #NAMES * #shaped.ratios) / 6)
   for _, name in ipairs { "trunk", "dedupe", "refill" } do
-    local off, others = sweep(model, opt, passages, name)
+    local bound = name == "refill" and few or nil
+    if bound then on = sweep(model, opt, passages, nil, bound) end
+    local off, others = sweep(model, opt, passages, name, bound)
     add(name, passages, on, off, same(answers, others))
   end
   passages = enough(opt.seconds, function(n) return (question_inside(model, opt, n, true)) end)

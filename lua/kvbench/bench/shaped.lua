@@ -56,7 +56,8 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
       local ids = M.ids(shape.question_tokens, (first + i) * 1000 + q, model.vocab)
       for t = 1, shape.shared or shape.trunk or 0 do ids[t] = t end
       for k, keep in ipairs(keeps) do
-        local new = shape.uneven and M.length(shape.new_tokens, (first + i) * 1009 + q * 31 + salt[k]) or shape.new_tokens
+        local new = shape.new_tokens
+        if shape.uneven then new = M.length(new, (first + i) * 1009 + q * 31 + salt[k]) end
         batch:add { ctx = ctx, keep = keep or nil, ids = ids, trunk = shape.trunk, max_new_tokens = new,
           ignore_stop = true, tag = shape.see and { passage = first + i, question = q, condition = salt[k] } }
       end
@@ -67,21 +68,28 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
   work.score_seconds = work.score_seconds + (C.kvb_time() - started)
 end
 
+--- Bytes of keys and values that a continuation of n tokens takes.
+function M.bytes(model, n)
+  local element = model.dtype == "f32" and 4 or 2
+  return 2 * model.layers * model.kv_heads * model.head_dim * element * 32 * math.ceil(n / 32)
+end
+
 --- Uneven answers: 1 to 2 * mean - 1 tokens, all as likely.
 function M.length(mean, salt) return 1 + (salt * 7919 + 17) % 65521 % (2 * mean - 1) end
 
 --- shape: passages, tokens, questions, question_tokens, new_tokens, presses (names), ratios, trunk (tokens that all
 --- questions begin with and that are computed once). For bench gains: shared (tokens that they begin with, trunk or not),
---- uneven (answers of 1 to 2 * new_tokens - 1 tokens), full_each (the full cache once a press), refill, see (called with
---- every result). Returns seconds,
+--- uneven (answers of 1 to 2 * new_tokens - 1 tokens), full_each (the full cache once a press), refill, in_flight
+--- (continuations at a time, where that is the bound), see (called with every result). Returns seconds,
 --- continuations, rows, padded_rows, steps, prefilled tokens, flops, and where host time went.
 function M.run(model, shape)
   local list = {}
   for i, name in ipairs(shape.presses) do list[i] = presses(name) end
   local needs = presses.needs(list)
   local most = model.buckets[#model.buckets]
-  local batch = model:batch { stop_ids = {}, refill = shape.refill }
   local per_passage = shape.questions * (1 + #shape.ratios * #list)
+  local batch = model:batch { stop_ids = {}, refill = shape.refill, max_bytes = shape.in_flight and M.bytes(model,
+    shape.question_tokens + (shape.uneven and 2 or 1) * shape.new_tokens) * shape.in_flight }
   -- enough waiting questions to fill steps while a group is being prefilled
   local group = math.max(1, math.min(shape.passages, math.ceil(2 * most / shape.question_tokens / per_passage)))
   local work = { continuations = 0, prefilled = 0, prefill_seconds = 0, score_seconds = 0 }

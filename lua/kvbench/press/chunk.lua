@@ -90,21 +90,34 @@ return {
   end,
   order = function(self, order, ctx, ratio)
     local scores = orders.scores(self, ctx, ratio, order.evictable)
-    order.pieces = pieces(self, ctx.tokens)
-    local open = {}
-    for i, piece in ipairs(order.pieces) do
-      open[i] = orders.protect(scores:narrow(3, piece.from + 1, piece.n), order.evictable, piece.from)
-      piece.ranks = open[i]:rank(-1)
-      piece.whole = piece.n <= (self.of.params.n_sink or 0)
+    order.pieces, order.full = pieces(self, ctx.tokens), math.floor(ctx.tokens / self.chunk_length)
+    if order.evictable[1] > 0 or order.evictable[2] < ctx.tokens then
+      local open = {}
+      for i, piece in ipairs(order.pieces) do
+        open[i] = orders.protect(scores:narrow(3, piece.from + 1, piece.n), order.evictable, piece.from)
+      end
+      scores = tensor.cat(open, 3)
     end
-    order.scores = tensor.cat(open, 3)
+    order.scores = scores
+    local full, length, last = order.full, self.chunk_length, order.pieces[order.full + 1]
+    -- full pieces are ranked, and cut, together
+    order.full_ranks = full > 0 and scores:narrow(3, 1, full * length)
+      :reshape(ctx.layers, ctx.kv_heads, full, length):rank(-1)
+    order.last_ranks = last and scores:narrow(3, last.from + 1, last.n):rank(-1)
+    for _, piece in ipairs(order.pieces) do piece.whole = piece.n <= (self.of.params.n_sink or 0) end
   end,
-  cut = function(self, order, ratio)
-    local bits = {}
+  cut = function(_, order, ratio)
+    local kept, even, bits = {}, true, {}
     for i, piece in ipairs(order.pieces) do
-      local kept = piece.whole and piece.n or order:budget(ratio, piece.from, piece.from + piece.n)
-      bits[i] = piece.ranks:lt(kept)
+      kept[i] = piece.whole and piece.n or order:budget(ratio, piece.from, piece.from + piece.n)
+      even = even and (i > order.full or kept[i] == kept[1])
     end
-    return keepset.from_bits(tensor.cat(bits, 3))
+    if order.full_ranks then
+      local each = even and kept[1] or tensor.from({ unpack(kept, 1, order.full) }):view(1, 1, order.full, 1)
+      local ranks = order.full_ranks
+      bits[1] = ranks:lt(each):view(ranks:size(1), ranks:size(2), ranks:size(3) * ranks:size(4))
+    end
+    if order.last_ranks then bits[#bits + 1] = order.last_ranks:lt(kept[#kept]) end
+    return keepset.from_bits(#bits > 1 and tensor.cat(bits, 3) or bits[1])
   end,
 }
