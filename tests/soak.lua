@@ -16,33 +16,10 @@ local base = os.tmpname()
 os.remove(base)
 os.execute("mkdir -p " .. base)
 
--- ---- a tiny model with words: ids are hashes of words, answers mean nothing ----
+-- ---- a tiny model: answers mean nothing ----
 
-local words = { size = 128, stop_ids = {}, add_bos = false }
-function words:encode(text)
-  local ids, spans, at = {}, {}, 1
-  while at <= #text do
-    local last = select(2, text:find("^ ?%w+", at)) or at
-    local sum = 7
-    for i = at, last do sum = (sum * 31 + text:byte(i)) % 100003 end
-    ids[#ids + 1], spans[#spans + 1] = text:sub(at, last) == "\n" and 10 or 11 + sum % 117, { at - 1, last }
-    at = last + 1
-  end
-  return ids, spans
-end
-function words:decode(ids)
-  local parts = {}
-  for i, id in ipairs(ids) do parts[i] = id == 10 and "\n" or " w" .. id end
-  return table.concat(parts)
-end
-function words:is_special() return false end
-
-local function load() -- luacheck: ignore
-  local m = kv.model.load(paths.at "tests/golden/models/llama", { dtype = "f32" })
-  m.tokenizer = words
-  return m
-end
-local model = load()
+local tiny = dofile(paths.at "tests/lua/tiny_sweep.lua")
+local model = tiny.model()
 local data = kv.dataset("knowledge", { size = 2, seed = seed })
 local gguf = files.gguf(base .. "/tiny.gguf", {})
 
@@ -108,7 +85,7 @@ function acts.generate(n, r)
 end
 
 function acts.load(n)
-  local m = n == 1 and load() or kv.model.load(gguf, { dtype = "f32" })
+  local m = n == 1 and tiny.model() or kv.model.load(gguf, { dtype = "f32" })
   local text = tostring(m)
   m:close()
   return text

@@ -159,7 +159,7 @@ end)
 -- ---- rows of a forward pass ----
 
 local question_rows = require "kvbench.question_rows"
-local model = dofile(paths.at "tests/lua/tiny_model.lua")
+local model = dofile(paths.at "tests/lua/tiny_sweep.lua").model()
 
 t.case("question rows: softmax of q k over all keys, by hand for one head", function()
   local ctx = model:prefill({ 11, 12, 13, 14, 15, 16 })

@@ -5,7 +5,7 @@ local t = require "kvbench.testing"
 local kv = require "kvbench"
 local paths = require "kvbench.paths"
 local scripts = dofile(paths.at "tests/lua/run_experiment.lua")
-local many = dofile(paths.at "tests/lua/tiny_model.lua")
+local many = dofile(paths.at "tests/lua/tiny_sweep.lua").model()
 local one = kv.model.load(paths.at "tests/golden/models/mistral", { dtype = "f32" })
 one.tokenizer = many.tokenizer
 

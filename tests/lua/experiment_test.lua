@@ -6,7 +6,7 @@ local kv = require "kvbench"
 local C = require("kvbench.ffi").C
 local json = require "kvbench.json"
 local paths = require "kvbench.paths"
-local model = dofile(paths.at "tests/lua/tiny_model.lua")
+local model = dofile(paths.at "tests/lua/tiny_sweep.lua").model()
 local X = kv.experiment
 
 local root = os.tmpname()

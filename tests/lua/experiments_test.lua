@@ -4,7 +4,7 @@
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local paths = require "kvbench.paths"
-local tiny = dofile(paths.at "tests/lua/tiny_model.lua")
+local tiny = dofile(paths.at "tests/lua/tiny_sweep.lua").model()
 
 local scripts = dofile(paths.at "tests/lua/run_experiment.lua")
 local run, read, has_no_nan, root = scripts.run, scripts.read, scripts.has_no_nan, scripts.root

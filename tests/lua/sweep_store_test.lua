@@ -18,38 +18,16 @@ local function sweep(more)
   return kv.sweep(o)
 end
 
-local root = os.tmpname()
-os.remove(root)
-local made = 0
-local function new_folder()
-  made = made + 1
-  return root .. "/" .. made
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local new_folder, root = tiny.folders()
+local read = tiny.read
 
 -- Calls fn with a batch whose `name` is watched; returns how often it was called.
 local function counting(name, watch, fn)
-  local make, calls = getmetatable(model).__index(model, "batch"), 0
-  model.batch = function(self, opts)
-    local batch = make(self, opts)
-    local inner = batch[name]
-    rawset(batch, name, function(...)
-      calls = calls + 1
-      if watch then watch(calls) end
-      return inner(...)
-    end)
-    return batch
-  end
-  local ok, err = pcall(fn)
-  model.batch = nil
-  C.kvb_cancel_reset()
+  local calls = 0
+  local ok, err = pcall(tiny.watching, model, name, function()
+    calls = calls + 1
+    if watch then watch(calls) end
+  end, fn)
   return calls, ok, err
 end
 

@@ -1,67 +1,18 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kv.sweep on a tiny stored model: every condition once, the same rows whatever the packing and whatever interrupted them, and
--- one clear line for what cannot be run. The model's answers mean nothing; its tokenizer is made up here.
+-- one clear line for what cannot be run. The model's answers mean nothing.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local C = require("kvbench.ffi").C
 local json = require "kvbench.json"
 local paths = require "kvbench.paths"
 
--- ---- a tokenizer: words and single bytes, folded into the model's 128 ids ----
-
-local fake = { size = 128, stop_ids = {}, add_bos = false }
-
-function fake:encode(text)
-  local ids, spans, at = {}, {}, 1
-  while at <= #text do
-    local last = select(2, text:find("^ ?%w+", at)) or at
-    local word, sum = text:sub(at, last), 7
-    for i = 1, #word do sum = (sum * 31 + word:byte(i)) % 100003 end
-    ids[#ids + 1], spans[#spans + 1] = word == "\n" and 10 or 11 + sum % 117, { at - 1, last }
-    at = last + 1
-  end
-  return ids, spans
-end
-
-function fake:decode(ids)
-  local parts = {}
-  for i, id in ipairs(ids) do parts[i] = id == 10 and "\n" or " w" .. id end
-  return table.concat(parts)
-end
-
-function fake:is_special() return false end
-
-local model = kv.model.load(paths.at "tests/golden/models/llama", { dtype = "f32" })
-model.tokenizer = fake
+local tiny = dofile(paths.at "tests/lua/tiny_sweep.lua")
+local read, model = tiny.read, tiny.model()
+local new_folder, root = tiny.folders()
 
 -- Three passages, four questions each: enough to mix, few enough to run fifty sweeps.
-local function small(seed)
-  local dataset = kv.dataset("knowledge", { size = 3, seed = seed })
-  local records = {}
-  for i, record in ipairs(dataset.records) do
-    records[i] = setmetatable({ questions = { unpack(record.questions, 1, 4) } }, { __index = record })
-  end
-  return { task = dataset.task, seed = dataset.seed, size = 3, hash = dataset.hash, generator_hash = dataset.generator_hash, records = records }
-end
-local data, QUESTIONS = small "A", 12
-
--- ---- folders ----
-
-local root = os.tmpname()
-os.remove(root)
-local made = 0
-local function new_folder()
-  made = made + 1
-  return root .. "/" .. made
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local data, QUESTIONS = tiny.data(3, 4), 12
 
 local function write(path, text)
   local file = assert(io.open(path, "wb"))
@@ -86,25 +37,6 @@ local function csv_of(more)
   more.out = out
   sweep(more)
   return read(out .. "/rows.csv")
-end
-
--- Calls fn with a batch whose `step` or `add` is watched.
-local function watching(name, watch, fn)
-  local class = getmetatable(model)
-  local make = class.__index(model, "batch")
-  model.batch = function(self, opts)
-    local batch = make(self, opts)
-    local inner = batch[name]
-    rawset(batch, name, function(...)
-      watch(...)
-      return inner(...)
-    end)
-    return batch
-  end
-  local ok, err = pcall(fn)
-  model.batch = nil
-  C.kvb_cancel_reset()
-  if not ok then error(err, 0) end
 end
 
 local whole = sweep()
@@ -159,7 +91,7 @@ t.case("an interrupted run goes on and ends with the same bytes", function()
   for _, stop_at in ipairs { 1, 2, 4 } do
     local out, steps = new_folder(), 0
     local text = t.fails(function()
-      watching("step", function()
+      tiny.watching(model, "step", function()
         steps = steps + 1
         if steps == stop_at then C.kvb_cancel() end
       end, function() sweep { out = out, group = 1 } end)
@@ -211,10 +143,10 @@ t.case("a folder of another run is not mixed with", function()
     t.ok(text:find("-> choose another out = folder", 1, true))
   end
   local other = kv.model.load(paths.at "tests/golden/models/qwen2", { dtype = "f32" })
-  other.tokenizer = fake
+  other.tokenizer = tiny.tokenizer
   t.fails(function() sweep { out = out, model = other } end, "holds another run: model")
   other:close()
-  t.fails(function() sweep { out = out, dataset = small "B" } end, "holds another run: dataset_")
+  t.fails(function() sweep { out = out, dataset = tiny.data(3, 4, "B") } end, "holds another run: dataset_")
   t.ok(read(out .. "/rows.csv") == expected, "a refused run changed the rows")
   write(out .. "/run.sqlite", ("{"):rep(4096))
   t.fails(function() sweep { out = out } end, "run%.sqlite': file is not a database")
@@ -269,13 +201,13 @@ t.case("what cannot be asked for", function()
   t.fails(function() kv.sweep { model = model } end, "dataset is missing")
   model.tokenizer = nil
   t.fails(function() sweep() end, "has no tokenizer")
-  model.tokenizer = fake
+  model.tokenizer = tiny.tokenizer
 end)
 
 t.case("equal conditions run once and are written for each", function()
   local function adds(presses, ratios)
     local n, run = 0, nil
-    watching("add", function() n = n + 1 end, function() run = sweep { presses = presses, ratios = ratios or { 0, .5 } } end)
+    tiny.watching(model, "add", function() n = n + 1 end, function() run = sweep { presses = presses, ratios = ratios or { 0, .5 } } end)
     return n, run
   end
   local twin = kv.press { name = "twin", score = function(_, ctx) return -ctx.keys:norm(-1) end }
@@ -297,7 +229,7 @@ end)
 t.case("what may be evicted", function()
   for _, evictable in ipairs { "passage", "context" } do
     local outside, sets = 0, 0
-    watching("add", function(_, request)
+    tiny.watching(model, "add", function(_, request)
       local keep, passage = request.keep, request.tag.asked.unit.index.passage
       if not keep then return end
       sets = sets + 1

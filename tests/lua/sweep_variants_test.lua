@@ -7,38 +7,9 @@ local json = require "kvbench.json"
 local paths = require "kvbench.paths"
 local evidence = require "kvbench.metric.evidence"
 
-local fake = { size = 128, stop_ids = {}, add_bos = false }
-
-function fake:encode(text)
-  local ids, spans, at = {}, {}, 1
-  while at <= #text do
-    local last = select(2, text:find("^ ?%w+", at)) or at
-    local word, sum = text:sub(at, last), 7
-    for i = 1, #word do sum = (sum * 31 + word:byte(i)) % 100003 end
-    ids[#ids + 1], spans[#spans + 1] = word == "\n" and 10 or 11 + sum % 117, { at - 1, last }
-    at = last + 1
-  end
-  return ids, spans
-end
-
-function fake:decode(ids)
-  local parts = {}
-  for i, id in ipairs(ids) do parts[i] = id == 10 and "\n" or " w" .. id end
-  return table.concat(parts)
-end
-
-function fake:is_special() return false end
-
-local model = kv.model.load(paths.at "tests/golden/models/llama", { dtype = "f32" })
-model.tokenizer = fake
-
-local dataset = kv.dataset("knowledge", { size = 2, seed = "A" })
-local records = {}
-for i, record in ipairs(dataset.records) do
-  records[i] = setmetatable({ questions = { unpack(record.questions, 1, 3) } }, { __index = record })
-end
-local data = { task = dataset.task, seed = dataset.seed, size = 2, hash = dataset.hash,
-  generator_hash = dataset.generator_hash, records = records }
+local tiny = dofile(paths.at "tests/lua/tiny_sweep.lua")
+local model, data = tiny.model(), tiny.data(2, 3)
+local records = data.records
 
 local function sweep(more)
   local o = { model = model, dataset = data, presses = { "knorm" }, ratios = { 0, .6 }, max_new_tokens = 3,
@@ -47,22 +18,13 @@ local function sweep(more)
   return kv.sweep(o)
 end
 
-local function by_key(run)
-  local rows = {}
-  for _, row in ipairs(run.rows) do
-    t.ok(not rows[row.key], "twice: " .. row.key)
-    rows[row.key] = row
-  end
-  return rows
-end
-
 local function same(a, b)
   for name, value in pairs(a) do
     if name ~= "key" and name ~= "variant" and name ~= "span" then t.eq(b[name], value, name) end
   end
 end
 
-local plain = by_key(sweep())
+local plain = tiny.by_key(sweep())
 local seen = {}
 local function forced(v)
   local e = evidence.of(v.index, v.question)
@@ -74,7 +36,7 @@ end
 
 t.case("variants run beside the plain conditions, which they do not change", function()
   local run = sweep { variants = forced }
-  local rows = by_key(run)
+  local rows = tiny.by_key(run)
   t.eq(#run.rows, 2 * 3 * (2 + 2))
   t.eq(#seen, 2 * 3 * 2)
   for _, s in ipairs(seen) do t.ok(s[7] and (s[4] == 0) == (s[3] == "full")) end
@@ -96,7 +58,7 @@ t.case("variants run beside the plain conditions, which they do not change", fun
 end)
 
 t.case("a forced row is what that keep-set gives when it is run alone", function()
-  local rows = by_key(sweep { variants = forced })
+  local rows = tiny.by_key(sweep { variants = forced })
   local record = records[1]
   local prompt = kv.prompt.render("fewshot", record, { idk_example = true, model = model })
   local ctx = model:prefill(prompt.context)
@@ -152,7 +114,7 @@ t.case("a run with variants goes on, and is not mixed with another's", function(
 end)
 
 t.case("another position, and another cache", function()
-  local function at(run, variant) return by_key(run)[records[1].id .. "|1|knorm|0.6|agnostic|" .. variant] end
+  local function at(run, variant) return tiny.by_key(run)[records[1].id .. "|1|knorm|0.6|agnostic|" .. variant] end
   local run = sweep { variants = function(v)
     if v.ratio == 0 then return end
     local moved, negated = v.keep:copy(), v.keep:copy()

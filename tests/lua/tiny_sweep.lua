@@ -2,14 +2,16 @@
 -- A sweep small enough to run fifty times: a stored tiny model, a tokenizer of words and single bytes folded into its
 -- 128 ids, and a few questions of the knowledge task. The model's answers mean nothing.
 local kv = require "kvbench"
+local C = require("kvbench.ffi").C
 local options = require "kvbench.options"
 local paths = require "kvbench.paths"
 
 local M = {}
 
-local tokenizer = { size = 128, stop_ids = {}, add_bos = false }
+--- Words and single bytes; a line's end is id 10.
+M.tokenizer = { size = 128, stop_ids = {}, add_bos = false }
 
-function tokenizer:encode(text)
+function M.tokenizer:encode(text)
   local ids, spans, at = {}, {}, 1
   while at <= #text do
     local last = select(2, text:find("^ ?%w+", at)) or at
@@ -21,20 +23,20 @@ function tokenizer:encode(text)
   return ids, spans
 end
 
-function tokenizer:decode(ids)
+function M.tokenizer:decode(ids)
   local parts = {}
   for i, id in ipairs(ids) do parts[i] = id == 10 and "\n" or " w" .. id end
   return table.concat(parts)
 end
 
-function tokenizer:is_special() return false end
+function M.tokenizer:is_special() return false end
 
 --- The stored tiny model of a family on a device (default: the command line's) with that tokenizer.
 function M.model(family, opt)
   local o = { dtype = "f32", device = options.device }
   for name, value in pairs(opt or {}) do o[name] = value end
   local model = kv.model.load(paths.at("tests/golden/models/" .. (family or "llama")), o)
-  model.tokenizer = tokenizer
+  model.tokenizer = M.tokenizer
   return model
 end
 
@@ -52,8 +54,48 @@ end
 --- Rows by key.
 function M.by_key(run)
   local out = {}
-  for _, row in ipairs(run.rows) do out[row.key] = row end
+  for _, row in ipairs(run.rows) do
+    assert(not out[row.key], "two rows have the key " .. row.key)
+    out[row.key] = row
+  end
   return out
+end
+
+--- Calls fn while the model's batches call watch(...) before their method `name`.
+function M.watching(model, name, watch, fn)
+  local make = getmetatable(model).__index(model, "batch")
+  model.batch = function(self, opts)
+    local batch = make(self, opts)
+    local inner = batch[name]
+    rawset(batch, name, function(...)
+      watch(...)
+      return inner(...)
+    end)
+    return batch
+  end
+  local ok, err = pcall(fn)
+  model.batch = nil
+  C.kvb_cancel_reset()
+  if not ok then error(err, 0) end
+end
+
+--- Folders of one test: new() names one more; nothing is made.
+function M.folders()
+  local root, made = os.tmpname(), 0
+  os.remove(root)
+  return function()
+    made = made + 1
+    return root .. "/" .. made
+  end, root
+end
+
+--- A file's bytes, or nil where there is none.
+function M.read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read "*a"
+  file:close()
+  return text
 end
 
 return M
