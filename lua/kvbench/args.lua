@@ -24,6 +24,10 @@ local function names_of(defaults)
   return names
 end
 
+-- Options of kvbench itself, which scripts do not see.
+local global = { ["--device"] = true, ["--dtype"] = true, ["--threads"] = true, ["--gpus"] = true,
+  ["--sandbox"] = true, ["--strict"] = true }
+
 local function dashed(name) return "--" .. name:gsub("_", "-") end
 
 local function show(value)
@@ -80,6 +84,9 @@ function M.parse(defaults, words)
     local off = defaults[name] == nil and name:match("^no_(.+)$")
     local default = defaults[off or name]
     if default == nil or (off and type(default) ~= "boolean") then
+      if global[option] then
+        error(usage("%s is an option of kvbench itself -> put it before the script or command", option), 0)
+      end
       local options_list = {}
       for k, known in ipairs(names) do options_list[k] = dashed(known) end
       error(usage("unknown parameter '%s' %s", option, text.suggest(option, options_list)), 0)

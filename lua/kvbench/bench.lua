@@ -140,8 +140,7 @@ end
 
 function benches.press(model, opt)
   local started = C.kvb_time()
-  local measured = press_cost.run(model, function(n) return passages(model, 1, n)[1] end, opt.presses, opt.lengths,
-    opt.seconds)
+  local measured = press_cost.run(model, function(n) return passages(model, 1, n)[1] end, opt.plan, opt.seconds)
   local out = base(model, C.kvb_time() - started, opt)
   out.costs = measured.costs
   return out
@@ -169,16 +168,17 @@ local function report(out)
     out.cpu, out.peak_bytes / 2 ^ 30))
 end
 
-local function check_numbers(opt)
-  local function whole(name, least)
-    local value = opt[name]
-    if value < least or value ~= math.floor(value) then
-      local option = name:gsub("_", "-")
-      error(("bench: --%s is %s, expected a whole number from %d on"):format(option, tostring(value), least), 0)
-    end
+local function whole(opt, name, least)
+  local value = opt[name]
+  if value < least or value ~= math.floor(value) then
+    error(("bench: --%s is %s, expected a whole number from %d on"):format(name:gsub("_", "-"), tostring(value),
+      least), 0)
   end
-  for _, name in ipairs { "tokens", "rows", "new", "question_tokens" } do whole(name, 1) end
-  for _, name in ipairs { "passages", "questions", "trunk" } do whole(name, 0) end
+end
+
+local function check_options(opt)
+  for _, name in ipairs { "tokens", "rows", "new", "question_tokens" } do whole(opt, name, 1) end
+  for _, name in ipairs { "passages", "questions", "trunk" } do whole(opt, name, 0) end
   if opt.seconds <= 0 or opt.sample <= 0 then
     error(("bench: --seconds is %g and --sample %g, expected more than 0"):format(opt.seconds, opt.sample), 0)
   end
@@ -189,12 +189,18 @@ local function check_numbers(opt)
     error(("bench: --trunk is %d of --question-tokens %d -> a question keeps at least one token of its own"):format(
       opt.trunk, opt.question_tokens), 0)
   end
+  if opt.tokenizer ~= "" and not opt.model:find "^random:" then
+    error(("bench: --tokenizer is for a model with random weights, and '%s' has its own -> --model random:llama3-8b"):format(
+      opt.model), 0)
+  end
+  if opt.what == "press" then opt.plan = press_cost.plan(opt.presses, opt.lengths) end
 end
 
 -- The benchmark without a model: kvbench bench store [--answers 100000] [--shards 64] [--large 4000000] [--folder DIR].
 local function store_bench(words, args)
   local opt = args.parse({ answers = 100000, shards = 64, large = 4000000, folder = "", json = false }, words)
   if not opt then return 0 end
+  for name, least in pairs { answers = 1, shards = 0, large = 0 } do whole(opt, name, least) end
   local store = require "kvbench.bench.store"
   local out = store.run(opt)
   if opt.json then print(json.encode(out)) else store.report(out) end
@@ -221,7 +227,7 @@ function M.main(words)
     lengths = "250,1500", observe = "", teacher = false, interactive = false, json = false }, words)
   if not opt then return 0 end
   opt.what = what
-  check_numbers(opt)
+  check_options(opt)
   local devices = fleet.devices()
   if devices then return sweeps.on_devices(devices, opt) end
   local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype,

@@ -63,6 +63,9 @@ function M.new(spec)
     if type(value) ~= "boolean" and defaults[name] == false then defaults[name] = nil end
   end
   local opt = require "kvbench.args"(defaults, explained)
+  if opt.passages and (opt.passages < 0 or opt.passages % 1 ~= 0) then
+    error(("--passages is %s, expected a whole number (0: the script's default)"):format(opt.passages), 0)
+  end
   if type(opt.ratios) == "string" and not require("kvbench.ratios").grids[opt.ratios] then
     local list = {}
     for word in opt.ratios:gmatch "[^,]+" do list[#list + 1] = tonumber(word) or word end

@@ -47,17 +47,25 @@ local function measure(model, press, ids, seconds)
     share = cost / prefill, share_again = median(again) / prefill }
 end
 
---- {costs = list}; ids_of(n): token ids of a passage. names: comma-separated presses, lengths: comma-separated numbers.
-function M.run(model, ids_of, names, lengths, seconds)
-  local out = {}
+--- The work that two comma-separated lists ask for: {press =, tokens =} each. What is wrong in them is said here,
+--- before a model is loaded.
+function M.plan(names, lengths)
+  local plan = {}
   for length in lengths:gmatch "[^,%s]+" do
     local n = tonumber(length)
     if not n or n < 2 or n % 1 ~= 0 then
       error(("--lengths: '%s' is not a number of tokens -> --lengths 250,1500"):format(length), 0)
     end
-    for name in names:gmatch "[^,%s]+" do out[#out + 1] = measure(model, presses(name), ids_of(n), seconds) end
+    for name in names:gmatch "[^,%s]+" do plan[#plan + 1] = { press = presses(name), tokens = n } end
   end
-  if #out == 0 then error("--presses and --lengths want at least one each -> --presses ea,snapkv --lengths 250", 0) end
+  if #plan == 0 then error("--presses and --lengths want at least one each -> --presses ea,snapkv --lengths 250", 0) end
+  return plan
+end
+
+--- {costs = list}, one entry for each of the plan; ids_of(n): token ids of a passage; seconds: for each.
+function M.run(model, ids_of, plan, seconds)
+  local out = {}
+  for i, work in ipairs(plan) do out[i] = measure(model, work.press, ids_of(work.tokens), seconds) end
   return { costs = out }
 end
 
