@@ -28,7 +28,7 @@ extern const char kvb_header_text[], kvb_ops_text[];
 
 static void bound_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    setenv("GOMP_SPINCOUNT", "20000", 1);
+    setenv("GOMP_SPINCOUNT", "2000", 1);
     execv("/proc/self/exe", argv); /* returns only where /proc is not mounted: then spinning stays unbounded */
 }
 

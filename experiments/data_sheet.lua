@@ -28,23 +28,6 @@ for _, name in ipairs(opt.tasks) do
   print(("%s: %d passages made and validated in %.1f s of CPU"):format(name, made, seconds))
 end
 
--- The same records with nothing to read; facts go, since their spans would point nowhere.
-local function without_passage(ds)
-  local out = {}
-  for record in ds:records() do
-    local questions = {}
-    for i, q in ipairs(record.questions) do
-      local copy = {}
-      for key, value in pairs(q) do copy[key] = value end
-      copy.fact_ids, copy.cue_ids, copy.bridge_ids = {}, {}, nil
-      questions[i] = copy
-    end
-    out[#out + 1] = { id = record.id, task = "closed_book", passage = "(There is no text.)", facts = {},
-      questions = questions }
-  end
-  return kv.dataset(out)
-end
-
 -- Shares of the answerable questions that were answered, and of the unanswerable ones that were declined.
 local function ask(ds)
   local run = kv.sweep { model = model, dataset = ds, presses = { "knorm" }, ratios = { 0 }, style = "fewshot",
@@ -63,7 +46,7 @@ end
 for _, name in ipairs(opt.tasks) do
   local n = math.min(opt.sample * (sheet[name].words.mean < 300 and 3 or 1), sheet[name].records)
   local ds = kv.dataset(name, { seed = opt.seed, size = n })
-  sheet[name].open, sheet[name].closed, sheet[name].asked_of = ask(ds), ask(without_passage(ds)), n
+  sheet[name].open, sheet[name].closed, sheet[name].asked_of = ask(ds), ask(kv.experiment.closed_book(ds)), n
   print(("%s: %d questions, with the passage %.2f, without %.2f"):format(name, sheet[name].open.n,
     sheet[name].open.share, sheet[name].closed.share))
 end

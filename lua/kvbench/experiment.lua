@@ -134,11 +134,13 @@ function Experiment:sweep(o)
   return run, ds
 end
 
---- May a claim be tested on this task? (experiment/gate.lua) Asks the closed book once. Returns {[press label] = {ok =,
+--- May a claim be tested on this task? (experiment/gate.lua) Asks the closed book once, in the run's own regime: a list
+-- of questions that stands before the passage is no passage, and may give answers away. Returns {[press label] = {ok =,
 -- why =}}, range: print it beside every curve that is judged.
 function Experiment:gate(run, dataset)
-  local closed = self:sweep { dataset = records.closed_book(dataset), ratios = { 0 }, presses = { "knorm" },
-    label = ("%s, closed book"):format(dataset.task) }
+  local regime = run.rows[1].regime
+  local closed = self:sweep { dataset = records.closed_book(dataset), regime = regime, ratios = { 0 },
+    presses = { "knorm" }, label = ("%s, closed book, %s"):format(dataset.task, regime) }
   local range, why = gate.range(run.rows, closed.rows)
   local out = {}
   for _, label in ipairs(run.presses) do
