@@ -9,6 +9,7 @@
 local kv = require "kvbench"
 local causal = require "kvbench.causal"
 local parts = require "kvbench.press_parts"
+local tensor = require "kvbench.tensor"
 
 local e = causal.experiment { name = "positions", title = "Positions after eviction",
   options = { treat = { .3, .5, .7 } }, docs = { treat = "ratios" } }
@@ -30,7 +31,7 @@ local function sets_of(v)
   local key = v.press .. v.ratio
   if not made[key] then
     local n_kept = longest(v.keep)
-    local cache = v.ctx:variant { keys = parts.close_ranks(press, v.ctx, v.keep) }
+    local cache = v.ctx:variant { keys = tensor.on(v.ctx.device, parts.close_ranks, press, v.ctx, v.keep) }
     local function set(rotated, position)
       local keep = v.keep:copy()
       keep.cache, keep.position = rotated and cache or nil, position

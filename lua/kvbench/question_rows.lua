@@ -39,6 +39,9 @@ local function logits_of(self, layer)
   return out:reshape(ctx.kv_heads, ctx.group_size, r, n) + mask:to(out.device)
 end
 
+-- Calls fn where the context is, and frees its temporaries: masks are made on the current device.
+local function there(self, fn) return tensor.on(self.ctx.device, tensor.scope, fn) end
+
 local RECENT = 8
 
 -- A pointer into an array does not keep it from being collected, so the rows do, for the last arrays they gave out.
@@ -60,7 +63,7 @@ end
 -- keep-set the keys it evicted weigh 0 and the rest sums to 1, in the rows of the question only: the context read
 -- itself before anything was evicted. Own rows are never evicted.
 function Rows:weights(layer, keep)
-  return tensor.scope(function()
+  return there(self, function()
     local logits = logits_of(self, layer)
     if keep then
       local mask = ((keep:bits():narrow(1, layer + 1, 1):view(self.kv_heads, 1, 1, self.context):to "f32" - 1) * 1e30)
@@ -79,7 +82,7 @@ end
 
 --- |W_o v| of every key in a layer (from 0), by query head: cdata float [heads, keys].
 function Rows:value_norms(layer)
-  return tensor.scope(function()
+  return there(self, function()
     local input = require "kvbench.layer_input"
     local norms = input.value_norms(self.more, layer + 1, self.more.values:narrow(1, layer + 1, 1))
     return held(self, copied(norms:reshape(self.heads, self.keys), self.heads * self.keys))
@@ -88,7 +91,7 @@ end
 
 --- Values of a layer (from 0): cdata float [kv_heads, keys, head_dim].
 function Rows:values(layer)
-  return tensor.scope(function()
+  return there(self, function()
     return held(self, copied(self.more.values:narrow(1, layer + 1, 1), self.kv_heads * self.keys * self.ctx.head_dim))
   end)
 end
