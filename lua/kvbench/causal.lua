@@ -120,9 +120,13 @@ function M.describe(gate)
   return ("Full cache %.2f, closed book %.2f%s."):format(gate.full, gate.closed, gate.ok and "" or "; " .. gate.reason)
 end
 
---- Judges a claim "effect > 0" (opt.direction = -1: < 0): supported when the interval lies on the claimed side, not
---- supported when it excludes effects of opt.margin (M.margin) on that side, else cannot tell. A gate that is not ok
---- and a missing effect give "cannot tell" with the reason. Returns the status.
+-- Few gains and no loss: no resample reaches 0, and the interval excludes it whatever their number. Sign flips do not.
+local function excludes_zero(effect, lo) return lo > 0 and not (effect.p and effect.p > .05) end
+
+--- Judges a claim "effect > 0" (opt.direction = -1: < 0): supported when the interval lies on the claimed side and sign
+--- flips, where there are any, agree (p <= .05); not supported when the interval excludes effects of opt.margin
+--- (M.margin) on that side, else cannot tell. A gate that is not ok and a missing effect give "cannot tell" with the
+--- reason. Returns the status.
 function M.verdict(e, gate, claim, effect, why, opt)
   local margin, sign = opt and opt.margin or M.margin, opt and opt.direction or 1
   local status, text = "cannot tell", claim
@@ -133,13 +137,13 @@ function M.verdict(e, gate, claim, effect, why, opt)
   else
     local lo, hi = effect.lo, effect.hi
     if sign < 0 then lo, hi = -hi, -lo end
-    if lo > 0 then status = "supported" elseif hi < margin then status = "not supported" end
+    if excludes_zero(effect, lo) then status = "supported" elseif hi < margin then status = "not supported" end
   end
   e:verdict(status, text, effect)
   return status
 end
 
---- Judges a two-sided claim "there is a difference": supported when the interval excludes 0, not supported when it lies
+--- Judges a two-sided claim "there is a difference": supported as above on either side, not supported when it lies
 --- within opt.margin (M.margin) of 0 (equivalence; the interval is 95 %, so this is stricter than TOST at 5 %), else
 --- cannot tell.
 function M.two_sided(e, gate, claim, effect, why, opt)
@@ -151,8 +155,9 @@ function M.two_sided(e, gate, claim, effect, why, opt)
     end
     return M.verdict(e, gate or { ok = true }, claim, effect, why, { margin = -math.huge })
   end
-  e:verdict("supported", claim, effect)
-  return "supported"
+  local status = excludes_zero(effect, math.max(effect.lo, -effect.hi)) and "supported" or "cannot tell"
+  e:verdict(status, claim, effect)
+  return status
 end
 
 --- A panel of conditions side by side: points with intervals. list: {{label =, effect = {estimate, lo, hi} or nil},
