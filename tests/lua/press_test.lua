@@ -285,6 +285,15 @@ t.case("labels, presets, needs and hashes", function()
   t.eq(kv.press("adakv").source_hash, kv.press("adakv").source_hash)
 end)
 
+t.case("chunk keeps what its rule keeps on contexts that fit into one chunk, and something else on longer ones", function()
+  local ctx = fake.new { tokens = 60 }
+  for _, ratio in ipairs { .1, .5, .9 } do
+    local whole = kv.press("ea"):keep(ctx, ratio)
+    t.eq(kv.press("chunk", { of = "ea", chunk_length = 60 }):keep(ctx, ratio):hash(), whole:hash())
+    t.ok(kv.press("chunk", { of = "ea", chunk_length = 20 }):keep(ctx, ratio):hash() ~= whole:hash())
+  end
+end)
+
 t.case("short contexts are adapted and say so", function()
   local keep = kv.press("snapkv"):keep(fake.new { tokens = 20 }, 0.3)
   t.eq(keep.notes, { "window_size 64 -> 10, the context is short" })
