@@ -36,10 +36,10 @@ local function projected_norm(ctx)
   local d, group = ctx.head_dim, ctx.heads / ctx.kv_heads
   for l = 1, ctx.layers do
     local weight = ctx:weight("o", ctx.layer_first + l - 1) -- [hidden, heads * d]
-    local per_head = weight:transpose():contiguous():view(ctx.kv_heads, group, d, weight:size(1))
+    local per_head = weight:view(weight:size(1), ctx.kv_heads, group, d):permute(3, 2, 1, 4) -- [group, kv_heads, hidden, d]
     out[l]:copy_(tensor.scope(function()
-      local sum = 0
-      for g = 1, group do sum = sum + ctx.values[l]:matmul(per_head:select(2, g)):norm(-1, 1) end
+      local sum, across = 0, ctx.values[l]:transpose() -- columns are tokens: the weight is read as it lies
+      for g = 1, group do sum = sum + per_head[g]:matmul(across):norm(-2, 1) end
       return sum / group
     end))
     weight:close()

@@ -20,8 +20,9 @@ function View.__index(view, key)
     if whole == nil and optional[key] then return nil end
     if whole == nil then error(MISSING:format(key), 0) end
     local part = whole
-    if rawget(view, "layers") ~= whole:size(1) then part = whole:narrow(1, rawget(view, "block_first"), rawget(view,
-      "layers")) end
+    if rawget(view, "layers") ~= whole:size(1) then -- kept longer than what once() or a score makes
+      part = tensor.outside(whole.narrow, whole, 1, rawget(view, "block_first"), rawget(view, "layers"))
+    end
     rawset(view, key, part)
     return part
   end

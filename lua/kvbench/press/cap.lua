@@ -35,7 +35,8 @@ return {
     local position = tensor.arange(ctx.head_dim)
     local identity = position:unsqueeze(2):eq(position:unsqueeze(1))
     local lower = (scaled:transpose():matmul(scaled) + identity):cholesky()
-    local half = lower:solve_triangular(values:transpose()) -- A = L L', so v' A^-1 v = |L^-1 v|^2
-    return (weight * (half * half):sum(-2)):mean(3):pad(sinks, 0, math.huge)
+    local inverse = lower:solve_triangular(identity:expand(lower:size())) -- A = L L', so v' A^-1 v = |L^-1 v|^2
+    local length = inverse:matmul(values:transpose()):norm(-2)
+    return (weight * length * length):mean(3):pad(sinks, 0, math.huge)
   end,
 }

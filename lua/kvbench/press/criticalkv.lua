@@ -19,7 +19,9 @@ return {
   ratio_dependent = true,
   check = function(self) parts.expect_scorer(self, self.of, "reweighs scores") end,
   score = function(self, ctx, ratio)
-    local scores = orders.finite(self.of, parts.score(self.of, ctx, ratio))
+    local function inner() return orders.finite(self.of, parts.score(self.of, ctx, ratio)) end
+    local key = ("critical scores %d %d"):format(ctx.layer_first, ctx.layers) -- the same for every ratio, mostly
+    local scores = self.of.ratio_dependent and inner() or ctx:once(key, inner)
     local open = ctx.evictable[2] - ctx.evictable[1]
     local first = math.floor((1 - (ratio or 1)) * open * self.first_stage_ratio)
     local candidates = tensor.where(parts.competing(ctx.tokens, ctx.evictable), scores, -math.huge)

@@ -5,12 +5,12 @@ local normal = require "kvbench.press_normal"
 local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
 
--- The factor of the first X'X + jitter I that is positive definite, trying the reference's jitters.
+-- The factor of the first X'X + jitter I that is positive definite, and its jitter, trying the reference's.
 local function factor(gram, identity)
   local jitter = 1e-2
   for _ = 1, 5 do
     local lower, info = (gram + identity * jitter):cholesky_ex()
-    if info:to("f32"):abs():max() == 0 then return lower end
+    if info:to("f32"):abs():max() == 0 then return lower, jitter end
     jitter = jitter * 10
   end
   error("press 'leverage': the projected keys have no positive definite Gram matrix -> do they hold NaN or inf?", 0)
@@ -32,8 +32,14 @@ return {
     local directions = tensor.randn({ ctx.layers, ctx.kv_heads, d, k }, "leverage/" .. self.params.seed, first)
     local x = (keys - keys:mean(3):unsqueeze(3)):matmul(directions / math.sqrt(k))
     local position = tensor.arange(k)
-    local lower = factor(x:transpose():matmul(x), position:unsqueeze(2):eq(position:unsqueeze(1)))
+    local identity = position:unsqueeze(2):eq(position:unsqueeze(1))
+    local lower, jitter = factor(x:transpose():matmul(x), identity)
     local half = lower:solve_triangular(x:transpose()) -- G = L L', so x' G^-1 x = |L^-1 x|^2
-    return normal.per_layer((half * half):sum(-2))
+    -- X'X was rounded, and its condition is the square of X's: what L^-1 leaves of it is nearly I, and factored once more
+    local every = identity:expand(lower:size())
+    local inverse = lower:solve_triangular(every)
+    local rest = half:matmul(half:transpose()) + inverse:matmul(inverse:transpose()) * jitter
+    local length = rest:cholesky():solve_triangular(every):matmul(half):norm(-2)
+    return normal.per_layer(length * length)
   end,
 }
