@@ -28,7 +28,8 @@ end
 --- paper's repository: full_attention_heads.tsv, a line a layer, and config.json beside it.
 function M.read(self, ctx)
   local path = artefact.find(self, ctx, { file = "full_attention_heads.tsv", what = "a head pattern",
-    how = "kvbench scripts/calibrate.lua --model MODEL makes one; published ones: attn_patterns of mit-han-lab/duo-attention" })
+    how = "kvbench scripts/calibrate.lua --model MODEL makes one; published ones: attn_patterns of "
+      .. "mit-han-lab/duo-attention" })
   local rows = {}
   for line in io.lines(path) do
     local row = {}

@@ -97,14 +97,38 @@ local function head(lines)
   return #out > 0 and table.concat(out, "\n") or nil
 end
 
--- The public functions of a module with the first line of their comments.
+-- Text with line breaks where the next word would pass `width`.
+local function broken(s, width)
+  local out, column = {}, 0
+  for word in s:gmatch "%S+" do
+    local fits = column + #word + 1 <= width
+    out[#out + 1] = (column == 0 and "" or fits and " " or "\n") .. word
+    column = (fits and column > 0) and column + #word + 1 or #word
+  end
+  return table.concat(out)
+end
+
+-- What lines first..last of comments say first: a sentence.
+local function sentence(lines, first, last)
+  local words = {}
+  for i = first, last do words[#words + 1] = lines[i]:gsub("^%-+%s*", "") end
+  local all = table.concat(words, " ")
+  return all:match "^(.-[.:])%s+%u" or all
+end
+
+-- The public functions of a module with the first sentence of their comments.
 local function members(lines)
   local rows = {}
   for i, line in ipairs(lines) do
-    local signature = line:match("^function [%w_]+[.:]([%w_]+%b())")
+    local signature = line:match("^function [%w_]+[.:](%w[%w_]*%b())")
     local first = i
     while lines[first - 1] and lines[first - 1]:find("^%-%-") do first = first - 1 end
-    if signature then rows[#rows + 1] = { signature, first < i and lines[first]:gsub("^%-+%s?", "") or "" } end
+    local line_of = signature or ""
+    for part in (signature and broken(sentence(lines, first, i - 1), 76) or ""):gmatch "[^\n]+" do
+      rows[#rows + 1] = { line_of, part }
+      line_of = ""
+    end
+    if line_of ~= "" then rows[#rows + 1] = { line_of, "" } end
   end
   return #rows > 0 and "\n\n" .. text.columns(rows, "  ") or ""
 end
@@ -151,6 +175,23 @@ local function of_tensor(x)
   end
 end
 
+-- A press: its rule, and its parameters with their values here.
+local function of_press(x)
+  local rows, names = {}, {}
+  for name in pairs(x.rule.params or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local declared = x.rule.params[name]
+    rows[#rows + 1] = { name, "= " .. (require("kvbench.show").value(x.params[name]):gsub("%s*\n%s*", " ")),
+      type(declared) == "table" and declared.doc or "" }
+  end
+  local out = { ("%s: %s"):format(x.name, x.doc or "(no doc)") }
+  if x.rule.formula then out[2] = "score: " .. x.rule.formula end
+  out[#out + 1] = x.paper
+  if #rows > 0 then out[#out + 1] = "\n" .. text.columns(rows, "  ") end
+  return table.concat(out, "\n")
+end
+
 --- The text for x, or nil and what could have been meant.
 function M.of(x)
   local found = of_tensor(x)
@@ -168,9 +209,11 @@ function M.of(x)
       if path then return of_file(path) end
     end
   end
+  if type(x) == "table" and type(x.rule) == "table" and x.params then return of_press(x) end
   if type(x) == "table" and type(x.doc) == "string" then
     return (x.name and x.name .. ": " or "") .. x.doc .. (x.paper and "\n" .. x.paper or "")
   end
+  if x == nil then return nil, "nothing to explain: help(x) got nil -> is the name misspelt? help() is the overview" end
   return "a " .. type(x) .. ": " .. require("kvbench.show").value(x)
 end
 

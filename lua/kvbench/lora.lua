@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A few embeddings read behind a context through LoRA-adapted weights: one forward pass in tensor operations, layer by
--- layer, since the engine's matrices are packed and do not change for one pass. What RestoreKV needs: eight tokens. Adapters
--- are PEFT's (adapter_config.json, adapter_model.safetensors); what of PEFT is not here (DoRA, other ranks for some
--- layers, biases, trained modules) is refused. Source: LoRA, arXiv:2106.09685: W x + (alpha / r) B A x.
+-- layer, since the engine's matrices are packed and do not change for one pass. What RestoreKV needs: eight tokens.
+-- Adapters are PEFT's (adapter_config.json, adapter_model.safetensors); what of PEFT is not here (DoRA, other ranks for
+-- some layers, biases, trained modules) is refused. Source: LoRA, arXiv:2106.09685: W x + (alpha / r) B A x.
 local ffi = require "ffi"
 local artefact = require "kvbench.artefact"
 local core = require "kvbench.tensor.core"
@@ -54,7 +54,8 @@ function M.open(press, folder)
     names[("%s/%d/%s"):format(SLOTS[module], layer, side)] = name
   end
   local scale = config.lora_alpha / (config.use_rslora == true and math.sqrt(config.r) or config.r)
-  return setmetatable({ file = file, path = path, names = names, scale = scale, rank = config.r, press = press }, Adapter)
+  return setmetatable({ file = file, path = path, names = names, scale = scale, rank = config.r, press = press },
+    Adapter)
 end
 
 function Adapter:close() self.file:close() end
@@ -107,7 +108,8 @@ local function attend(adapter, ctx, layer, x)
   local k = heads_of(adapter, ctx, "k", layer, h, ctx.kv_heads):rope(cos, sin)
   local v = heads_of(adapter, ctx, "v", layer, h, ctx.kv_heads)
   local keys, values = tensor.cat({ ctx.keys[layer + 1], k }, 2), tensor.cat({ ctx.values[layer + 1], v }, 2)
-  local logits = q:view(ctx.kv_heads, group * n, d):matmul(keys:transpose()):view(ctx.kv_heads, group, n, ctx.tokens + n)
+  local logits = q:view(ctx.kv_heads, group * n, d):matmul(keys:transpose()):view(ctx.kv_heads, group, n, ctx.tokens
+    + n)
   local weights = (logits / math.sqrt(d) + tensor.causal_mask(n, ctx.tokens + n)):softmax(-1)
   local seen = weights:view(ctx.kv_heads, group * n, ctx.tokens + n):matmul(values):view(ctx.heads, n, d)
   return adapter:linear(ctx, "o", layer, seen:permute(2, 1, 3):reshape(n, ctx.heads * d)), k, v

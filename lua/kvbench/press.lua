@@ -127,8 +127,8 @@ local function strip(spec)
   return rest
 end
 
---- See the top of this file. Also takes a press (returned as it is) and a spec {press = "adakv", of = {press = ...},
---- ...}.
+--- What kv.press(rule, given) calls: a press from a name, a file, a table, a press (returned as it is) or a spec
+--- {press = "adakv", of = {press = ...}, ...}.
 function M.new(rule, given, chain)
   if M.is(rule) then
     if given and next(given) then error(("press '%s' is already made -> kv.press(\"%s\", {...})"):format(rule.name,
@@ -244,6 +244,8 @@ function Press:decide(ctx, list, options)
 end
 
 --- The KeepSet at one ratio; see keeps().
-function Press:keep(ctx, ratio, options) return Press.keeps(self, ctx, { ratio == nil and "nil" or ratio }, options)[1] end
+function Press:keep(ctx, ratio, options)
+  return Press.keeps(self, ctx, { ratio == nil and "nil" or ratio }, options)[1]
+end
 
 return setmetatable(M, { __call = function(_, ...) return M.new(...) end })

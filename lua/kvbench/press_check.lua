@@ -37,7 +37,8 @@ checks[2] = { "determinism", function(press)
   local ctx = context(SHAPES[1])
   for _, ratio in ipairs(GRID) do
     if press:keep(ctx, ratio):hash() ~= press:keep(ctx, ratio):hash() then
-      fail("two calls at ratio %g keep different tokens -> draw from tensor.rand(shape, ctx.seed), not math.random", ratio)
+      fail("two calls at ratio %g keep different tokens -> draw from tensor.rand(shape, ctx.seed), not math.random",
+        ratio)
     end
   end
   return "the same set twice, at every ratio"
@@ -63,7 +64,8 @@ checks[4] = { "budget", function(press)
     for i, keep in ipairs(press:keeps(context(shape), GRID)) do
       local wanted = ratios.n_kept(shape[4], GRID[i])
       if press.budget == "exact" and keep:total() ~= wanted * shape[1] * shape[3] then
-        fail("ratio %g of %d tokens keeps %d in %d heads, expected %d each -> budget = \"approx\", if that is meant", GRID[i],
+        fail("ratio %g of %d tokens keeps %d in %d heads, expected %d each -> budget = \"approx\", if that is meant",
+          GRID[i],
           shape[4], keep:total(), shape[1] * shape[3], wanted)
       end
       worst = math.max(worst, math.abs(1 - GRID[i] - kept_share(keep)))
@@ -96,7 +98,8 @@ checks[6] = { "batch invariance", function(press)
     local one = order.checked_score(press, view.block(ctx, l, 1, shared), 0.5)
     local off = (one:ne(all:narrow(1, l, 1))):max()
     if off ~= 0 then
-      fail("layer %d alone gets other scores than among 6 layers -> compute along dimension 1 only per layer, or scope = "
+      fail("layer %d alone gets other scores than among 6 layers -> compute along dimension 1 only per layer, or scope "
+        .. "= "
         .. "\"model\"", l - 1)
     end
   end
@@ -131,7 +134,8 @@ end
 --- The plain rules and wrappers that a press is compared with: those that load and need nothing else.
 function M.peers()
   local list = {}
-  for _, name in ipairs { "ea", "adakv", "snapkv", "tova", "knorm", "keydiff", "h2o", "lagkv", "streaming_llm", "random" } do
+  for _, name in ipairs { "ea", "adakv", "snapkv", "tova", "knorm", "keydiff", "h2o", "lagkv", "streaming_llm",
+    "random" } do
     local ok, press = pcall(presses, name)
     if ok then list[#list + 1] = press end
   end
@@ -185,7 +189,8 @@ function M.cliff(press, model, passages, list)
     for _, ratio in ipairs(list) do
       local n, f1, wrong = 0, 0, 0
       for _, r in ipairs(run:press_rows(label)) do
-        if r.ratio == ratio and r.answerable then n, f1, wrong = n + 1, f1 + r.word_f1, wrong + (r.hallucination or 0) end
+        if r.ratio == ratio and r.answerable then n, f1, wrong = n + 1, f1 + r.word_f1, wrong + (r.hallucination
+          or 0) end
       end
       row[ratio] = n > 0 and { f1 = f1 / n, hallucination = wrong / n, n = n } or nil
     end

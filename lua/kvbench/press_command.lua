@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench press list | new NAME | check FILE: the registry, a skeleton, and what a press does before anyone believes it.
+-- kvbench press list | new NAME | check FILE: the registry, a skeleton, and what a press does before anyone believes
+-- it.
 local args = require "kvbench.args"
 local find = require "kvbench.press_find"
 local library = require "kvbench.ffi"
@@ -104,7 +105,8 @@ local function new(name)
   local path = ("press/%s.lua"):format(name)
   if C.kvb_path_kind(path) ~= 0 then error(("press new: %s exists -> kvbench press check %s"):format(path, path), 0) end
   for _, known in ipairs(presses.list()) do
-    if known == name then error(("press new: kvbench has a press '%s' itself -> choose another name"):format(name), 0) end
+    if known == name then error(("press new: kvbench has a press '%s' itself -> choose another name"):format(name),
+      0) end
   end
   check(C.kvb_dir_make "press")
   local content = SKELETON:gsub("@NAME@", name)
@@ -156,7 +158,8 @@ local function print_model_part(press, model, passages)
     end
     print(("  %-34s %s"):format(row.label, table.concat(cells, " ")))
   end
-  print(("  %.0f s; %d passages show a direction, not a result -> experiments/safety_cliff.lua"):format(seconds, passages))
+  print(("  %.0f s; %d passages show a direction, not a result -> experiments/safety_cliff.lua"):format(seconds,
+    passages))
 end
 
 local function check_press(words)

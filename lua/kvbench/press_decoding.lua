@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Eviction while answers are written. A decoding press (press/decoding.lua and its kin) leaves the context whole and
--- attaches itself to the keep-set; the batch then lets each of its sequences stand still after every compression_interval
--- steps (core/batch.c), and what is here decides what the sequence goes on seeing: the press inside scores all that is
--- left of context, question and answer as if it were a context, and the best target tokens of every head stay.
+-- attaches itself to the keep-set; the batch then lets each of its sequences stand still after every
+-- compression_interval steps (core/batch.c), and what is here decides what the sequence goes on seeing: the press
+-- inside scores all that is left of context, question and answer as if it were a context, and the best target tokens of
+-- every head stay.
 --
 -- Every sequence has masks of its own over the shared context, so that any number of questions can be in flight.
 -- Rejected: a cache of its own for each (KVPress' way: one question at a time).
@@ -178,7 +179,8 @@ local function merge(state, whole, live, n, capacity)
     local index = pick.index_of(live, most)
     local part = part_of(state, whole, index)
     local seed = ("%s/%d"):format(tostring(state.seed or table.concat(state.context.ids, " ")), n)
-    local bits, values = state.press.rule.merge(state.press, part, state.mass:gather(3, index), target, state.steps, seed)
+    local bits, values = state.press.rule.merge(state.press, part, state.mass:gather(3, index), target, state.steps,
+      seed)
     kept = tensor.zeros(live:size()):scatter(3, index, bits)
     local all = pick.put(whole.values, index, values)
     state.held.values = tensor.outside(function() return all:narrow(3, 1, state.tokens):clone() end)
@@ -210,8 +212,8 @@ local function compress(state, own, capacity)
 end
 
 --- Decides for a sequence that stands still. own: its keys, values and queries [layers, (kv_)heads, n, head_dim];
---- capacity: tokens it may grow to. Returns the keep-sets of context and own tokens, the steps to the next pause, and from
---- presses that merge values {prefix = context, values = of its own tokens}.
+--- capacity: tokens it may grow to. Returns the keep-sets of context and own tokens, the steps to the next pause, and
+--- from presses that merge values {prefix = context, values = of its own tokens}.
 function M.compress(state, own, capacity)
   if not state.list then return compress(state, own, capacity) end
   return layer_part.decide(state.list, state.all_layers, own, function(part) return compress(state, part, capacity) end)

@@ -30,7 +30,8 @@ end
 function M.check(rule, where)
   if type(rule) ~= "table" then error(("press %s: expected a table {name =, score =}, got %s"):format(where,
     type(rule)), 0) end
-  if type(rule.name) ~= "string" or rule.name == "" then error(("press %s: it has no name -> name = \"...\""):format(where), 0) end
+  if type(rule.name) ~= "string" or rule.name == "" then error(("press %s: it has no name -> name = \"...\""):format(
+    where), 0) end
   if type(rule.score) ~= "function" and not (rule.score == nil and type(rule.cut) == "function") then
     error(("press '%s' %s: score is %s -> score = function(self, ctx) return tensor end"):format(rule.name, where,
       type(rule.score)), 0)

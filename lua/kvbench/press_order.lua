@@ -142,8 +142,9 @@ local function plain_cut(self, ratio)
   return keepset.from_ranks(self:rank(scope), cells * self:budget(ratio))
 end
 
---- The keep-set of one ratio. A rule that changes keys or values gives them for the set just made (and for the cache that
---- a press inside it made): rewrite(self, ctx, keep, ratio) -> {keys =, values =, position =}, what is nil as it was.
+--- The keep-set of one ratio. A rule that changes keys or values gives them for the set just made (and for the cache
+--- that a press inside it made): rewrite(self, ctx, keep, ratio) -> {keys =, values =, position =}, what is nil as it
+--- was.
 function Order:cut(ratio)
   local keep, rewrite = plain_cut(self, ratio), self.press.rule.rewrite
   if not rewrite then return keep end

@@ -36,7 +36,8 @@ local function projected_norm(ctx)
   local d, group = ctx.head_dim, ctx.heads / ctx.kv_heads
   for l = 1, ctx.layers do
     local weight = ctx:weight("o", ctx.layer_first + l - 1) -- [hidden, heads * d]
-    local per_head = weight:view(weight:size(1), ctx.kv_heads, group, d):permute(3, 2, 1, 4) -- [group, kv_heads, hidden, d]
+    -- [group, kv_heads, hidden, d]
+    local per_head = weight:view(weight:size(1), ctx.kv_heads, group, d):permute(3, 2, 1, 4)
     out[l]:copy_(tensor.scope(function()
       local sum, across = 0, ctx.values[l]:transpose() -- columns are tokens: the weight is read as it lies
       for g = 1, group do sum = sum + per_head[g]:matmul(across):norm(-2, 1) end
@@ -104,8 +105,8 @@ function M.per_head(order, fn)
   return out:to(tensor.current())
 end
 
---- Keys [layers, kv_heads, tokens, head_dim] in which the j-th survivor of every head is rotated from its own position to
---- j (evicted ones move too, and are not read). Source: FINCH, doi 10.1162/tacl_a_00716, section 3.3.
+--- Keys [layers, kv_heads, tokens, head_dim] in which the j-th survivor of every head is rotated from its own position
+--- to j (evicted ones move too, and are not read). Source: FINCH, doi 10.1162/tacl_a_00716, section 3.3.
 function M.close_ranks(press, ctx, keep)
   local bits, n = keep:bits(), keep.tokens
   local cos, sin = ctx:rope(0, n)

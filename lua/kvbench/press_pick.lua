@@ -60,7 +60,8 @@ end
 --- ask the source's last ones), seed, token_first.
 function M.new(source, index, options)
   local part = {
-    source = source, index = index, model = source.model, device = source.device, layers = source.layers, layer_first = source.layer_first,
+    source = source, index = index, model = source.model, device = source.device, layers = source.layers,
+      layer_first = source.layer_first,
     heads = source.heads, kv_heads = source.kv_heads, head_dim = source.head_dim,
     group_size = source.heads / source.kv_heads, tokens = index:size(3),
     parent_tokens = source.parent_tokens or source.tokens, ids = source.ids, select = narrowed, variant = variant,
@@ -75,7 +76,8 @@ end
 --- One head of one layer (from 1) of a context as a context of its own.
 function M.head(whole, l, h)
   local group = whole.heads / whole.kv_heads
-  local cuts = { keys = { h, 1 }, values = { h, 1 }, queries = { (h - 1) * group + 1, group }, attention_mass = { h, 1 } }
+  local cuts = { keys = { h, 1 }, values = { h, 1 }, queries = { (h - 1) * group + 1, group }, attention_mass = { h,
+    1 } }
   local out = { layers = 1, kv_heads = 1, heads = group, layer_first = (whole.layer_first or 0) + l - 1 }
   return setmetatable(out, { __index = function(head, name)
     local value, cut = whole[name], cuts[name]

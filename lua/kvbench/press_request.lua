@@ -16,7 +16,8 @@ end
 --- An error unless list is a table of ratios.
 function M.expect_ratios(press, list)
   if type(list) == "table" then return end
-  error(("press '%s': press:keeps takes a list of ratios, got %s -> press:keeps(ctx, {0.5, 0.9}), or press:keep(ctx, 0.9)")
+  error(("press '%s': press:keeps takes a list of ratios, got %s -> press:keeps(ctx, {0.5, 0.9}), or press:keep(ctx, "
+    .. "0.9)")
     :format(press.name, list == nil and "nothing" or "a " .. type(list)), 0)
 end
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Runs a rule's score and judges what comes back, before anything is decided by it: a user's function may return anything
--- and raise anything, and whatever is wrong becomes one line that names the press, the place and what to do.
+-- Runs a rule's score and judges what comes back, before anything is decided by it: a user's function may return
+-- anything and raise anything, and whatever is wrong becomes one line that names the press, the place and what to do.
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -85,7 +85,8 @@ local function expect_tensor(press, score, ctx)
     return
   end
   error(("%s: score returned %s, expected a tensor [layers %d, kv_heads %d, tokens %d]\n"
-    .. "-> return one number per token, higher = keep"):format(where(press), what, ctx.layers, ctx.kv_heads, ctx.tokens), 0)
+    .. "-> return one number per token, higher = keep"):format(where(press), what, ctx.layers, ctx.kv_heads,
+      ctx.tokens), 0)
 end
 
 --- The score of one block of layers, checked: a contiguous f32 tensor [layers, kv_heads, tokens] without NaN; +inf and

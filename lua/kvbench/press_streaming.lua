@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What SimLayerKV and DuoAttention share: some layers or heads stay whole, the others keep their first and their most
--- recent tokens. Their papers fix how many those are and a threshold for who is cut; at a given ratio instead, units are
--- cut in the order of their scores until the ratio is reached.
+-- recent tokens. Their papers fix how many those are and a threshold for who is cut; at a given ratio instead, units
+-- are cut in the order of their scores until the ratio is reached.
 local keepset = require "kvbench.keep"
 local ratios = require "kvbench.ratios"
 
@@ -21,7 +21,8 @@ function M.by_ratio(press, order, units, ratio, first, last)
   local n = order.evictable[2] - order.evictable[1]
   local room = ratios.n_kept(n, ratio)
   if first + last > room then
-    press:note(("%d first and %d recent tokens are more than ratio %g leaves: %d stay"):format(first, last, ratio, room))
+    press:note(("%d first and %d recent tokens are more than ratio %g leaves: %d stay"):format(first, last, ratio,
+      room))
     first = math.min(first, math.floor(room / 2))
     last = room - first
   end

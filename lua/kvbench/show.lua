@@ -25,18 +25,33 @@ local function key_order(a, b)
   return tostring(a) < tostring(b)
 end
 
+-- Short parts (numbers), as many on a line as fit.
+local function packed(parts, indent)
+  local lines, line = {}, ""
+  for i, part in ipairs(parts) do
+    local piece = part .. (i < #parts and "," or "")
+    if line ~= "" and #indent + #line + #piece + 1 > LINE then lines[#lines + 1], line = line, "" end
+    line = line == "" and piece or line .. " " .. piece
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n" .. indent)
+end
+
 local render
 
 local function render_table(t, indent, depth)
   if next(t) == nil then return "{}" end
   if depth == 0 then return "{...}" end
-  local parts, shown, total = {}, 0, 0
+  local parts, shown, total, numbers = {}, 0, 0, #t > 0
   local function add(part)
     total = total + 1
     if shown < ENTRIES then shown, parts[shown + 1] = shown + 1, part end
   end
   local inner = indent .. "  "
-  for i = 1, #t do add(shown < ENTRIES and render(t[i], inner, depth - 1)) end
+  for i = 1, #t do
+    numbers = numbers and type(t[i]) == "number"
+    add(shown < ENTRIES and render(t[i], inner, depth - 1))
+  end
   local keys = {}
   for k in pairs(t) do
     if not (type(k) == "number" and k >= 1 and k <= #t and k == math.floor(k)) then keys[#keys + 1] = k end
@@ -50,7 +65,8 @@ local function render_table(t, indent, depth)
   if total > shown then parts[shown + 1] = ("... %d more"):format(total - shown) end
   local flat = "{ " .. table.concat(parts, ", ") .. " }"
   if #indent + #flat <= LINE and not flat:find("\n", 1, true) then return flat end
-  return "{\n" .. inner .. table.concat(parts, ",\n" .. inner) .. "\n" .. indent .. "}"
+  local body = numbers and #keys == 0 and packed(parts, inner) or table.concat(parts, ",\n" .. inner)
+  return "{\n" .. inner .. body .. "\n" .. indent .. "}"
 end
 
 function render(v, indent, depth)

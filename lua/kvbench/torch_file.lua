@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What torch.save wrote (.pt, zip format), read without running it. A .pt is a program for Python's pickle machine; here
--- the few instructions that build dicts, lists, numbers, texts and tensors do so, and whatever else the program calls
--- (numpy arrays, classes) becomes an empty table. Tensors are read from their storage when asked for.
+-- What torch.save wrote (.pt, zip format), read without running it. A .pt is a program for Python's pickle machine;
+-- here the few instructions that build dicts, lists, numbers, texts and tensors do so, and whatever else the program
+-- calls (numpy arrays, classes) becomes an empty table. Tensors are read from their storage when asked for.
 local ffi = require "ffi"
 local core = require "kvbench.tensor.core"
 require "kvbench.tensor"
@@ -162,8 +162,8 @@ end
 
 function File:close() self.file:close() end
 
---- Opens a .pt: .data is what was saved, dicts and lists as tables, in which a tensor is {tensor = true, shape = {...}} for
---- file:tensor(). who: stands in front of errors.
+--- Opens a .pt: .data is what was saved, dicts and lists as tables, in which a tensor is {tensor = true, shape = {...}}
+--- for file:tensor(). who: stands in front of errors.
 function M.open(path, who)
   local file, why = io.open(path, "rb")
   local function fail(text)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Everything that a user can return from `score`, name in kv.press, or ask a press for, that is wrong: one table of cases
--- with the line that each must give. {what, what the user wrote, the line}; HERE in a line is where the score was written.
+-- Everything that a user can return from `score`, name in kv.press, or ask a press for, that is wrong: one table of
+-- cases with the line that each must give. {what, what the user wrote, the line}; HERE in a line is where the score was
+-- written.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local errors = require "kvbench.errors"
@@ -23,9 +24,11 @@ local WANTED = ", expected a tensor [layers 3, kv_heads 2, tokens 25] -> return 
 local SHAPE = "press 'mine' (HERE): score has shape %s, expected [layers 3, kv_heads 2, tokens 25] -> "
 local EVERY = "one number per token of every layer and KV head: ctx.layers, ctx.kv_heads, ctx.tokens"
 local TOKENS = "score every token; what a rule always keeps gets math.huge: scores:pad(front, back, math.huge)"
-local NAN = "press 'mine' (HERE): score is NaN at layer %d, head %d, token %d -> 0/0, inf - inf or the log of a negative "
+local NAN = "press 'mine' (HERE): score is NaN at layer %d, head %d, token %d -> 0/0, inf - inf or the log of a "
+  .. "negative "
   .. "number; print(ctx.keys) shows NaN and inf in the inputs"
-local YIELD = "press 'mine' (HERE): score yielded -> it must return a tensor; a coroutine of your own inside of it may yield"
+local YIELD = "press 'mine' (HERE): score yielded -> it must return a tensor; a coroutine of your own inside of it may "
+  .. "yield"
 
 local function elsewhere(x)
   local copy = ffi.new("kvb_tensor", x)
@@ -55,7 +58,8 @@ local scores = {
   { "1 dimension", function() return tensor.ones(25) end, SHAPE:format "[25]" .. EVERY },
   { "2 dimensions", function() return tensor.ones(2, 25) end, SHAPE:format "[2, 25]" .. EVERY },
   { "4 dimensions", function(_, c) return c.keys end,
-    SHAPE:format "[3, 2, 25, 8]" .. "one number per token is wanted: reduce the last dimension, e.g. :norm(-1) or :mean(-1)" },
+    SHAPE:format "[3, 2, 25, 8]" .. "one number per token is wanted: reduce the last dimension, e.g. :norm(-1) or "
+      .. ":mean(-1)" },
   { "5 dimensions", function() return tensor.ones(1, 3, 2, 25, 1) end, SHAPE:format "[1, 3, 2, 25, 1]" .. EVERY },
   { "wrong layers", function() return tensor.ones(2, 2, 25) end,
     SHAPE:format "[2, 2, 25]" .. "ctx may be a block of the model's layers: ctx.layers of them, from ctx.layer_first" },
@@ -91,7 +95,8 @@ local scores = {
   { "a method that is not there", function(_, c) return c.keys:nrom(-1) end,
     "press 'mine' (HERE), layers 0 to 2: tensor: no method or field 'nrom' -> did you mean 'norm'?" },
   { "a product of wrong shapes", function(_, c) return c.keys:matmul(c.values) end,
-    "press 'mine' (HERE), layers 0 to 2: matmul: shapes [3, 2, 25, 8] and [3, 2, 25, 8] do not fit: 8 columns and 25 rows" },
+    "press 'mine' (HERE), layers 0 to 2: matmul: shapes [3, 2, 25, 8] and [3, 2, 25, 8] do not fit: 8 columns and 25 "
+      .. "rows" },
   { "endless recursion", function()
     local function f(x) return 1 + f(x + 1) end
     return f(1)
@@ -136,7 +141,8 @@ end)
 
 t.case("score: the rule's own tensor is not written to, and stays open", function()
   local before = right:clone()
-  local press = kv.press { name = "mine", score = function(_, c) return right:narrow(1, c.layer_first + 1, c.layers) end }
+  local press = kv.press { name = "mine", score = function(_, c) return right:narrow(1, c.layer_first + 1,
+    c.layers) end }
   press:keep(ctx, 0.5, { evictable = { 3, 20 } })
   kv.press("chunk", { of = press, chunk_length = 25 }):keep(ctx, 0.5, { evictable = { 3, 20 } })
   t.eq((right - before):abs():max(), 0)
@@ -145,9 +151,11 @@ end)
 -- ---- what is named in kv.press ----
 
 local A_PRESS = "a press: a name, a file, {press = name, parameter = value} or {name =, score =}"
-local ALL = "-> one of: RestoreKV, RestoreKV_plus, ablation, adakv, answer_aware, block, cam, cap, chunk, chunkkv, compactor, "
+local ALL = "-> one of: RestoreKV, RestoreKV_plus, ablation, adakv, answer_aware, block, cam, cap, chunk, chunkkv, "
+  .. "compactor, "
   .. "composed, criticaladakv, criticalkv, cur, decoding, dms, duo_attention, ea, entropy_gated_chunkkv, ..."
-local LATER = " evicts while an answer is written, when '%s' is done -> prefill_decoding puts two presses one after the other"
+local LATER = " evicts while an answer is written, when '%s' is done -> prefill_decoding puts two presses one after "
+  .. "the other"
 local function rule(extra)
   local out = { name = "x", score = function(_, c) return c.keys:norm(-1) end }
   for key, value in pairs(extra) do out[key] = value end
@@ -168,7 +176,8 @@ local named = {
   { "a name like no other", { "zzzzzzzzzz" }, "press 'zzzzzzzzzz' is unknown " .. ALL },
   { "a file that is not there", { "no/such.lua" }, "press: no/such.lua: No such file or directory" },
   { "an empty table", { {} }, "press given as a table: it has no name -> name = \"...\"" },
-  { "a name that is a number", { { name = 3, score = print } }, "press given as a table: it has no name -> name = \"...\"" },
+  { "a name that is a number", { { name = 3, score = print } }, "press given as a table: it has no name -> name = "
+    .. "\"...\"" },
   { "no score", { { name = "x" } },
     "press 'x' given as a table: score is nil -> score = function(self, ctx) return tensor end" },
   { "a score that is no function", { { name = "x", score = 3 } },
@@ -190,20 +199,23 @@ local named = {
     .. "ratios, share, seed" },
   { "a parameter with a name that is taken", { rule { params = { score = 3 } } },
     "press 'x': a parameter may not be called 'score'" },
-  { "parameters that are a number", { "snapkv", 3 }, "press 'snapkv': parameters are a table, got a number -> {name = value}" },
+  { "parameters that are a number", { "snapkv", 3 }, "press 'snapkv': parameters are a table, got a number -> {name = "
+    .. "value}" },
   { "parameters that are a text", { "snapkv", "window_size=3" },
     "press 'snapkv': parameters are a table, got a string -> {name = value}" },
   { "a parameter without a name", { "snapkv", { 3 } },
     "press 'snapkv' has no parameter '1' -> parameters have names: {name = value}" },
   { "a parameter's name misspelt", { "snapkv", { windowsize = 3 } },
     "press 'snapkv' has no parameter 'windowsize' -> did you mean 'window_size'?" },
-  { "a parameter where there is none", { "knorm", { x = 1 } }, "press 'knorm' has no parameter 'x' -> it has no parameters" },
+  { "a parameter where there is none", { "knorm", { x = 1 } }, "press 'knorm' has no parameter 'x' -> it has no "
+    .. "parameters" },
   { "KVPress's ratio", { "snapkv", { compression_ratio = 0.5 } },
     "press 'snapkv' has no parameter 'compression_ratio' -> a ratio is asked for: press:keep(ctx, 0.9), ratios = {0.5, "
     .. "0.9} in a sweep" },
   { "a number as a text", { "snapkv", { window_size = "8" } }, "press 'snapkv': window_size = '8', expected a number" },
   { "NaN", { "snapkv", { window_size = 0 / 0 } }, "press 'snapkv': window_size = nan, expected a number" },
-  { "infinity", { "snapkv", { window_size = math.huge } }, "press 'snapkv': window_size = inf, expected a whole number" },
+  { "infinity", { "snapkv", { window_size = math.huge } },
+    "press 'snapkv': window_size = inf, expected a whole number" },
   { "half a token", { "snapkv", { window_size = 2.5 } }, "press 'snapkv': window_size = 2.5, expected a whole number" },
   { "too little", { "snapkv", { window_size = 0 } }, "press 'snapkv': window_size = 0, expected at least 1" },
   { "too much", { "adakv", { alpha_safeguard = 1.5 } }, "press 'adakv': alpha_safeguard = 1.5, expected at most 1" },
@@ -214,14 +226,16 @@ local named = {
   { "inside: a number", { "adakv", { of = 3 } }, "press 'adakv': of = 3, expected " .. A_PRESS },
   { "inside: nothing", { "adakv", { of = {} } }, "press 'adakv': of = {}, expected " .. A_PRESS },
   { "inside: a list", { "adakv", { of = { "snapkv" } } }, "press 'adakv': of = a table, expected " .. A_PRESS },
-  { "inside: a spec without a name", { "adakv", { of = { press = 3 } } }, "press 'adakv': of = a table, expected " .. A_PRESS },
+  { "inside: a spec without a name", { "adakv", { of = { press = 3 } } }, "press 'adakv': of = a table, expected "
+    .. A_PRESS },
   { "inside: unknown", { "adakv", { of = "snapvk" } }, "press 'snapvk' is unknown -> did you mean 'snapkv'?" },
   { "inside: its parameter misspelt", { "adakv", { of = { press = "snapkv", windw_size = 3 } } },
     "press 'snapkv' has no parameter 'windw_size' -> did you mean 'window_size'?" },
   { "inside: three levels down", { "chunk", { of = { press = "adakv", of = { press = "criticalkv", of = "knrom" } } } },
     "press 'knrom' is unknown -> did you mean 'knorm'?" },
   { "inside: what decides", { "adakv", { of = "chunkkv" } },
-    "press 'adakv' shares a budget among heads, but 'chunkkv' decides by itself what is kept -> a rule that only scores, "
+    "press 'adakv' shares a budget among heads, but 'chunkkv' decides by itself what is kept -> a rule that only "
+      .. "scores, "
     .. "or 'adakv' inside 'chunkkv'" },
   { "inside: what evicts later", { "key_rerotation", { of = "decoding" } },
     "press 'key_rerotation': 'decoding'" .. LATER:format "key_rerotation" },
@@ -235,7 +249,8 @@ local named = {
     "press 'per_layer': compression_ratios = 'x', expected ratios in [0, 1)" },
   { "a profile of one number", { "per_layer", { compression_ratios = .2 } },
     "press 'per_layer': compression_ratios = 0.2, expected a list of ratios" },
-  { "a list that is a name", { "composed", { of = "knorm" } }, "press 'composed': of = 'knorm', expected a list of presses" },
+  { "a list that is a name", { "composed", { of = "knorm" } }, "press 'composed': of = 'knorm', expected a list of "
+    .. "presses" },
   { "an empty list", { "composed", { of = {} } }, "press 'composed': of = {}, expected a list of presses" },
   { "a list with a number", { "composed", { of = { 3 } } }, "press 'composed': of = 3, expected " .. A_PRESS },
   { "a share above 1", { "composed", { of = { { press = "knorm", ratio = 1.5 } } } },
@@ -248,9 +263,11 @@ local named = {
     .. "composed of composed of composed of composed of composed of composed" },
   { "a budget under the sinks", { "decoding", { of = "streaming_llm", target_size = 4 } },
     "press 'decoding': a budget of 4 tokens is under the 4 sinks that 'streaming_llm' always keeps -> at least 5" },
-  { "a budget under the sinks of what is inside", { "decoding", { of = { press = "adakv", of = "ea" }, target_size = 2 } },
+  { "a budget under the sinks of what is inside", { "decoding", { of = { press = "adakv", of = "ea" },
+    target_size = 2 } },
     "press 'decoding': a budget of 2 tokens is under the 4 sinks that 'adakv' always keeps -> at least 5" },
-  { "a press twice made", { kv.press "knorm", { x = 1 } }, "press 'knorm' is already made -> kv.press(\"knorm\", {...})" },
+  { "a press twice made", { kv.press "knorm", { x = 1 } },
+    "press 'knorm' is already made -> kv.press(\"knorm\", {...})" },
 }
 
 for _, case in ipairs(named) do
@@ -267,8 +284,10 @@ local knorm = kv.press "knorm"
 local few = setmetatable({ queries = ctx.queries:slice(3, -3) }, { __index = ctx })
 
 local asked = {
-  { "no context", function() knorm:keep(nil, 0.5) end, "press 'knorm': press:keep takes a context, got nothing" .. CONTEXT },
-  { "a text", function() knorm:keep("text", 0.5) end, "press 'knorm': press:keep takes a context, got a string" .. CONTEXT },
+  { "no context", function() knorm:keep(nil, 0.5) end, "press 'knorm': press:keep takes a context, got nothing"
+    .. CONTEXT },
+  { "a text", function() knorm:keep("text", 0.5) end, "press 'knorm': press:keep takes a context, got a string"
+    .. CONTEXT },
   { "a table", function() knorm:score {} end, "press 'knorm': press:score takes a context, got a table" .. CONTEXT },
   { "a dot for a colon", function() knorm.keep(ctx, 0.5) end,
     "press.keep(ctx, ratio): a method is called with a colon -> press:keep(ctx, 0.9)" },
@@ -279,7 +298,8 @@ local asked = {
   { "per cent", function() knorm:keep(ctx, 50) end, "ratio: 50" .. OUTSIDE },
   { "less than nothing", function() knorm:keep(ctx, -0.1) end, "ratio: -0.1" .. OUTSIDE },
   { "one ratio for a list", function() knorm:keeps(ctx, 0.5) end,
-    "press 'knorm': press:keeps takes a list of ratios, got a number -> press:keeps(ctx, {0.5, 0.9}), or press:keep(ctx, 0.9)" },
+    "press 'knorm': press:keeps takes a list of ratios, got a number -> press:keeps(ctx, {0.5, 0.9}), or "
+      .. "press:keep(ctx, 0.9)" },
   { "tokens that are not there", function() knorm:keep(ctx, 0.5, { evictable = { 3, 99 } }) end,
     "press 'knorm': evictable tokens [3, 99) do not lie inside a context of 25" },
   { "no tokens", function() knorm:keep(ctx, 0.5, { evictable = { 9, 9 } }) end,
@@ -288,17 +308,19 @@ local asked = {
     "press 'knorm': evictable tokens [0.5, 9) do not lie inside a context of 25" },
   { "tokens as a text", function() knorm:keep(ctx, 0.5, { evictable = "3-9" }) end,
     "press 'knorm': evictable = 3-9 -> {from, to}, tokens counted from 0" },
-  { "a profile of another model", function() kv.press("per_layer", { compression_ratios = { 0.2, 0.3 } }):keep(ctx, 0.5) end,
+  { "a profile of another model", function() kv.press("per_layer", { compression_ratios = { 0.2, 0.3 } }):keep(ctx,
+    0.5) end,
     "press 'per_layer': compression_ratios has 2 ratios, the context has 3 layers" },
   { "one set for heads that differ", function() kv.press("composed", { of = { "adakv", "tova" } }):keep(ctx, 0.5) end,
-    "press 'composed': 'adakv' left the heads different numbers of tokens, and 'tova' does not judge each head alone -> "
-    .. "put 'adakv' last" },
+    "press 'composed': 'adakv' left the heads different numbers of tokens, and 'tova' does not judge each head alone "
+    .. "-> put 'adakv' last" },
   { "the attention among tokens that are gone", function() kv.press("composed", { of = { "knorm", "h2o" } }) end,
     "press 'composed': 'h2o' needs the attention among all tokens -> put it first" },
   { "queries that nobody kept, and no text to read again", function() kv.press("ea"):keep(few, 0.5) end,
     "press 'ea' needs the last 25 queries of the context, prefill kept 3 of 25 -> model:prefill(text, press.needs)" },
   { "a question that nobody asked", function() kv.press("oracle"):keep(ctx, 0.5) end,
-    "press 'oracle' needs to know what will be asked -> question = \"...\", or ctx.questions = {{q = text}, ...} (or ids =)" },
+    "press 'oracle' needs to know what will be asked -> question = \"...\", or ctx.questions = {{q = text}, ...} (or "
+      .. "ids =)" },
 }
 
 for _, case in ipairs(asked) do
@@ -352,21 +374,28 @@ local read = {
   { "no filters", nil, "qfilter", { path = "DIR/none" }, "press 'qfilter' needs filters of llama: there is no file "
     .. "'DIR/none' -> kvbench scripts/calibrate.lua --model MODEL makes them; published ones: nthngdy/MODEL_qfilt on "
     .. "Hugging Face; or path = \"...\"" },
-  { "no statistics", nil, "expected_attention_stats", { stats_folder = "DIR" }, "press 'expected_attention_stats' needs "
-    .. "query statistics of llama: there is no file 'DIR/model.safetensors' -> kvbench scripts/calibrate.lua --model MODEL "
+  { "no statistics", nil, "expected_attention_stats", { stats_folder = "DIR" },
+    "press 'expected_attention_stats' needs "
+    .. "query statistics of llama: there is no file 'DIR/model.safetensors' -> kvbench scripts/calibrate.lua --model "
+      .. "MODEL "
     .. "makes them; published ones: alessiodevoto/exp_att_stats_* on Hugging Face; or stats_folder = \"...\"" },
-  { "no surrogate", nil, "kvzap", { path = "DIR", model_type = "linear" }, "press 'kvzap' needs the trained surrogate of "
-    .. "llama: there is no file 'DIR/model.safetensors' -> published ones: nvidia/KVzap-linear-MODEL on Hugging Face; or "
+  { "no surrogate", nil, "kvzap", { path = "DIR", model_type = "linear" },
+    "press 'kvzap' needs the trained surrogate of "
+    .. "llama: there is no file 'DIR/model.safetensors' -> published ones: nvidia/KVzap-linear-MODEL on Hugging Face; "
+      .. "or "
     .. "path = \"...\"" },
   { "no gates", nil, "fastkvzip", { path = "DIR" }, "press 'fastkvzip' needs trained gates of llama: there is no file "
     .. "'DIR/q2_dim16_sink16.pt' -> published ones: Jang-Hyun/Fast-KVzip on Hugging Face; or path = \"...\"" },
   { "no restore tokens", nil, "restorekv_plus", { path = "DIR" }, "press 'restorekv_plus' needs restore embeddings of "
-    .. "llama: there is no file 'DIR/restore_embeddings.safetensors' -> published for Llama-3.1-8B-Instruct and Qwen3-8B: "
+    .. "llama: there is no file 'DIR/restore_embeddings.safetensors' -> published for Llama-3.1-8B-Instruct and "
+      .. "Qwen3-8B: "
     .. "higokri/RestoreKV-MODEL_plus on Hugging Face; or path = \"...\"" },
   { "no curve", nil, "lukv", { path = "DIR/none.npy" }, "press 'lukv' needs a budget curve of llama: there is no file "
     .. "'DIR/none.npy' -> published ones: evaluation/curve_data of baidu-baige/LU-KV; or path = \"...\"" },
-  { "no pattern", nil, "duo_attention", { path = "DIR/none" }, "press 'duo_attention' needs a head pattern of llama: there "
-    .. "is no file 'DIR/none' -> kvbench scripts/calibrate.lua --model MODEL makes one; published ones: attn_patterns of "
+  { "no pattern", nil, "duo_attention", { path = "DIR/none" }, "press 'duo_attention' needs a head pattern of llama: "
+    .. "there "
+    .. "is no file 'DIR/none' -> kvbench scripts/calibrate.lua --model MODEL makes one; published ones: attn_patterns "
+      .. "of "
     .. "mit-han-lab/duo-attention; or path = \"...\"" },
   { "a text", function() write("a", "these are not the weights you are looking for") end, "qfilter", { path = "DIR/a" },
     "press 'qfilter': 'DIR/a' is neither a GGUF nor a safetensors file: it begins with 'these ar' -> expected a "
@@ -374,17 +403,20 @@ local read = {
   { "nothing in it", function() write("a", "") end, "kvzap", { path = "DIR/a" },
     "press 'kvzap': the model file 'DIR/a' is empty (0 bytes) -> expected a safetensors file" },
   { "its numbers cut short", function() tensors("a", { q_filters = tensor.ones(2, 2, 16) }, 10) end, "qfilter",
-    { path = "DIR/a" }, "press 'qfilter': safetensors 'DIR/a': tensor 'q_filters' ends at byte 336, the file has 326 bytes "
+    { path = "DIR/a" }, "press 'qfilter': safetensors 'DIR/a': tensor 'q_filters' ends at byte 336, the file has 326 "
+      .. "bytes "
     .. "-> the file may be cut short: fetch it again" },
   { "its header cut short", function() tensors("a", { q_filters = tensor.ones(2, 2, 16) }, 316) end, "qfilter",
-    { path = "DIR/a" }, "press 'qfilter': safetensors 'DIR/a': the header claims 72 bytes, the file has 20 (and the format "
+    { path = "DIR/a" }, "press 'qfilter': safetensors 'DIR/a': the header claims 72 bytes, the file has 20 (and the "
+      .. "format "
     .. "allows 100000000) -> the file is cut short or no safetensors file: fetch it again" },
   { "another model's", function() tensors("a", { q_filters = tensor.ones(2, 2, 7) }) end, "qfilter", { path = "DIR/a" },
     "press 'qfilter': 'DIR/a' has q_filters of shape [2, 2, 7]" .. MODEL },
   { "another press's", function() tensors("a", { q_filters = tensor.ones(2, 2, 16) }) end, "expected_attention_stats",
     { stats_folder = "DIR/a" },
     "press 'expected_attention_stats': 'DIR/a' has no tensor 'query_cov' -> take the file that belongs to this press" },
-  { "NaN in it", function() tensors("a", { q_filters = tensor.ones(2, 2, 16) * (0 / 0) }) end, "qfilter", { path = "DIR/a" },
+  { "NaN in it", function() tensors("a", { q_filters = tensor.ones(2, 2, 16) * (0 / 0) }) end, "qfilter", {
+    path = "DIR/a" },
     "press 'qfilter': 'DIR/a' has NaN in q_filters -> fetch it again" },
   { "gates that are a text", function() write("g.pt", "import os") end, "fastkvzip", { path = "DIR/g.pt" },
     "press 'fastkvzip': 'DIR/g.pt': this is no zip file, as torch.save writes them since version 1.6" },
@@ -393,14 +425,17 @@ local read = {
   { "gates that run code", function() write("g.pt", (gates "llama":gsub("torch%._utils\n", "posix.system\n"))) end,
     "fastkvzip", { path = "DIR/g.pt" },
     "press 'fastkvzip': 'DIR/g.pt': layer 0 has no 'q_norm.weight' -> expected gates of Fast KVzip" },
-  { "gates with another instruction", function() write("g.pt", (gates "llama":gsub("\128\2}", "\128\2i"))) end, "fastkvzip",
+  { "gates with another instruction", function() write("g.pt", (gates "llama":gsub("\128\2}", "\128\2i"))) end,
+    "fastkvzip",
     { path = "DIR/g.pt" },
     "press 'fastkvzip': 'DIR/g.pt': its program has the instruction 0x69, which builds nothing that is read here" },
   { "another model's gates", function() write("g.pt", gates "llama") end, "fastkvzip", { path = "DIR/g.pt" }, "press "
-    .. "'fastkvzip': 'DIR/g.pt': layer 0 has q_proj.weight of shape [48, 48], this model needs [32, 64] -> take the file "
+    .. "'fastkvzip': 'DIR/g.pt': layer 0 has q_proj.weight of shape [48, 48], this model needs [32, 64] -> take the "
+      .. "file "
     .. "of this model" },
   { "restore tokens of another model", function() tensors("restore_embeddings.safetensors", { restore_embeddings =
-    tensor.ones(5, 48) }) end, "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/restore_embeddings.safetensors' has "
+    tensor.ones(5, 48) }) end, "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/restore_embeddings.safetensors' "
+      .. "has "
     .. "restore_embeddings of shape [5, 48], this model needs [-1, 64] -> take the file of this model" },
   { "no adapter", function() tensors("restore_embeddings.safetensors", { restore_embeddings = tensor.ones(5, 64) }) end,
     "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/adapter_config.json': No such file or directory -> the "
@@ -409,7 +444,8 @@ local read = {
     "press 'restorekv': 'DIR/adapter_config.json': peft_type is IA3, expected LORA" },
   { "a rank of nothing", function() write("adapter_config.json", '{"peft_type": "LORA", "r": 0}') end, "restorekv",
     { path = "DIR" }, "press 'restorekv': 'DIR/adapter_config.json': r is 0, expected a number" },
-  { "DoRA", function() write("adapter_config.json", '{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_dora": true}') end,
+  { "DoRA", function() write("adapter_config.json",
+    '{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_dora": true}') end,
     "restorekv", { path = "DIR" },
     "press 'restorekv': 'DIR/adapter_config.json': 'use_dora' is set, which is not supported here" },
   { "an adapter of something else", function()
@@ -419,9 +455,11 @@ local read = {
     .. "'base_model.model.lm_head.lora_A.weight' that is not of a LoRA on a decoder's projections" },
   { "an adapter of another model", function()
     local name = "base_model.model.model.layers.0.self_attn.q_proj.lora_%s.weight"
-    tensors("adapter_model.safetensors", { [name:format "A"] = tensor.ones(2, 48), [name:format "B"] = tensor.ones(32, 2) })
+    tensors("adapter_model.safetensors", { [name:format "A"] = tensor.ones(2, 48), [name:format "B"] = tensor.ones(32,
+      2) })
   end, "restorekv", { path = "DIR" }, "press 'restorekv': 'DIR/adapter_model.safetensors' has base_model.model.model."
-    .. "layers.0.self_attn.q_proj.lora_A.weight of shape [2, 48], this model needs [2, 64] -> take the adapter of this model" },
+    .. "layers.0.self_attn.q_proj.lora_A.weight of shape [2, 48], this model needs [2, 64] -> take the adapter of this "
+      .. "model" },
   { "a curve that is none", function() write("curve.npy", "hello, world") end, "lukv", { path = "DIR/curve.npy" },
     "press 'lukv': npy 'DIR/curve.npy': this is not a .npy file -> take the published .npy" },
   { "a curve cut short", function() npy("99, 2, 2", "") end, "lukv", { path = "DIR/curve.npy" },
@@ -430,17 +468,20 @@ local read = {
     "press 'lukv': 'DIR/curve.npy' has shape [99, 2, 3], this model needs [99, 2, 2] -> take the curve of this model" },
   { "a curve of NaN", function() npy("99, 2, 2", ("\255"):rep(1584)) end, "lukv", { path = "DIR/curve.npy" },
     "press 'lukv': npy 'DIR/curve.npy': it holds NaN or infinity -> take the published .npy" },
-  { "a curve that is no share", function() npy("99, 2, 2", ("\0\0\0\64"):rep(396)) end, "lukv", { path = "DIR/curve.npy" },
+  { "a curve that is no share", function() npy("99, 2, 2", ("\0\0\0\64"):rep(396)) end, "lukv", {
+    path = "DIR/curve.npy" },
     "press 'lukv': 'DIR/curve.npy' holds 2 to 2, expected shares evicted, 0 to 1" },
   { "an empty pattern", function() pattern "" end, "duo_attention", { path = "DIR/duo" }, "press 'duo_attention': "
     .. "'DIR/duo/full_attention_heads.tsv' has 0 layers of 0 heads, the model 2 of 2 -> take the file of this model" },
   { "a pattern with a hole", function() pattern "0.1 0.2\n0.1\n" end, "duo_attention", { path = "DIR/duo" }, "press "
-    .. "'duo_attention': 'DIR/duo/full_attention_heads.tsv' has 2 layers of 1 heads, the model 2 of 2 -> take the file of "
+    .. "'duo_attention': 'DIR/duo/full_attention_heads.tsv' has 2 layers of 1 heads, the model 2 of 2 -> take the file "
+      .. "of "
     .. "this model" },
   { "a pattern with a word", function() pattern "0.1 0.2\n0.1 x\n" end, "duo_attention", { path = "DIR/duo" },
     "press 'duo_attention': 'DIR/duo/full_attention_heads.tsv': 'x' is not a number" },
   { "sizes that are no JSON", function() pattern("0.1 0.2\n0.1 0.3\n", "{") end, "duo_attention", { path = "DIR/duo" },
-    "press 'duo_attention': 'DIR/duo/config.json' is no JSON object: JSON text: not valid JSON at line 1, column 1 (byte 1 "
+    "press 'duo_attention': 'DIR/duo/config.json' is no JSON object: JSON text: not valid JSON at line 1, column 1 "
+      .. "(byte 1 "
     .. "of 1): string or '}' expected near end of file" },
   { "a size that is a word", function() pattern("0.1 0.2\n0.1 0.3\n", "{\"sink_size\": \"a\"}") end, "duo_attention",
     { path = "DIR/duo" }, "press 'duo_attention': 'DIR/duo/config.json': sink_size = a, expected a whole number" },

@@ -56,7 +56,8 @@ end)
 
 t.case("what goes wrong inside a score names press, file, line and layers", function()
   local ctx = fake.new { layers = 4, layer_first = 8, tokens = 20 }
-  local function raised(score) return t.fails(function() kv.press({ name = "mine", score = score }):keep(ctx, 0.5) end, "mine") end
+  local function raised(score) return t.fails(function() kv.press({ name = "mine", score = score }):keep(ctx, 0.5) end,
+    "mine") end
   t.ok(raised(function(_, c) return c.keyz.x end):find
     "^press 'mine' %(.*press_check_test.lua:%d+%), layers 8 to 11: attempt to index field 'keyz'")
   t.ok(raised(function(_, c) return c.keys:matmul(c.values) end):find

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Eviction while answers are written. Tokens and margins are judged by the stored references (tests/golden); here is what
--- must hold besides: many questions at once, budgets, accumulated attention, what is refused.
+-- Eviction while answers are written. Tokens and margins are judged by the stored references (tests/golden); here is
+-- what must hold besides: many questions at once, budgets, accumulated attention, what is refused.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local ffi = require "ffi"
@@ -123,7 +123,8 @@ end)
 
 -- ---- H2O ----
 
--- Attention of every query of ids to every key it sees, by the tensors of a prefill: sums over queries [layers][kv_heads][n].
+-- Attention of every query of ids to every key it sees, by the tensors of a prefill: sums over queries
+-- [layers][kv_heads][n].
 local function attention_sums(ctx, n)
   local cos, sin = ctx:rope(0, n)
   local q = ctx.queries:narrow(3, 1, n):rope(cos, sin):split_heads(ctx.group_size)
@@ -203,9 +204,11 @@ t.case("cam: evicted values go into what follows, and only there", function()
     return tensor.from({ 1, 9, 8, 2, 7 }):expand(c.layers, c.kv_heads, 5)
   end }, merge_budget = 2, sampling = false, target_size = 3 })
   local values = tensor.from { { { { 1 }, { 10 }, { 100 }, { 1000 }, { 10000 } } } }
-  local part = { layers = 1, layer_first = 0, heads = 1, kv_heads = 1, tokens = 5, head_dim = 1, values = values, keys = values,
+  local part = { layers = 1, layer_first = 0, heads = 1, kv_heads = 1, tokens = 5, head_dim = 1, values = values,
+    keys = values,
     ids = { 1, 2, 3, 4, 5 } }
-  local function merged(received, steps) return cam.rule.merge(cam, part, tensor.from { { received } }, 3, steps, "x") end
+  local function merged(received, steps) return cam.rule.merge(cam, part, tensor.from { { received } }, 3, steps,
+    "x") end
   local bits, out = merged({ .5, .5, .5, .5, .5 }, 2)
   t.eq(bits:tolua()[1][1], { 0, 1, 1, 0, 1 })
   -- token 0 goes in halves to 1 and 2, token 3 whole to 4, the only one that follows
@@ -242,7 +245,8 @@ t.case("what cannot decode is refused with a reason", function()
   t.fails(function() kv.press("cam", { of = "adakv" }) end, "press 'cam': 'adakv' decides by itself")
   t.fails(function() kv.press("cam", { of = { press = "streaming_llm" }, target_size = 3 }) end, "under the 4 sinks")
   t.fails(function() kv.press("decoding", { compression_interval = 0 }) end, "at least 1")
-  t.fails(function() kv.press("prefill_decoding", { decoding_press = "knorm" }) end, "'knorm' does not evict while decoding")
+  t.fails(function() kv.press("prefill_decoding", { decoding_press = "knorm" }) end,
+    "'knorm' does not evict while decoding")
   t.fails(function() kv.press("prefill_decoding", { prefilling_press = "decoding" }) end, "is a decoding press")
   t.fails(function() kv.press("composed", { of = { "knorm", "observed_attention" } }) end, "put it first")
   local ctx = model:prefill(ids, all)
@@ -250,7 +254,8 @@ t.case("what cannot decode is refused with a reason", function()
   t.fails(function() ask(ctx, keep, { 7 }) end, "a budget of 3 tokens is under the 4 sinks")
   local press = presses[1]
   t.fails(function() ctx:evict(press:keep(ctx, 0.5)) end, "evicts while an answer is written")
-  t.eq(kv.press("prefill_decoding"):keep(ctx, 0.5).notes, { "neither a prefilling_press nor a decoding_press: nothing is evicted" })
+  t.eq(kv.press("prefill_decoding"):keep(ctx, 0.5).notes, { "neither a prefilling_press nor a decoding_press: nothing "
+    .. "is evicted" })
 end)
 
 t.case("hashes: a decoding press's set is not the full set", function()

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What KVPress 0.5.5 computes on small made-up tensors (tests/lua/press_test.lua builds the same): 2 layers, 4 query heads,
--- 2 KV heads, 30 tokens, head_dim 8, RoPE base 10000. Scores and kept tokens: one row per layer and KV head.
+-- What KVPress 0.5.5 computes on small made-up tensors (tests/lua/press_test.lua builds the same): 2 layers, 4 query
+-- heads, 2 KV heads, 30 tokens, head_dim 8, RoPE base 10000. Scores and kept tokens: one row per layer and KV head.
 return {
   knorm = {
     { -2.4810996, -2.5591385, -3.6631591, -3.4721563, -2.9160883, -3.3997531, -3.5244884, -2.936105, -3.1125488,

@@ -140,7 +140,8 @@ t.case("a missing or wrong file says which, and how to get it", function()
     kvzap = "the trained surrogate", fastkvzip = "trained gates" } do
     t.fails(function() kv.press(name):keep(ctx, 0.5) end, "press '" .. name .. "' needs " .. what)
   end
-  t.fails(function() kv.press("duo_attention", { on_the_fly_scoring = false }):keep(ctx, 0.5) end, "needs a head pattern")
+  t.fails(function() kv.press("duo_attention", { on_the_fly_scoring = false }):keep(ctx, 0.5) end,
+    "needs a head pattern")
   t.fails(function() kv.press("qfilter", { path = "/no/such/file" }):keep(ctx, 0.5) end,
     "there is no file '/no/such/file'\n%-> kvbench scripts/calibrate.lua")
   t.ok(kv.press("qfilter", { path = tiny .. "/q_filters.safetensors" }):keep(ctx, 0.5):total() > 0)
@@ -153,7 +154,8 @@ t.case("a missing or wrong file says which, and how to get it", function()
   local npy = require "kvbench.npy"
   for text, pattern in pairs {
     ["not numpy at all"] = "not a .npy file",
-    ["\147NUMPY\1\0\70\0{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }" .. (" "):rep(12) .. "\n"] = "f4 or f8",
+    ["\147NUMPY\1\0\70\0{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }" .. (" "):rep(12)
+      .. "\n"] = "f4 or f8",
     ["\147NUMPY\1\0\70\0{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }" .. (" "):rep(12) .. "\n1234"] =
       "4 bytes of numbers, its shape needs 8",
   } do
@@ -167,7 +169,8 @@ t.case("restorekv names the file it lacks", function()
   local ctx = fake.new { layers = 2, heads = 2, kv_heads = 2, head_dim = 8, tokens = 30 }
   for name, repository in pairs { restorekv = "MODEL", RestoreKV = "MODEL", restorekv_plus = "MODEL_plus",
     RestoreKV_plus = "MODEL_plus" } do
-    t.fails(function() kv.press(name):keep(ctx, 0.5) end, "press '" .. name .. "' needs restore embeddings of a context "
+    t.fails(function() kv.press(name):keep(ctx, 0.5) end, "press '" .. name
+      .. "' needs restore embeddings of a context "
       .. "without a model: there is no file .*higokri/RestoreKV%-" .. repository .. " on Hugging Face")
   end
 end)
@@ -190,26 +193,29 @@ t.case("restorekv: the restore tokens stay in every head, and what is masked is 
   t.eq((ctx:logits(question) - before):abs():max(), 0, "the context is as it was")
 end)
 
-t.case("every press of KVPress 0.5.5 and of its evaluation has a name here, and an evaluation name is a recipe", function()
+t.case("every press of KVPress 0.5.5 and of its evaluation has a name here, and an evaluation name is a recipe",
+  function()
   local known = {}
   for _, name in ipairs(kv.press.list()) do known[name] = true end
   local classes = "criticaladakv criticalkv cur adakv composed expected_attention knorm observed_attention random restorekv "
-    .. "simlayerkv snapkv streaming_llm think tova per_layer key_rerotation chunk duo_attention chunkkv qfilter pyramidkv "
-    .. "finch lagkv block keydiff kvzip expected_attention_stats cam decoding ratio_decoding prefill_decoding compactor "
-    .. "leverage non_causal_attention kvzap dms fastkvzip kvcompose merging cap lukv"
+    .. "simlayerkv snapkv streaming_llm think tova per_layer key_rerotation chunk duo_attention chunkkv qfilter "
+    .. "pyramidkv finch lagkv block keydiff kvzip expected_attention_stats cam decoding ratio_decoding "
+    .. "prefill_decoding compactor leverage non_causal_attention kvzap dms fastkvzip kvcompose merging cap lukv"
   for name in classes:gmatch "%S+" do t.ok(known[name], name .. " is a press here") end
   local page = io.open(require("kvbench.paths").at "docs/presses.md"):read "*a"
   local names = "adakv_snapkv block_keydiff chunkkv critical_adakv_expected_attention critical_adakv_snapkv "
-    .. "critical_expected_attention critical_snapkv cur duo_attention duo_attention_on_the_fly expected_attention fastkvzip "
-    .. "finch keydiff kvcompose kvcompose_unstructured kvzip kvzip_plus kvzap_linear kvzap_mlp kvzap_mlp_head "
-    .. "kvzap_mlp_layer lagkv lukv knorm observed_attention pyramidkv qfilter random RestoreKV RestoreKV_plus snap_think "
-    .. "snapkv streaming_llm think tova compactor adakv_compactor no_press cam_streaming_llm cam_knorm cam_adakv_snapkv "
-    .. "cam_tova decoding_knorm decoding_streaming_llm decoding_tova decoding_qfilter "
-    .. "decoding_adakv_expected_attention_e2 decoding_adakv_snapkv decoding_keydiff merging_knorm merging_snapkv "
-    .. "merging_expected_attention merging_kvzap_mlp"
+    .. "critical_expected_attention critical_snapkv cur duo_attention duo_attention_on_the_fly "
+    .. "expected_attention fastkvzip finch keydiff kvcompose kvcompose_unstructured kvzip kvzip_plus "
+    .. "kvzap_linear kvzap_mlp kvzap_mlp_head kvzap_mlp_layer lagkv lukv knorm observed_attention pyramidkv "
+    .. "qfilter random RestoreKV RestoreKV_plus snap_think snapkv streaming_llm think tova compactor "
+    .. "adakv_compactor no_press cam_streaming_llm cam_knorm cam_adakv_snapkv cam_tova decoding_knorm "
+    .. "decoding_streaming_llm decoding_tova decoding_qfilter decoding_adakv_expected_attention_e2 "
+    .. "decoding_adakv_snapkv decoding_keydiff merging_knorm merging_snapkv merging_expected_attention "
+    .. "merging_kvzap_mlp"
   for name in names:gmatch "%S+" do
     local recipe = page:match("\n| `" .. name .. "` | `(kv.press[^`]*)` |")
-    local refused = name == "no_press" or name == "cam_adakv_snapkv" and page:find("`" .. name .. "` | refused: ", 1, true)
+    local refused = name == "no_press" or name == "cam_adakv_snapkv" and page:find("`" .. name .. "` | refused: ", 1,
+      true)
     t.ok(recipe or refused, name .. " has a recipe in docs/presses.md")
     if recipe then t.ok(kv.press.is(assert(loadstring("local kv = ... return " .. recipe))(kv)), recipe) end
   end
@@ -293,7 +299,8 @@ t.case("a random model's weights can be read: what its values and queries were m
   for i = 1, 40 do ids[i] = (i * 7) % 60 end
   local ctx = model:prefill(ids, { queries = true, hidden = true })
   local x = require("kvbench.layer_input").of(ctx, 2)
-  local function made(slot, heads) return x:matmul(model:weight(slot, 1):transpose()):view(40, heads, 8):permute(2, 1, 3) end
+  local function made(slot, heads) return x:matmul(model:weight(slot, 1):transpose()):view(40, heads, 8):permute(2, 1,
+    3) end
   t.ok((made("v", 2) - ctx.values[2]):abs():max() < 1e-6, "values")
   t.ok((made("q", 4) - ctx.queries[2]):abs():max() < 1e-6, "queries")
   t.ok((ctx.hidden[1][3] - model:weight("embed")[ids[3] + 1]):abs():max() == 0, "embedding")

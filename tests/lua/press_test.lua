@@ -39,7 +39,8 @@ local function all_presses()
   list[#list + 1] = kv.press("simlayerkv", { n_recent = 6, n_initial = 2 })
   list[#list + 1] = kv.press("duo_attention", { sink_size = 2, recent_size = 5 })
   list[#list + 1] = kv.press("compactor", { blending = 0.4, sink_size_end = 0 })
-  list[#list + 1] = kv.press("entropy_gated_chunkkv", { of = "keydiff", chunk_length = 5, low_entropy_chunk_length = 2 })
+  list[#list + 1] = kv.press("entropy_gated_chunkkv", { of = "keydiff", chunk_length = 5,
+    low_entropy_chunk_length = 2 })
   list[#list + 1] = kv.press("simlayerkv", { lazy_threshold = 0.2, n_recent = 6, n_initial = 2 })
   list[#list + 1] = kv.press("dms", { of = "keydiff", threshold = 0, sliding_window_size = 4 })
   list[#list + 1] = kv.press("adakv", { of = { press = "snapkv", window_size = 8 }, alpha_safeguard = 0.5 })
@@ -51,7 +52,8 @@ local function all_presses()
   list[#list + 1] = kv.press("chunkkv", { of = "criticalkv", chunk_length = 6 })
   list[#list + 1] = kv.press("block", { of = "ea", block_size = 9 })
   list[#list + 1] = kv.press("block", { of = "random", block_size = 100 })
-  list[#list + 1] = kv.press("composed", { of = { "ea", { press = "chunk", of = "knorm", chunk_length = 7 }, "adakv" } })
+  list[#list + 1] = kv.press("composed", { of = { "ea", { press = "chunk", of = "knorm", chunk_length = 7 },
+    "adakv" } })
   list[#list + 1] = kv.press("composed", { of = { "ea", "snapkv" }, cache_order = "position" })
   list[#list + 1] = kv.press { name = "by_layer", scope = "layer", score = function(_,
     ctx) return ctx.values:norm(-1) end }
@@ -119,7 +121,8 @@ for _, press in ipairs(all_presses()) do
       t.eq(sets[i]:hash(), press:keep(ctx, r):hash(), "one ratio alone gives the same set")
       if press.budget == "exact" then t.eq(sets[i]:total(), 9 * ratios.n_kept(53, r), "budget at " .. r) end
       local unit = 2 * (press.params.chunk_length or 0) / 53 -- whole chunks, and a last one that is shorter
-      if press.budget == "approx" then t.near(sets[i]:total() / (9 * 53), 1 - r, math.max(0.16, unit), "budget at " .. r) end
+      if press.budget == "approx" then t.near(sets[i]:total() / (9 * 53), 1 - r, math.max(0.16, unit), "budget at "
+        .. r) end
       if i > 1 and press.nested then
         local both = sets[i]:overlap(sets[i - 1])
         t.eq(both, sets[i]:total(), "the set at " .. r .. " is part of the one before")

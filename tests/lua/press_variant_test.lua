@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Presses that change keys or values and so bring a cache of their own. Their numbers are judged by the stored references
--- (tests/golden); here is what must hold besides.
+-- Presses that change keys or values and so bring a cache of their own. Their numbers are judged by the stored
+-- references (tests/golden); here is what must hold besides.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local ffi = require "ffi"
@@ -42,7 +42,8 @@ end)
 
 t.case("a variant of the wrong shape, or of an evicted context", function()
   local ctx = model:prefill(ids)
-  t.fails(function() ctx:variant { keys = ctx.keys:narrow(3, 1, 10) } end, "variant: keys is f32 %[2, 2, 10, 16%], expected f32 %[2, 2, 60, 16%]")
+  t.fails(function() ctx:variant { keys = ctx.keys:narrow(3, 1, 10) } end,
+    "variant: keys is f32 %[2, 2, 10, 16%], expected f32 %[2, 2, 60, 16%]")
   local evicted = ctx:evict(kv.press("knorm"):keep(ctx, 0.5))
   t.fails(function() evicted:variant {} end, "heads keep different numbers of tokens.*change keys and values first")
   ctx:close()
@@ -64,7 +65,8 @@ for _, press in ipairs(presses) do
     t.ok((masked - evicted):abs():max() <= 1e-4 * masked:abs():max())
     t.ok(bits(masked) ~= bits(ctx:logits(question)))
     t.eq(press:keep(ctx, 0):evicted(), 0)
-    t.ok(bits(ctx:logits(question, { keep = press:keep(ctx, 0) })) == bits(ctx:logits(question)), "ratio 0 is the full cache")
+    t.ok(bits(ctx:logits(question, { keep = press:keep(ctx, 0) })) == bits(ctx:logits(question)),
+      "ratio 0 is the full cache")
   end)
 end
 
@@ -95,7 +97,8 @@ t.case("key_rerotation: keeping the first tokens moves nothing but the question"
   local short = {}
   for i = 1, 30 do short[i] = ids[i] end
   local expected = model:prefill(short):logits(question)
-  t.ok((ctx:logits(question, { keep = keep }) - expected):abs():max() <= 1e-4 * expected:abs():max(), "the first half alone")
+  t.ok((ctx:logits(question, { keep = keep }) - expected):abs():max() <= 1e-4 * expected:abs():max(),
+    "the first half alone")
 end)
 
 t.case("think: the share of channels that is pruned, whatever the tokens", function()

@@ -72,7 +72,8 @@ t.case("per_layer of a rule that looks at the ratio: every layer at its own", fu
   local keep = kv.press("per_layer", { of = "criticalkv", compression_ratios = { 0.2, 0.5, 0.8 } }):keep(ctx, 0.5)
   for l, own in ipairs { 0.2, 0.5, 0.8 } do
     local alone = kv.press("criticalkv"):keep(ctx, own)
-    for h = 0, 1 do t.eq(kept_tokens(keep, l - 1, h), kept_tokens(alone, l - 1, h), ("layer %d, head %d"):format(l, h)) end
+    for h = 0, 1 do t.eq(kept_tokens(keep, l - 1, h), kept_tokens(alone, l - 1, h), ("layer %d, head %d"):format(l,
+      h)) end
   end
 end)
 
@@ -167,7 +168,8 @@ t.case("criticalkv chooses its first part among the tokens that compete", functi
   local ctx = fake.new { layers = 1, heads = 2, kv_heads = 1, tokens = 40, head_dim = 4 }
   local scores = made_up(1, 1, 40, 3)
   for i = 1, 10 do scores[1][1][i] = 5 end -- the best ones stand outside
-  local keep = kv.press("criticalkv", { of = given(scores), first_stage_ratio = 1 }):keep(ctx, 0.5, { evictable = { 10, 40 } })
+  local keep = kv.press("criticalkv", { of = given(scores), first_stage_ratio = 1 }):keep(ctx, 0.5, { evictable = { 10,
+    40 } })
   local inside = {}
   for i = 11, 40 do inside[i - 10] = scores[1][1][i] end
   local expected = best(inside, 15)

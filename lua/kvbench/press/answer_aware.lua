@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Interventions on what another rule keeps, at its budget: named tokens are forced in (rescue) or out (ablation), and the
--- lowest-ranked others give way or move up. What an answer span is worth is the difference between forcing it and forcing
--- another span of the same length.
+-- Interventions on what another rule keeps, at its budget: named tokens are forced in (rescue) or out (ablation), and
+-- the lowest-ranked others give way or move up. What an answer span is worth is the difference between forcing it and
+-- forcing another span of the same length.
 local tensor = require "kvbench.tensor"
 
 -- "12-15,30-33" (both ends included) as {{12, 16}, {30, 34}}; tokens count from 0.

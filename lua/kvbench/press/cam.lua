@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- CaM: before tokens are evicted while decoding, the values of the best of them are merged into the kept tokens that
--- follow, with a probability: the attention that the token received while decoding against the mean of those that follow.
--- All heads of a layer keep the same tokens. How sequences stand still: press_decoding.lua.
+-- follow, with a probability: the attention that the token received while decoding against the mean of those that
+-- follow. All heads of a layer keep the same tokens. How sequences stand still: press_decoding.lua.
 local decoding = require "kvbench.press_decoding"
 local keepset = require "kvbench.keep"
 local orders = require "kvbench.press_order"
@@ -16,7 +16,8 @@ local function falling(scores)
   return index
 end
 
--- Which tokens a layer keeps ({[i] = true}), those kept in token order, and the `steps` best of the evicted, which merge.
+-- Which tokens a layer keeps ({[i] = true}), those kept in token order, and the `steps` best of the evicted, which
+-- merge.
 local function selection(scores, target, steps)
   local index, keeps, kept, merged = falling(scores), {}, {}, {}
   for i = 1, target do keeps[index[i]] = true end
@@ -55,7 +56,9 @@ local function merge_layer(self, values, received, kept, merged, draw)
     for h = 1, heads do
       local p = probability(received[h], i, window)
       local happens = #window > 0 and (self.sampling and draw() < p or not self.sampling and p >= 0.5)
-      for _, j in ipairs(happens and window or {}) do goes:select(3, j):select(3, i):narrow(2, h, 1):fill_(1 / #window) end
+      for _, j in ipairs(happens and window or {}) do
+        goes:select(3, j):select(3, i):narrow(2, h, 1):fill_(1 / #window)
+      end
     end
   end
   return values + goes:matmul(values)
@@ -68,7 +71,8 @@ return {
   formula = "v_j = v_j + b v_i / m for the m kept tokens j behind i, b ~ Bernoulli(a_i / mean a_j)",
   params = {
     of = { kind = "press", doc = "the rule that scores" },
-    compression_interval = { default = 512, min = 1, integer = true, doc = "steps between two cuts; the question is one" },
+    compression_interval = { default = 512, min = 1, integer = true,
+      doc = "steps between two cuts; the question is one" },
     target_size = { kind = "number", optional = true, min = 1, integer = true,
       doc = "tokens that stay; unset: as many as the ratio leaves of the context" },
     merge_budget = { default = 32, min = 1, integer = true, doc = "kept tokens that share a merged value" },
@@ -90,12 +94,14 @@ return {
     local target = decoding.check_target(self, self.target_size or ratios.n_kept(ctx.tokens, ratio))
     return function() return target end
   end,
-  --- For press_decoding: part holds m tokens in every head, received [layers, kv_heads, m] is the attention they got since
-  --- decoding began. Returns bits [layers, kv_heads, m] of `target` tokens and the merged values.
+  --- For press_decoding: part holds m tokens in every head, received [layers, kv_heads, m] is the attention they got
+  --- since decoding began. Returns bits [layers, kv_heads, m] of `target` tokens and the merged values.
   merge = function(self, part, received, target, steps, seed)
-    local scores = orders.finite(self.of, orders.scores(self.of, part, 1 - (target + 0.5) / part.tokens)):mean(2):tolua()
+    local scores = orders.scores(self.of, part, 1 - (target + 0.5) / part.tokens)
+    scores = orders.finite(self.of, scores):mean(2):tolua()
     local attention, bits, values, drawn = received:tolua(), {}, {}, 0
-    local uniform = tensor.rand({ part.layers * part.kv_heads * math.max(1, steps) }, ("%s/%s"):format(self.seed, seed)):tolua()
+    local draws = part.layers * part.kv_heads * math.max(1, steps)
+    local uniform = tensor.rand({ draws }, ("%s/%s"):format(self.seed, seed)):tolua()
     local function draw()
       drawn = drawn + 1
       return uniform[drawn]

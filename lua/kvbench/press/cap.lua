@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- CapKV: how much a token adds to the capacity of what is kept. With w_j the relevance of key j to the mean query, and
--- A = I + sum_j w_j v_j v_j', the score is the weighted leverage w_j v_j' A^-1 v_j, per query head. Keys and the mean query
--- are normalised and weights shifted by their maximum, as in the reference.
+-- A = I + sum_j w_j v_j v_j', the score is the weighted leverage w_j v_j' A^-1 v_j, per query head. Keys and the mean
+-- query are normalised and weights shifted by their maximum, as in the reference.
 local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
 
@@ -14,7 +14,8 @@ return {
   formula = "w_j v_j' (I + sum over i of w_i v_i v_i')^-1 v_j, w_j = exp(tau cos(k_j, R mean q)), mean over the group",
   params = {
     tau = { default = 5.0, doc = "how sharply relevance weighs" },
-    n_future_positions = { default = 512, min = 1, integer = true, doc = "positions that the rotation R averages over" },
+    n_future_positions = { default = 512, min = 1, integer = true,
+      doc = "positions that the rotation R averages over" },
     n_sink = { default = 4, min = 0, integer = true, doc = "first tokens: always kept, left out of the statistics" },
     epsilon = { default = 1e-6, min = 0, doc = "added to the weights inside the matrix" },
   },

@@ -3,8 +3,8 @@
 -- values, and the queries of the whole context. The reference leaves survivors in the order of their scores, which a
 -- rule that looks at neighbours or at the last keys then sees; cache_order = "score" (the default, for equal keep-sets)
 -- does the same, "position" keeps them as they stood in the text. With a part of the context that may not be evicted it
--- is always "position", and so it is where a press (adakv) leaves heads with different numbers of tokens: then each head
--- is a context of its own for the presses that follow (the reference refuses such presses).
+-- is always "position", and so it is where a press (adakv) leaves heads with different numbers of tokens: then each
+-- head is a context of its own for the presses that follow (the reference refuses such presses).
 local keepset = require "kvbench.keep"
 local parts = require "kvbench.press_parts"
 local pick = require "kvbench.press_pick"
@@ -36,7 +36,8 @@ end
 -- The context with what a stage made of the tokens at index (nil: of all).
 local function rewritten(ctx, index, cache)
   if not index then return cache end
-  return ctx:variant { keys = pick.put(ctx.keys, index, cache.keys), values = pick.put(ctx.values, index, cache.values) }
+  return ctx:variant { keys = pick.put(ctx.keys, index, cache.keys),
+    values = pick.put(ctx.values, index, cache.values) }
 end
 
 -- The evictable stretch among `count` survivors in token order.
@@ -46,8 +47,8 @@ end
 
 local function expect_by_head(press, before)
   if press.scope == "head" and not press.decides and not press.rule.one_set and not press.rule.rewrite then return end
-  error(("press 'composed': '%s' left the heads different numbers of tokens, and '%s' does not judge each head alone -> "
-    .. "put '%s' last"):format(before.name, press.name, before.name), 0)
+  error(("press 'composed': '%s' left the heads different numbers of tokens, and '%s' does not judge each head alone "
+    .. "-> put '%s' last"):format(before.name, press.name, before.name), 0)
 end
 
 -- The keep-set (of the whole context) after `press` has looked at what each head holds.
@@ -60,7 +61,8 @@ local function by_head(press, order, ctx, keep, share)
         if keep:kept(l, h, token) then held[#held + 1] = token + 1 end
       end
       local seed = ("%s/head %d"):format(tostring(ctx.seed or table.concat(ctx.ids, " ")), h)
-      local part = pick.new(pick.head(ctx, l + 1, h + 1), tensor.from({ { held } }):to "i32", { all_queries = true, seed = seed })
+      local index = tensor.from({ { held } }):to "i32"
+      local part = pick.new(pick.head(ctx, l + 1, h + 1), index, { all_queries = true, seed = seed })
       local mine = press:order(part, { evictable = range_of(order, #held) }, share):cut(share)
       for i, token in ipairs(held) do
         if not mine:kept(0, 0, i - 1) then out:set(l, h, token - 1, token, false) end
@@ -74,8 +76,10 @@ return {
   name = "composed",
   doc = "One press after another, each on what the one before left.",
   params = {
-    of = { kind = "presses", doc = "the presses in order; {press = ..., ratio = \"ratio/2\"} says how much each evicts" },
-    cache_order = { default = "score", doc = "how survivors stand for the next press: score (as the reference) or position" },
+    of = { kind = "presses",
+      doc = "the presses in order; {press = ..., ratio = \"ratio/2\"} says how much each evicts" },
+    cache_order = { default = "score", doc = "how survivors stand for the next press: score (as the reference) or "
+      .. "position" },
   },
   paper_preset = { of = { "knorm", "snapkv" } },
   ratio_dependent = true,

@@ -23,7 +23,8 @@ return {
   order = function(self, order, ctx, ratio)
     local scores = orders.scores(self, ctx, ratio, order.evictable)
     order.scores = orders.protect(scores, order.evictable, 0)
-    order.weighted = (orders.finite(self.of, scores) + self.epsilon) * orders.by_block(self, ctx, nil, parts.projected_norm)
+    order.weighted = (orders.finite(self.of, scores) + self.epsilon) * orders.by_block(self, ctx, nil,
+      parts.projected_norm)
   end,
   cut = function(self, order, ratio)
     local budgets, safe = parts.shared_budgets(order, ratio, self.alpha_safeguard)

@@ -10,7 +10,8 @@ return {
   doc = "Cuts context, question and answer to a budget of tokens every few steps of decoding.",
   params = {
     of = { kind = "press", doc = "the rule that scores" },
-    compression_interval = { default = 512, min = 1, integer = true, doc = "steps between two cuts; the question is one" },
+    compression_interval = { default = 512, min = 1, integer = true,
+      doc = "steps between two cuts; the question is one" },
     target_size = { kind = "number", optional = true, min = 1, integer = true,
       doc = "tokens that stay; unset: as many as the ratio leaves of the context" },
   },

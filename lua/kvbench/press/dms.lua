@@ -20,7 +20,9 @@ return {
   paper_preset = { of = "knorm" },
   scope = "model",
   budget = function(self) return self.threshold and "own" or "exact" end,
-  check = function(self) require("kvbench.press_parts").expect_scorer(self, self.of, "compares scores with a threshold") end,
+  check = function(self)
+    require("kvbench.press_parts").expect_scorer(self, self.of, "compares scores with a threshold")
+  end,
   score = function(self, ctx, ratio)
     local n = ctx.tokens
     local window = self.threshold and math.min(n, self.sliding_window_size)

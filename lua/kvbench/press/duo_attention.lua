@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- DuoAttention: retrieval heads stay whole, streaming heads keep their first and their most recent tokens. How much of a
--- retrieval head a head is comes from a pattern file, or is found on the fly: the mean query looks at the mean key at
+-- DuoAttention: retrieval heads stay whole, streaming heads keep their first and their most recent tokens. How much of
+-- a retrieval head a head is comes from a pattern file, or is found on the fly: the mean query looks at the mean key at
 -- every distance, and the area under its cumulated attention is large where far keys count.
 local attention = require "kvbench.attention"
 local head_pattern = require "kvbench.head_pattern"
@@ -17,7 +17,8 @@ local rule = {
   name = "duo_attention",
   paper = "arXiv:2410.10819",
   doc = "Lets streaming heads keep only their first and most recent tokens, and leaves retrieval heads whole.",
-  formula = "retrieval score of a head: from a file, or mean over j of cumulated softmax_j(R q' R_j k'), q' k' the means",
+  formula = "retrieval score of a head: from a file, or mean over j of cumulated softmax_j(R q' R_j k'), q' k' the "
+    .. "means",
   params = {
     head_compression_ratio = { kind = "number", min = 0, max = 1, optional = true,
       doc = "share of heads that stream, whatever the ratio (KVPress); unset: as many as the ratio needs" },

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- ChunkKV keeps whole chunks, in the order of their mean score. A chunk that matters because of one token alone wastes
--- its other slots, so here an important chunk with low entropy of its scores keeps only its best tokens; what that saves
--- goes to the next chunks, and what is left over to the best tokens anywhere.
+-- its other slots, so here an important chunk with low entropy of its scores keeps only its best tokens; what that
+-- saves goes to the next chunks, and what is left over to the best tokens anywhere.
 local ffi = require "ffi"
 local keepset = require "kvbench.keep"
 local orders = require "kvbench.press_order"

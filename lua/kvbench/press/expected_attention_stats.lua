@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Expected attention with the queries' mean and covariance of a calibration corpus instead of the context's own: nothing
--- needs to be observed, and a short context does not have to estimate a covariance.
+-- Expected attention with the queries' mean and covariance of a calibration corpus instead of the context's own:
+-- nothing needs to be observed, and a short context does not have to estimate a covariance.
 local artefact = require "kvbench.artefact"
 local find = require "kvbench.press_find"
 local layer_part = require "kvbench.layer_part"
@@ -10,9 +10,11 @@ local base = find.find "expected_attention"
 local function loaded(self, ctx)
   return ctx:once("query statistics", function()
     local path = artefact.find(self, ctx, { file = "model.safetensors", what = "query statistics",
-      how = "kvbench scripts/calibrate.lua --model MODEL makes them; published ones: alessiodevoto/exp_att_stats_* on Hugging Face" })
+      how = "kvbench scripts/calibrate.lua --model MODEL makes them; published ones: alessiodevoto/exp_att_stats_* on "
+        .. "Hugging Face" })
     local layers, d = ctx.model and ctx.model.layers or -1, ctx.head_dim
-    return artefact.tensors(self, path, { query_mean = { layers, ctx.heads, d }, query_cov = { layers, ctx.heads, d, d } })
+    return artefact.tensors(self, path, { query_mean = { layers, ctx.heads, d }, query_cov = { layers, ctx.heads, d,
+      d } })
   end)
 end
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Fast KVzip: a trained gate per layer guesses KVzip's scores from the layer's input. Published as .pt files, which
--- torch_file.lua reads without running them. The reference forces every token when a context is so short that its window
--- rounds to 0; here it then forces none.
+-- torch_file.lua reads without running them. The reference forces every token when a context is so short that its
+-- window rounds to 0; here it then forces none.
 local artefact = require "kvbench.artefact"
 local global = require "kvbench.press_global"
 local inputs = require "kvbench.layer_input"
@@ -27,7 +27,8 @@ local function gate_of(self, file, path, ctx, layer, hidden)
     k_base = { heads, 1, -1, dim }, b = { heads, 1, group },
   }
   local out = {}
-  for _, name in ipairs { "q_norm.weight", "k_norm.weight", "q_proj.weight", "q_proj.bias", "k_proj.weight", "k_base", "b" } do
+  for _, name in ipairs { "q_norm.weight", "k_norm.weight", "q_proj.weight", "q_proj.bias", "k_proj.weight", "k_base",
+    "b" } do
     local x, shape = gates[name], shapes[name]
     if not (x and x.tensor) then fail("layer %d has no '%s' -> expected gates of Fast KVzip", layer, name) end
     local fits = #x.shape == #shape
@@ -71,7 +72,8 @@ return {
   budget = "approx",
   thresholds = global.thresholds,
   score = function(self, ctx)
-    local path = artefact.find(self, ctx, { file = ("q%d_dim16_sink16.pt"):format(ctx.group_size), what = "trained gates",
+    local path = artefact.find(self, ctx, { file = ("q%d_dim16_sink16.pt"):format(ctx.group_size),
+      what = "trained gates",
       how = "published ones: Jang-Hyun/Fast-KVzip on Hugging Face" })
     local file = torch_file.open(path, ("press '%s': "):format(self.name))
     local n, rows, whole = ctx.tokens, {}, ctx.parent_tokens or ctx.tokens

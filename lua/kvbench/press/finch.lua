@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- FINCH: the last window_size tokens of the context are the question, and what they attend to stays. Each of their rows
--- is weighted by how many keys it sees; survivors close ranks as in key_rerotation. (The reference finds the question by
--- a delimiter token in the text; here its length is a parameter.)
+-- is weighted by how many keys it sees; survivors close ranks as in key_rerotation. (The reference finds the question
+-- by a delimiter token in the text; here its length is a parameter.)
 local attention = require "kvbench.attention"
 local keepset = require "kvbench.keep"
 local parts = require "kvbench.press_parts"
@@ -13,8 +13,10 @@ return {
   doc = "Keeps what the question at the end of the context attends to, and moves the survivors together.",
   formula = "mean over the window and the group of softmax_j(q_i k_j / sqrt d) (i if normalize_scores)",
   params = {
-    window_size = { default = 32, min = 1, integer = true, doc = "last tokens of the context that guide: the question" },
-    chunk_length = { kind = "number", optional = true, min = 1, integer = true, doc = "evict in pieces of this length" },
+    window_size = { default = 32, min = 1, integer = true,
+      doc = "last tokens of the context that guide: the question" },
+    chunk_length = { kind = "number", optional = true, min = 1, integer = true,
+      doc = "evict in pieces of this length" },
     normalize_scores = { default = true, doc = "weight a row of attention by the number of keys it sees" },
     rerotate_keys = { default = true, doc = "move survivors to positions 0, 1, 2, ..." },
   },
@@ -33,8 +35,8 @@ return {
   cut = function(self, order, ratio)
     if not self.chunk_length then return keepset.from_ranks(order:rank("head"), (order:budget(ratio))) end
     if self.chunk_length <= self.window_size / (1 - ratio) then
-      error(("press 'finch': at ratio %g a chunk_length of %d leaves no room for the window of %d -> at least %d"):format(
-        ratio, self.chunk_length, self.window_size, math.floor(self.window_size / (1 - ratio)) + 1), 0)
+      error(("press 'finch': at ratio %g a chunk_length of %d leaves no room for the window of %d -> at least %d")
+        :format(ratio, self.chunk_length, self.window_size, math.floor(self.window_size / (1 - ratio)) + 1), 0)
     end
     local bits = {}
     for from = 0, order.tokens - 1, self.chunk_length do

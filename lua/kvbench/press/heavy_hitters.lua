@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- H2O as in its paper: a part of the budget goes to the most recent tokens, the rest to those that received most
--- attention in sum. Inside `decoding` the sums go on: every question and answer token adds what it attends to, also what
--- it paid to keys before others were evicted. (KVPress' observed_attention divides by the number of queries that could see
--- a key, and cannot go on.)
+-- attention in sum. Inside `decoding` the sums go on: every question and answer token adds what it attends to, also
+-- what it paid to keys before others were evicted. (KVPress' observed_attention divides by the number of queries that
+-- could see a key, and cannot go on.)
 local attention = require "kvbench.attention"
 local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
@@ -12,7 +12,8 @@ return {
   paper = "arXiv:2306.14048",
   doc = "Keeps the most recent tokens and those that received most attention in sum (H2O).",
   formula = "sum over i of softmax_j(q_i k_j / sqrt d), mean over the group",
-  params = { recent_ratio = { default = 0.5, min = 0, max = 1, doc = "share of the budget for the most recent tokens" } },
+  params = { recent_ratio = { default = 0.5, min = 0, max = 1,
+    doc = "share of the budget for the most recent tokens" } },
   needs = { queries = true },
   fused = true,
   ratio_dependent = true,

@@ -13,7 +13,9 @@ return {
   check = function(self) parts.expect_prefill(self, self.of) end,
   scope = function(self) return self.of.scope end,
   budget = function(self) return self.of.budget end,
-  order = function(self, order, ctx, ratio) order.inner = self.of:order(ctx, { evictable = order.evictable }, ratio) end,
+  order = function(self, order, ctx, ratio)
+    order.inner = self.of:order(ctx, { evictable = order.evictable }, ratio)
+  end,
   cut = function(_, order, ratio) return order.inner:cut(ratio) end,
   rewrite = function(self, ctx, keep)
     local longest = 0

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- KVCompose: the context is read a second time behind itself, and a token counts by the attention that this reading pays
--- it. Heads rank for themselves; the r-th best tokens of all heads of a layer form one composite token, and the budget
--- goes to the best composites of the whole model. So the heads of a layer keep equally many tokens (not the same ones),
--- and layers keep as many as they deserve.
+-- KVCompose: the context is read a second time behind itself, and a token counts by the attention that this reading
+-- pays it. Heads rank for themselves; the r-th best tokens of all heads of a layer form one composite token, and the
+-- budget goes to the best composites of the whole model. So the heads of a layer keep equally many tokens (not the same
+-- ones), and layers keep as many as they deserve.
 local attention = require "kvbench.attention"
 local orders = require "kvbench.press_order"
 local parts = require "kvbench.press_parts"

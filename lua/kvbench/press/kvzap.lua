@@ -8,7 +8,9 @@ local tensor = require "kvbench.tensor"
 local function gelu(x) return x * ((x / math.sqrt(2)):erf() + 1) / 2 end
 
 -- x W' + b of tensors named `prefix` in the loaded file.
-local function linear(x, part, prefix) return x:matmul(part[prefix .. "weight"]:transpose()) + part[prefix .. "bias"] end
+local function linear(x, part, prefix)
+  return x:matmul(part[prefix .. "weight"]:transpose()) + part[prefix .. "bias"]
+end
 
 local function is_mlp(self, path)
   local file = artefact.open(self, path)

@@ -76,7 +76,8 @@ return {
   params = {
     layerwise = global.layerwise,
     n_sink = { default = 4, min = 0, integer = true, doc = "first tokens that always stay" },
-    kvzip_plus_normalization = { default = false, doc = "weigh by the value's norm after W_o and the query's input (KVzip+)" },
+    kvzip_plus_normalization = { default = false, doc = "weigh by the value's norm after W_o and the query's input "
+      .. "(KVzip+)" },
     chunk_size = { default = 2048, min = 1, integer = true, doc = "tokens repeated at a time" },
   },
   aliases = { kvzip_plus = { kvzip_plus_normalization = true } },

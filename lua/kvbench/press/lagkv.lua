@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- LagKV: the context after the sinks is cut into partitions; the channels of each are scaled by the range that the next
--- partition has, and tokens whose scaled channels spread most are kept. The last partition and what is left over have no
--- successor and stay.
+-- partition has, and tokens whose scaled channels spread most are kept. The last partition and what is left over have
+-- no successor and stay.
 local tensor = require "kvbench.tensor"
 
 -- states [layers, kv_heads, partitions, lag, d] -> [layers, kv_heads, partitions - 1, lag]

@@ -35,7 +35,8 @@ return {
     local identity = position:unsqueeze(2):eq(position:unsqueeze(1))
     local lower, jitter = factor(x:transpose():matmul(x), identity)
     local half = lower:solve_triangular(x:transpose()) -- G = L L', so x' G^-1 x = |L^-1 x|^2
-    -- X'X was rounded, and its condition is the square of X's: what L^-1 leaves of it is nearly I, and factored once more
+    -- X'X was rounded, and its condition is the square of X's: what L^-1 leaves of it is nearly I, and factored once
+    -- more
     local every = identity:expand(lower:size())
     local inverse = lower:solve_triangular(every)
     local rest = half:matmul(half:transpose()) + inverse:matmul(inverse:transpose()) * jitter

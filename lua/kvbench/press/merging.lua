@@ -55,13 +55,16 @@ return {
   params = {
     of = { kind = "press", doc = "the press that chooses" },
     similarity_threshold = { default = 0, min = 0, max = 1, doc = "least cosine similarity that merges" },
-    merge_fraction = { default = 1, min = 1e-6, max = 1, doc = "share of the evicted tokens that merges, the most similar" },
+    merge_fraction = { default = 1, min = 1e-6, max = 1, doc = "share of the evicted tokens that merges, the most "
+      .. "similar" },
   },
   paper_preset = { of = "knorm" },
   check = function(self) parts.expect_prefill(self, self.of) end,
   scope = function(self) return self.of.scope end,
   budget = function(self) return self.of.budget end,
-  order = function(self, order, ctx, ratio) order.inner = self.of:order(ctx, { evictable = order.evictable }, ratio) end,
+  order = function(self, order, ctx, ratio)
+    order.inner = self.of:order(ctx, { evictable = order.evictable }, ratio)
+  end,
   cut = function(_, order, ratio) return order.inner:cut(ratio) end,
   rewrite = function(self, ctx, keep)
     local bits = keep:bits()

@@ -23,7 +23,8 @@ end
 return {
   name = "non_causal_attention",
   paper = "arXiv:2507.08143",
-  doc = "Keeps the keys that the queries of their chunk attend to, earlier ones included, weighted by the value's norm.",
+  doc = "Keeps the keys that the queries of their chunk attend to, earlier ones included, weighted by the value's "
+    .. "norm.",
   formula = "z(pool3(|v_j| sum over i in the chunk: softmax_j(q_i k_j))), mean over the group",
   params = { chunk_size = { default = 256, min = 1, integer = true, doc = "tokens that see each other" } },
   needs = { queries = true },

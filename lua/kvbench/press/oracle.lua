@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The oracle knows the answer: the full cache answers the question first, and what the question and that answer attended
--- to is kept. Not a method, but what a method that scores by attention could at best know.
+-- The oracle knows the answer: the full cache answers the question first, and what the question and that answer
+-- attended to is kept. Not a method, but what a method that scores by attention could at best know.
 local attention = require "kvbench.attention"
 local rotary = require "kvbench.rotary"
 local tensor = require "kvbench.tensor"
@@ -8,7 +8,8 @@ local tensor = require "kvbench.tensor"
 local function questions_of(self, ctx)
   if self.question then return { { q = self.question, a = self.answer } } end
   if ctx.questions and #ctx.questions > 0 then return ctx.questions end
-  error(("press '%s' needs to know what will be asked -> question = \"...\", or ctx.questions = {{q = text}, ...} (or ids =)")
+  error(("press '%s' needs to know what will be asked -> question = \"...\", or ctx.questions = {{q = text}, ...} (or "
+    .. "ids =)")
     :format(self.name), 0)
 end
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Prefill and decoding: one press evicts from the context before the question, a decoding press goes on while the answer
--- is written. Either may be missing.
+-- Prefill and decoding: one press evicts from the context before the question, a decoding press goes on while the
+-- answer is written. Either may be missing.
 local keepset = require "kvbench.keep"
 local ratios = require "kvbench.ratios"
 
@@ -19,11 +19,13 @@ return {
   budget = "own",
   check = function(self)
     if self.decoding_press and not self.decoding_press.rule.decoding then
-      error(("press 'prefill_decoding': decoding_press = '%s' does not evict while decoding -> {press = \"decoding\", of = "
+      error(("press 'prefill_decoding': decoding_press = '%s' does not evict while decoding -> {press = \"decoding\", "
+        .. "of = "
         .. "\"%s\"}"):format(self.decoding_press.name, self.decoding_press.name), 0)
     end
     if self.prefilling_press and self.prefilling_press.rule.decoding then
-      error(("press 'prefill_decoding': prefilling_press = '%s' is a decoding press"):format(self.prefilling_press.name), 0)
+      error(("press 'prefill_decoding': prefilling_press = '%s' is a decoding press"):format(
+        self.prefilling_press.name), 0)
     end
   end,
   order = function() end,

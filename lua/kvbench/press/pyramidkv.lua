@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- PyramidKV: SnapKV's scores, but lower layers keep more than higher ones. The number kept falls linearly from the first
--- layer to the last around the same mean; where the pyramid does not fit (its top under the window, its base over the
--- context), every layer keeps the same number, as in the reference.
+-- PyramidKV: SnapKV's scores, but lower layers keep more than higher ones. The number kept falls linearly from the
+-- first layer to the last around the same mean; where the pyramid does not fit (its top under the window, its base over
+-- the context), every layer keeps the same number, as in the reference.
 local find = require "kvbench.press_find"
 local ratios = require "kvbench.ratios"
 

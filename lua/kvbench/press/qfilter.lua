@@ -9,11 +9,13 @@ return {
   paper = "arXiv:2503.02812",
   doc = "Keeps keys by their projection on the main direction of the head's queries, found once per model.",
   formula = "-f . k_j, f the filter of the KV head",
-  params = { path = { kind = "string", optional = true, doc = "safetensors with q_filters [layers, kv_heads, head_dim]" } },
+  params = { path = { kind = "string", optional = true,
+    doc = "safetensors with q_filters [layers, kv_heads, head_dim]" } },
   score = function(self, ctx)
     local filters = ctx:once("q_filters", function()
       local path = artefact.find(self, ctx, { file = "model.safetensors", what = "filters",
-        how = "kvbench scripts/calibrate.lua --model MODEL makes them; published ones: nthngdy/MODEL_qfilt on Hugging Face" })
+        how = "kvbench scripts/calibrate.lua --model MODEL makes them; published ones: nthngdy/MODEL_qfilt on Hugging "
+          .. "Face" })
       local layers = ctx.model and ctx.model.layers or -1
       return artefact.tensors(self, path, { q_filters = { layers, ctx.kv_heads, ctx.head_dim } }).q_filters
     end)

@@ -10,8 +10,10 @@ return {
   doc = "Cuts context, question and answer to a share of all tokens read so far every few steps of decoding.",
   params = {
     of = { kind = "press", doc = "the rule that scores" },
-    compression_interval = { default = 512, min = 1, integer = true, doc = "steps between two cuts; the question is one" },
-    target_compression_ratio = { default = "ratio", kind = "share", doc = "share of the tokens read so far that is gone" },
+    compression_interval = { default = 512, min = 1, integer = true,
+      doc = "steps between two cuts; the question is one" },
+    target_compression_ratio = { default = "ratio", kind = "share",
+      doc = "share of the tokens read so far that is gone" },
   },
   paper_preset = { of = "knorm" },
   budget = "own",

@@ -34,7 +34,8 @@ local function restored(self, ctx)
   local places = {}
   for i = 1, x:size(1) do places[i] = ctx.ids[ctx.tokens] end -- what stands there is replaced
   local longer = ctx:read_on(places)
-  local out = longer:variant { keys = tensor.cat({ ctx.keys, keys }, 3), values = tensor.cat({ ctx.values, values }, 3) }
+  local out = longer:variant { keys = tensor.cat({ ctx.keys, keys }, 3), values = tensor.cat({ ctx.values, values },
+    3) }
   longer:close()
   return out, x:size(1)
 end
@@ -46,7 +47,8 @@ for name, declaration in pairs(kvzip.params) do params[name] = declaration end
 return {
   name = "restorekv",
   paper = "arXiv:2608.01247",
-  doc = "KVzip with a part of its budget for trained restore tokens, which read the whole cache before anything is evicted.",
+  doc = "KVzip with a part of its budget for trained restore tokens, which read the whole cache before anything is "
+    .. "evicted.",
   formula = "as kvzip; of N cells, N r + (restore tokens in every head) are evicted",
   extends = "kvzip",
   params = params,

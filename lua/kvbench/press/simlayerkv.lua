@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- SimLayerKV: a layer whose last tokens look only at the first and the most recent tokens is lazy, and keeps only those.
+-- SimLayerKV: a layer whose last tokens look only at the first and the most recent tokens is lazy, and keeps only
+-- those.
 local attention = require "kvbench.attention"
 local keepset = require "kvbench.keep"
 local streaming = require "kvbench.press_streaming"
@@ -28,7 +29,8 @@ return {
   across = true, -- layers compete
   params = {
     lazy_threshold = { kind = "number", min = 0, max = 1, optional = true,
-      doc = "cut layers lazier than this, whatever the ratio (KVPress); unset: the laziest, until the ratio is reached" },
+      doc = "cut layers lazier than this, whatever the ratio (KVPress); unset: the laziest, until the ratio is "
+        .. "reached" },
     n_last = { default = 1, min = 1, integer = true, doc = "last queries that are looked at" },
     n_recent = { default = 1024, min = 1, integer = true, doc = "recent tokens that a lazy layer keeps" },
     n_initial = { default = 4, min = 0, integer = true, doc = "first tokens that a lazy layer keeps" },
