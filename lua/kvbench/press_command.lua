@@ -22,6 +22,10 @@ local function needs_of(press)
     list[#list + 1] = type(value) == "number" and ("%s %d"):format(name:gsub("_", " "), value) or name
   end
   table.sort(list)
+  local params = press.rule.params or {}
+  if params.path or params.stats_folder then
+    list[#list + 1] = params.on_the_fly_scoring and "or a file" or "a file"
+  end
   return #list > 0 and table.concat(list, ", ") or "-"
 end
 
@@ -41,7 +45,7 @@ function M.rows()
     local ok, press = pcall(presses, name)
     if ok then
       local inner = press.params.of
-      local of = inner and inner.label and " of " .. inner:label() or ""
+      local of = inner and inner.label and "; of " .. inner:label() or ""
       rows[#rows + 1] = { name, scope_of(press), press.budget, needs_of(press), press.paper or "-",
         (press.doc or ""):gsub("%.$", "") .. of, alias = press.name ~= press.rule.name and press.rule.name }
     else
@@ -58,10 +62,13 @@ local function list()
   for _, row in ipairs(rows) do
     for i = 1, 5 do width[i] = math.max(width[i] or 0, #row[i]) end
   end
+  local room = C.kvb_terminal_width(1) -- 0: no terminal, nothing is cut
   for _, row in ipairs(rows) do
     local cells = {}
     for i = 1, 5 do cells[i] = row[i] .. (" "):rep(width[i] - #row[i]) end
-    print(table.concat(cells, "  ") .. "  " .. row[6] .. (row.alias and " (alias of " .. row.alias .. ")" or ""))
+    cells[6] = (row.alias and "(alias of " .. row.alias .. ") " or "") .. row[6]
+    local line = table.concat(cells, "  ")
+    print(room > 0 and #line > room and line:sub(1, room - 3) .. "..." or line)
   end
 end
 
@@ -173,7 +180,7 @@ local function check_press(words)
     press.nested and "nested" or "not nested", needs_of(press)))
   local failed = print_contract(press)
   if failed > 0 then
-    print(("%d of the promises do not hold"):format(failed))
+    print(failed == 1 and "one promise does not hold" or ("%d promises do not hold"):format(failed))
     return 1
   end
   if opt.model == "none" then return 0 end
