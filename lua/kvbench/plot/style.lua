@@ -56,7 +56,7 @@ function M.for_text(color)
   return ("#%02x%02x%02x"):format(rgb[1] * scale, rgb[2] * scale, rgb[3] * scale)
 end
 
-M.reference_dashes = { { 3.5, 1.6 }, { 1.1, 1.6 }, { 6, 1.6, 1.1, 1.6 } }
+M.reference_dashes = { { 3.5, 1.6 }, { 1.1, 1.6 }, { 6, 1.6, 1.1, 1.6 }, { 8, 1.2, 1.1, 1.2, 1.1, 1.2 } }
 
 --- Hands out looks by label, so that one label looks the same in every panel of a figure: look = {color, marker, dash}.
 --- Reference series (nulls, placebos) are grey and have dashes of their own.
