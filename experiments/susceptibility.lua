@@ -45,6 +45,21 @@ local function shape(rows, line)
   return fit
 end
 
+-- Rows at steps that several passages reach: of one passage there is no interval, and a curve with one such point has a
+-- band over everything.
+local LEAST = 5
+local function shared(rows)
+  local passages, seen, out = {}, {}, {}
+  for _, row in ipairs(rows) do
+    local key = row.log2_step .. "|" .. row.passage_id
+    if not seen[key] then
+      seen[key], passages[row.log2_step] = true, (passages[row.log2_step] or 0) + 1
+    end
+  end
+  for _, row in ipairs(rows) do if passages[row.log2_step] >= LEAST then out[#out + 1] = row end end
+  return out
+end
+
 local panels, left, numbers, datasets, verdicts = {}, {}, {}, {}, {}
 for i, task in ipairs(opt.tasks) do
   local run, dataset = e:sweep { task = task, regime = opt.regime }
@@ -62,7 +77,7 @@ for i, task in ipairs(opt.tasks) do
       if row.log2_kept and row.f1 then some[#some + 1], most = row, math.max(most, row.log2_kept) end
     end
     local fit = #some > 0 and shape(some, line) or { reason = "no answer has an F1" }
-    lines[#lines + 1] = { rows = some, label = e.shown(label), y = "f1" }
+    lines[#lines + 1] = { rows = shared(some), label = e.shown(label), y = "f1" }
     numbers[#numbers + 1] = line
     if not label:find "^random" then
       verdicts[#verdicts + 1] = { ok = gate.ok and fit.chosen, why = gate.ok and fit.reason or gate.why,
@@ -74,13 +89,14 @@ for i, task in ipairs(opt.tasks) do
     x = { label = "evicted share", min = 0, max = 1 }, y = { label = "d(hallucination) / d(evicted share)" },
     series = series, hlines = { { y = 0 } } }
   left[i] = e.panel(lines, { title = task, x = "log2_step", x_label = "log2 of passage tokens kept in a head",
-    x_max = math.ceil(most + .5), y_label = "token F1", min = 0, max = 1, reason = "no answer has an F1" })
+    x_max = math.ceil(most + .5), y_label = "token F1", min = 0, max = 1, reason = ("no number of kept tokens is shared by %d passages"):format(LEAST) })
 end
 local caption = e:setting(datasets)
 e:save(kv.plot.small_multiples { columns = 2, panels = panels, share_y = false, title = "Susceptibility",
   caption = caption .. " Three-point slopes on the uneven grid. " .. e.bands }, "susceptibility")
 e:save(kv.plot.small_multiples { columns = 2, panels = left, title = "Answers against what is left of the passage",
-  caption = caption .. " Kept tokens are the mean over heads, in steps of half a doubling. " .. e.bands }, "kept")
+  caption = caption .. (" Kept tokens are the mean over heads, in steps of half a doubling that %d passages reach. "):format(LEAST)
+    .. e.bands }, "kept")
 e:table("numbers", { "task", "press", "steepest at", "slope", "share", "peak", "shape", "clear", "half at log2", "lo",
   "hi", "may be judged" }, numbers, "Where hallucination rises fastest (share: of resamples that agree), and the "
     .. "shape of F1 over log2(kept tokens) that predicts passages held out best (clear: by 2 standard errors over "

@@ -119,7 +119,7 @@ function Experiment:sweep(o)
   local known = { settings.evictable, settings.style, tostring(opt.idk_example), model.dtype, model.device:match "^%a+",
     ds.hash, o.name or "", settings.teacher and "teacher" or "" }
   for _, ratio in ipairs(require("kvbench.ratios").list(settings.ratios)) do known[#known + 1] = ratio end
-  for _, press in ipairs(settings.presses) do known[#known + 1] = press:label() end
+  for _, press in ipairs(settings.presses) do known[#known + 1] = press:label() .. press.source_hash end
   for _, metric in ipairs(o.metrics or {}) do
     known[#known + 1] = type(metric) == "string" and metric or metric.name .. (metric.version or "")
   end
