@@ -12,7 +12,7 @@ local paths = require "kvbench.paths"
 local text = require "kvbench.text"
 local C, check = library.C, library.check
 
-local opt = kv.args({ tasks = 1000, total = 1e9, answers = 20000, shards = { 4, 16, 64, 256 },
+local opt = kv.args({ tasks = 1000, total = 1e9, answers = 20000, shards = { 4, 16, 64 },
   slurm = { 10, 100, 1000 }, model = "smollm2", folder = "", json = false }, {
   tasks = "tasks of the run that is planned", total = "answers of the run that is planned",
   answers = "answers a shard in the simulation", shards = "numbers of shards that are merged, growing",

@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local paths = require "kvbench.paths"
 local files = dofile(paths.at "tests/lua/model_files.lua")
 local loop = dofile(paths.at "tests/fault/loop.lua")
+local json = require "kvbench.json"
 local kv = require "kvbench"
 local t = require "kvbench.testing"
 local tokenizer = require "kvbench.tokenizer"
@@ -113,4 +114,88 @@ t.case("datasets, plain and packed", function()
     t.ok(refused >= tried - 1, ("%s: %d of %d were refused"):format(kind, refused, tried))
     os.remove(path)
   end
+end)
+
+-- A run that was stored: all rows, all keep-sets.
+local function whole_run(folder)
+  return function()
+    local run, parts = kv.runs.open(folder), {}
+    for i, row in ipairs(run.rows) do parts[i] = json.encode(row) end
+    kv.runs.with(folder, function(db)
+      t.eq((db:row "PRAGMA integrity_check"), "ok")
+      for row in db:rows "SELECT p.name, l.press, l.ratios FROM ledger l JOIN passages p ON p.id = l.passage" do
+        for _, ratio in ipairs(json.decode(row[3], "ratios")) do
+          parts[#parts + 1] = run:keep(row[1], row[2], ratio):hash()
+        end
+      end
+    end)
+    return table.concat(parts, "\n")
+  end
+end
+
+local function copy_run(folder)
+  C.kvb_dir_make(folder)
+  write(folder .. "/run.sqlite", read(paths.at "tests/lua/stores/version-1/run.sqlite"))
+  return folder .. "/run.sqlite"
+end
+
+t.case("a run's store, the ledger in it", function()
+  local folder = base .. "-run"
+  local path = copy_run(folder)
+  local refused, tried = cut_everywhere(path, whole_run(folder))
+  t.ok(refused >= tried - 1, ("%d of %d were refused"):format(refused, tried)) -- the last page ends in nothing
+  files.remove(folder)
+end)
+
+t.case("a store's journal: what is lost is whole transactions at the end", function()
+  local folder, cut = base .. "-journal", base .. "-cut"
+  copy_run(folder)
+  copy_run(cut)
+  local database = require "kvbench.store.db"
+  local db = database.open(folder .. "/run.sqlite", "write")
+  db:run "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0"
+  for i = 1, 40 do -- transactions of two rows each
+    db:transaction(function()
+      for _, name in ipairs { "a", "b" } do db:exec("INSERT INTO notes VALUES (?, ?)", name .. i, ("x"):rep(900)) end
+    end)
+  end
+  local file, journal = read(folder .. "/run.sqlite"), read(folder .. "/run.sqlite-wal")
+  db:close()
+  t.ok(#journal > 16 * 4096)
+  local most = 0
+  for _, n in ipairs(lengths(#journal)) do
+    os.remove(cut .. "/run.sqlite-shm")
+    write(cut .. "/run.sqlite", file)
+    write(cut .. "/run.sqlite-wal", journal:sub(1, n))
+    local some = database.open(cut .. "/run.sqlite", "write")
+    t.eq((some:row "PRAGMA integrity_check"), "ok")
+    local a, b = some:row "SELECT SUM(name LIKE 'a%'), SUM(name LIKE 'b%') FROM notes WHERE name GLOB '[ab][0-9]*'"
+    t.eq(a, b, ("a journal of %d bytes"):format(n))
+    t.ok((a or 0) >= most)
+    most = a or 0
+    some:close()
+  end
+  t.ok(most >= 38)
+  for _, name in ipairs { folder, cut } do files.remove(name) end
+end)
+
+t.case("ledger entries", function()
+  local ctx = require("kvbench.fake_context").new { layers = 4, heads = 8, kv_heads = 8, tokens = 900, head_dim = 8 }
+  local keeps = kv.press("random"):keeps(ctx, { .1, .2, .3, .4, .5, .6, .7, .8, .9 })
+  local handles, data, bytes = ffi.new "const kvb_keep *[9]", ffi.new "const void *[1]", ffi.new "int64_t[1]"
+  for i, keep in ipairs(keeps) do
+    t.eq(C.kvb_keep_fetch(keep.handle), 0)
+    handles[i - 1] = keep.handle
+  end
+  t.eq(C.kvb_ledger_pack(handles, 9, data, bytes), 0)
+  local blob, out = ffi.string(data[0], bytes[0]), ffi.new "kvb_keep *[1]"
+  t.ok(#blob > 2 * 4096)
+  local before = loop.live()
+  for _, n in ipairs(lengths(#blob)) do
+    t.ok(C.kvb_ledger_unpack(blob, n, 0, out) ~= 0, "cut to " .. n)
+    loop.clear(require("kvbench.ffi").diagnostic(), "", "cut to " .. n)
+    t.ok(loop.live(before) <= before)
+  end
+  t.eq(C.kvb_ledger_unpack(blob, #blob, 8, out), 0)
+  C.kvb_keep_free(out[0])
 end)
