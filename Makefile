@@ -20,7 +20,7 @@ help:
 	@echo "make build    build/kvbench"
 	@echo "make bench    the benchmark sweep, as JSON"
 	@echo "make soak     sweeps, prompts and faults for SOAK_MINUTES (20): flat memory, no wrong result"
-	@echo "make fuzz     every C parser under libFuzzer for FUZZ_SECONDS (600); needs clang 15 or newer"
+	@echo "make fuzz     every parser under libFuzzer for FUZZ_SECONDS (600); needs clang 15 or newer"
 	@echo "make bundle   build/bundle: a folder that runs on another Linux"
 	@echo "make clean    remove the build folders"
 
