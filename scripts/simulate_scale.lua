@@ -4,6 +4,7 @@
 -- quotes its table. Everything is measured at growing sizes, so that what grows faster than in proportion shows.
 local kv = require "kvbench"
 local bench = require "kvbench.bench.store"
+local evidence = require "kvbench.metric.evidence"
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
@@ -120,8 +121,9 @@ local function sample_ledger()
     local needs = {}
     for _, name in ipairs(PRESSES) do for need, value in pairs(kv.press(name).needs) do needs[need] = value end end
     local ctx = model:prefill(p.context, needs)
+    local passage = evidence.index(record, ctx.spans, { base = p.passage_span[1] }).passage
     for _, name in ipairs(PRESSES) do
-      local keeps = kv.press(name):keeps(ctx, RATIOS)
+      local keeps = kv.press(name):keeps(ctx, RATIOS, { evictable = passage })
       local handles = ffi.new("const kvb_keep *[?]", #keeps)
       for i, keep in ipairs(keeps) do
         check(C.kvb_keep_fetch(keep.handle))
@@ -144,12 +146,12 @@ end
 -- Cells of the paper's grid on a model of 32 layers and 8 KV heads: tokens of all contexts, agnostic and aware (1.33
 -- tokens a word, 110 of the prompt, 14 a listed question).
 local function grid_cells()
-  local tokens = 0
+  local tokens, contexts = 0, 0
   for _, task in ipairs(paper.tasks) do
     local own = 1.33 * task.words + 110
-    tokens = tokens + task.passages * (2 * own + 14 * task.questions)
+    tokens, contexts = tokens + task.passages * (2 * own + 14 * task.questions), contexts + 2 * task.passages
   end
-  return tokens, tokens * 32 * 8 * #PRESSES
+  return tokens, tokens * 32 * 8 * #PRESSES, contexts
 end
 
 -- ---- what follows ----
@@ -165,7 +167,7 @@ end
 local function report()
   local each, last = opt.total / opt.tasks, out.merge[#out.merge]
   local us, cpu = at(out.merge, "merge_us", "answers", opt.total), at(out.merge, "merge_cpu_us", "answers", opt.total)
-  local tokens, cells = grid_cells()
+  local tokens, cells, contexts = grid_cells()
   local rows = { { "", "measured", ("%d tasks, %.0e answers"):format(opt.tasks, opt.total) },
     { "writing, in each task", ("%.1f us (CPU %.1f) an answer"):format(out.write.us, out.write.cpu_us),
       ("%.0f s (%.0f) of its %.0e answers"):format(each * out.write.us / 1e6, each * out.write.cpu_us / 1e6, each) },
@@ -195,8 +197,11 @@ local function report()
     rows[#rows + 1] = { "ledger", ("%.2f bits, %.1f ns a (layer, head, token) and press at %d ratios"):format(
       out.ledger.bits, out.ledger.ns, #RATIOS), "" }
     rows[#rows + 1] = { "ledger of the paper's grid, 8B", ("%.1fM tokens of contexts x 256 x %d"):format(tokens / 1e6,
-      #PRESSES), ("%.2f GB; at most %.2f (log2 of 10 levels)"):format(cells * out.ledger.bits / 8e9,
+      #PRESSES), ("%.2f GB; %.2f if all 10 levels were equally likely"):format(cells * out.ledger.bits / 8e9,
       cells * math.log(10) / math.log(2) / 8e9) }
+    local planned = opt.total / bench.answers_a_passage -- contexts
+    rows[#rows + 1] = { "ledger of the run, contexts like those", ("%.1e contexts"):format(planned),
+      ("%.0f GB"):format(planned / contexts * cells * out.ledger.bits / 8e9) }
   end
   print(text.columns(rows))
 end
