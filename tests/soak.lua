@@ -186,11 +186,10 @@ repeat
   local name, n = names[r:int(1, #names)], r:int(1, 3)
   round(name, n)
   local now = live()
-  for _ = 1, 3 do -- what is lost stays lost; what a stack slot or a compiled trace still names goes with another round
+  for _ = 1, 3 do -- what is lost stays lost; what a dead slot of the interpreter still names goes when it is used again
     if now <= bytes then break end
     late = late + 1
-    round("prompt", n)
-    round("load", n)
+    round(name, n)
     now = live()
   end
   if now > bytes then
