@@ -12,8 +12,12 @@
 #include <histedit.h>
 #include <lauxlib.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+#include <wchar.h>
 
 static struct {
     EditLine *edit;
@@ -42,6 +46,36 @@ static unsigned char on_tab(EditLine *edit, int key) {
     return CC_NEWLINE;
 }
 
+/* libedit's reader of one character. SIGINT is let in only while this waits: one that came between a look at the flag and
+ * a plain read() would be noticed at the next key. */
+static int read_char(EditLine *edit, wchar_t *out) {
+    (void)edit;
+    sigset_t interrupt, before;
+    mbstate_t state = {0};
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    int ready = 0;
+    while (ready <= 0 && !kvb_cancelled()) {
+        ready = ppoll(&input, 1, NULL, &before);
+        if (ready < 0 && errno != EINTR) break;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (ready <= 0) {
+        errno = EINTR;
+        return -1;
+    }
+    for (;;) { /* the bytes of one character come together */
+        char byte;
+        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        if (n <= 0) return (int)n;
+        size_t used = mbrtowc(out, &byte, 1, &state);
+        if (used <= 1) return 1;
+        if (used == (size_t)-1) memset(&state, 0, sizeof state); /* no character: left out */
+    }
+}
+
 static int line_close(lua_State *L) {
     (void)L;
     if (line.history) history_end(line.history);
@@ -66,6 +100,7 @@ static int line_open(lua_State *L) {
     el_set(line.edit, EL_HIST, history, line.history);
     el_set(line.edit, EL_PROMPT, prompt_of);
     el_set(line.edit, EL_EDITOR, "emacs");
+    el_wset(line.edit, EL_GETCFN, read_char);
     el_set(line.edit, EL_ADDFN, "kv-complete", "Complete a Lua name", on_tab);
     el_set(line.edit, EL_BIND, "^I", "kv-complete", NULL);
     el_set(line.edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
