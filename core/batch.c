@@ -186,7 +186,9 @@ static kvb_status take_slot(kvb_batch *b, int32_t capacity, kvb_slot **out) {
     return KVB_OK;
 }
 
-static int32_t capacity_of(const kvb_sequence *s) { return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32); }
+static int32_t capacity_of(const kvb_sequence *s) {
+    return (int32_t)kvb_round_up(s->request.n + s->request.max_new, 32);
+}
 
 static bool wants_logits(const kvb_sequence *s) { return s->request.flags & KVB_WANT_LOGITS; }
 
@@ -361,7 +363,8 @@ static void take_off(kvb_batch *b, int32_t n) {
     b->steps++;
 }
 
-/* Takes in what a step computed for s. A token behind a stop token, fed because the host did not know yet, is dropped. */
+/* Takes in what a step computed for s. A token behind a stop token, fed because the host did not know yet, is
+ * dropped. */
 static void settle(const kvb_batch *b, kvb_sequence *s, bool asked) {
     s->flights--;
     if (s->done) return;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * model_rope.c - tables of cos and sin for rotary positions: one for the model, a second for its sliding layers where they
- * turn at another base (Gemma 3). Built on the host for a range of positions that grows when a longer text comes.
+ * model_rope.c - tables of cos and sin for rotary positions: one for the model, a second for its sliding layers where
+ * they turn at another base (Gemma 3). Built on the host for a range of positions that grows when a longer text comes.
  */
 #include "model.h"
 #include <math.h>
 
 /* Source: RoPE arXiv:2104.09864 eq. 15; the llama3 scaling is that of the Llama 3.1 release (per-frequency
  * interpolation between low_freq_factor and high_freq_factor wavelengths of the original context). */
-/* Every step is rounded to f32, and so is the angle below: the frameworks that these models are trained and served with
- * do that, and at position 1,000 it moves an angle by 3e-5. A table in double would be nearer to the formula and farther
- * from the model. */
+/* Every step is rounded to f32, and so is the angle below: the frameworks that these models are trained and served
+ * with do that, and at position 1,000 it moves an angle by 3e-5. A table in double would be nearer to the formula
+ * and farther from the model. */
 static float frequency(const kvb_model_desc *d, bool sliding, int32_t i) {
     float exponent = (float)(2 * i) / (float)d->head_dim, factor = (float)d->rope_factor;
     float f = 1.0f / (float)pow((float)(sliding ? d->sliding_theta : d->rope_theta), exponent);
@@ -71,7 +71,8 @@ kvb_status kvb_model_cover(kvb_model *m, int32_t n) {
 static void copy_position(const kvb_model *m, bool sliding, int32_t position, kvb_tensor *cosine, kvb_tensor *sine,
                           int32_t r) {
     int32_t half = m->desc.head_dim / 2;
-    const float *c = m->rope_cos[sliding] + (int64_t)position * half, *s = m->rope_sin[sliding] + (int64_t)position * half;
+    const float *c = m->rope_cos[sliding] + (int64_t)position * half;
+    const float *s = m->rope_sin[sliding] + (int64_t)position * half;
     float *to_c = (float *)cosine->data + r * cosine->stride[0], *to_s = (float *)sine->data + r * sine->stride[0];
     for (int32_t at = 0; at < m->desc.head_dim; at++) {
         to_c[at * cosine->stride[1]] = c[at % half];
@@ -84,7 +85,8 @@ kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, in
     int64_t shape[2] = {n, m->desc.head_dim};
     if (first < 0 || n < 0 || n > INT32_MAX - first)
         return kvb_fail(KVB_E_ARG, "RoPE tables from position %d, %d rows", first, n);
-    if (sliding && m->desc.sliding_window == 0) return kvb_fail(KVB_E_ARG, "RoPE tables: the model has no sliding layers");
+    if (sliding && m->desc.sliding_window == 0)
+        return kvb_fail(KVB_E_ARG, "RoPE tables: the model has no sliding layers");
     KVB_TRY(kvb_tensor_expect("rope tables", "cos", cos_out, KVB_F32, 2, shape));
     KVB_TRY(kvb_tensor_expect("rope tables", "sin", sin_out, KVB_F32, 2, shape));
     int32_t half = m->desc.head_dim / 2;

@@ -3,10 +3,10 @@
  * attention.h - canonical attention on the device: what a row of a packed step attends to, and the call.
  *
  * The definition is docs/numerics.md's: a sequence's keys are the passage (thinned by mask words) in tiles of 64 at
- * positions 0, 64, ..., then its suffix (its own keys) in tiles of 64 counted from the suffix' start; one online softmax
- * over every KVB_CUDA_SPLIT tiles in order, and the results of these splits merged in order; an evicted or not yet visible
- * key is -inf inside its tile, and a tile or split without a visible key changes nothing. A row's bits depend on nothing
- * but its own keys.
+ * positions 0, 64, ..., then its suffix (its own keys) in tiles of 64 counted from the suffix' start; one online
+ * softmax over every KVB_CUDA_SPLIT tiles in order, and the results of these splits merged in order; an evicted or not
+ * yet visible key is -inf inside its tile, and a tile or split without a visible key changes nothing. A row's bits
+ * depend on nothing but its own keys.
  */
 #ifndef KVB_CUDA_ATTENTION_H
 #define KVB_CUDA_ATTENTION_H
@@ -20,8 +20,8 @@ enum { KVB_CUDA_SPLIT = 32 }; /* tiles: 2,048 keys */
 
 /*
  * Keys and values of one stretch of tokens over all layers and KV heads, in device memory. Lane i = layer * kv_heads +
- * head holds [capacity, head_dim] elements of the cache's dtype: keys at base + 2 * i * room, values `room` bytes later.
- * Capacities are multiples of 16 and all addresses 256-byte aligned; what lies beyond the stored keys is finite.
+ * head holds [capacity, head_dim] elements of the cache's dtype: keys at base + 2 * i * room, values `room` bytes
+ * later. Capacities are multiples of 16 and all addresses 256-byte aligned; what lies beyond the stored keys is finite.
  */
 typedef struct kvb_cuda_lanes {
     char *base;
@@ -37,8 +37,9 @@ typedef struct kvb_cuda_seq {
     const uint64_t *suffix_mask; /* [layers][kv_heads][suffix_words] over own keys; NULL = everything */
     int32_t prefix_n, prefix_words, suffix_words;
     const float *temperature; /* [layers] factors on its queries; NULL = 1 */
-    const int32_t *positions;   /* device; with a table and a window: original positions of the prefix' keys, ascending, */
-    const int64_t *position_at; /* and where those of each lane begin */
+    /* Device; with a table and a window: original positions of the prefix' keys, and where those of each lane begin. */
+    const int32_t *positions;
+    const int64_t *position_at;
 } kvb_cuda_seq;
 
 /* One query token. It sees the whole prefix, and the own keys 0 .. index (its own is the last). */
@@ -71,9 +72,10 @@ typedef struct kvb_cuda_attention {
     const kvb_cuda_seq *seqs;   /* device */
     const kvb_cuda_item *items; /* device */
     int32_t n_rows, n_items, layer, heads, kv_heads, head_dim;
-    int32_t splits;      /* kvb_cuda_attention_splits of the rows; 1 also where it is not asked for: then no row has more */
-    float *parts;        /* scratch for splits > 1, at least kvb_cuda_part_floats(n_rows, ..); more lets splits run at once */
-    int64_t part_floats; /* how many there are */
+    int32_t splits; /* kvb_cuda_attention_splits of the rows; 0 or 1: no row has more than one */
+    /* Scratch for splits > 1: at least kvb_cuda_part_floats(n_rows, ..); with more, splits run at once. */
+    float *parts;
+    int64_t part_floats;
     int32_t dtype; /* of the cache, q and y: KVB_F32, KVB_BF16 or KVB_F16; sums are f32 */
     int32_t window; /* > 0: a row sees only the last `window` positions, its own included */
     double scale;

@@ -387,7 +387,8 @@ __device__ __forceinline__ void hand_over(const kvb_cuda_attention &a, const kvb
 
 /* SPLIT: rows of several splits, of which a block has the one that is `first` + its place in y. all: see hand_over. */
 template <typename T, int D, bool SPLIT>
-__global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS) attend(const kvb_cuda_attention a, int first_split, bool all) {
+__global__ void __launch_bounds__(THREADS, shape<D>::BLOCKS)
+    attend(const kvb_cuda_attention a, int first_split, bool all) {
     using S = shape<D>;
     extern __shared__ __align__(1024) char memory[];
     __shared__ run source[2]; /* prefix; the one sequence's suffix */

@@ -4,8 +4,8 @@
  *
  * Canonical attention gives a lone row one block per KV head, an eighth of the device or less; here every KV head's
  * tiles are cut into as many parts as there is room for, each part an online softmax of its own, and a second kernel
- * merges the parts in order. The result repeats, but is summed in another order than canonical attention's: the declared
- * tier only. Plain FMAs: a lone row does too little arithmetic per key for tensor cores to matter.
+ * merges the parts in order. The result repeats, but is summed in another order than canonical attention's: the
+ * declared tier only. Plain FMAs: a lone row does too little arithmetic per key for tensor cores to matter.
  */
 #include "attention_device.cuh"
 #include "attention_lone.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* attention_mma.cuh - the instructions that attention on tensor cores is made of: asynchronous copies, ldmatrix, mma. */
+/* attention_mma.cuh - the instructions that attention on tensor cores is made of: asynchronous copies, ldmatrix,
+ * mma. */
 #ifndef KVB_ATTENTION_MMA_CUH
 #define KVB_ATTENTION_MMA_CUH
 #include <cuda_bf16.h>

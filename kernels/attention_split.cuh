@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * attention_split.cuh - canonical attention over more than KVB_CUDA_SPLIT tiles: what is left of a split, and the merge.
+ * attention_split.cuh - canonical attention over more than KVB_CUDA_SPLIT tiles: what is left of a split, and the
+ * merge.
  *
- * Every split of a row is an online softmax of its own, and the results are merged from the first to the last. So a split
- * can be a block of its own (few rows, long caches: latency) or one of many that a block goes through (long prefills),
- * with the same bits; a row that fits one split has none of this. Rejected: splits chosen by how many blocks the device
- * has room for (a row's bits would depend on its company), and smaller ones (prefills would merge more often).
+ * Every split of a row is an online softmax of its own, and the results are merged from the first to the last. So a
+ * split can be a block of its own (few rows, long caches: latency) or one of many that a block goes through (long
+ * prefills), with the same bits; a row that fits one split has none of this. Rejected: splits chosen by how many blocks
+ * the device has room for (a row's bits would depend on its company), and smaller ones (prefills would merge more
+ * often).
  */
 #ifndef KVB_ATTENTION_SPLIT_CUH
 #define KVB_ATTENTION_SPLIT_CUH
@@ -27,8 +29,8 @@ struct joint {
     }
 };
 
-/* What a split leaves in kvb_cuda_attention.parts: the output not yet divided, then the largest score and the sum. Where
- * all splits run at once there is a place for each of them, else one per row. */
+/* What a split leaves in kvb_cuda_attention.parts: the output not yet divided, then the largest score and the sum.
+ * Where all splits run at once there is a place for each of them, else one per row. */
 __device__ __forceinline__ float *part_of(const kvb_cuda_attention &a, int64_t row, int head, int split, int places) {
     return a.parts + ((row * a.heads + head) * places + split) * (a.head_dim + 2);
 }

@@ -49,7 +49,8 @@ kvb_status kvb_cuda_wait(const char *what);
 
 /*
  * Device memory of the current device, 256-byte aligned, counted under `tag` together with host memory and subject to
- * kvb_memory_fail_nth. Freed blocks are kept for reuse (cudaMallocAsync's pool), so allocating is cheap. NULL on failure.
+ * kvb_memory_fail_nth. Freed blocks are kept for reuse (cudaMallocAsync's pool), so allocating is cheap. NULL on
+ * failure.
  */
 void *kvb_cuda_alloc(size_t bytes, int32_t tag); /* zeroed */
 void *kvb_cuda_alloc_raw(size_t bytes, int32_t tag);
@@ -57,7 +58,8 @@ void kvb_cuda_free(void *p); /* by whichever thread; NULL is fine */
 /* Bytes that can still be allocated on the current device, the pool's idle blocks included. */
 int64_t kvb_cuda_free_bytes(void);
 
-/* Copies on the stream. To the host: complete on return. From pageable host memory: the source may be reused on return. */
+/* Copies on the stream. To the host: complete on return. From pageable host memory: the source may be reused on
+ * return. */
 kvb_status kvb_cuda_upload(void *to, const void *from, size_t bytes);
 kvb_status kvb_cuda_download(void *to, const void *from, size_t bytes);
 

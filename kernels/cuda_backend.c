@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cuda_backend.c - a GPU as a device: which calls and ops exist there. An op that is missing is an error that names it. */
+/* cuda_backend.c - a GPU as a device: which calls and ops exist there. An op that is missing is an error that names
+ * it. */
 #include "cuda_gemm.h"
 #include "cuda_lanes.h"
 #include "cuda_profile.h"

@@ -152,7 +152,8 @@ kvb_status kvb_cuda_pack(const float *w, int32_t out, int32_t in, int32_t dtype,
     return status;
 }
 
-kvb_status kvb_cuda_pack_noise(int32_t out, int32_t in, int32_t dtype, uint64_t seed, float scale, kvb_packed **packed) {
+kvb_status kvb_cuda_pack_noise(int32_t out, int32_t in, int32_t dtype, uint64_t seed, float scale,
+                               kvb_packed **packed) {
     KVB_TRY(new_packed(out, in, dtype, packed));
     kvb_status status = kvb_cuda_noise((*packed)->w, dtype, (int64_t)out * in, seed, 0, scale);
     if (status != KVB_OK) {
@@ -230,7 +231,8 @@ static kvb_status candidates(kvb_cuda_gemm *g, const plan *p, std::vector<cublas
     LT_TRY(cublasLtMatmulPreferenceCreate(&preference));
     LT_TRY(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &no_reduction,
                                                 sizeof no_reduction));
-    LT_TRY(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room));
+    LT_TRY(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room,
+                                                sizeof room));
     lt.cublasLtMatmulAlgoGetHeuristic(g->handle, p->desc, p->w, p->x, p->y, p->y, preference, ASKED, found, &count);
     lt.cublasLtMatmulPreferenceDestroy(preference);
     for (int i = 0; i < count; i++)

@@ -40,16 +40,17 @@ static kvb_status upload_lanes(const kvb_lane *lane, int32_t count, kvb_lane **o
 static kvb_status read_to(const kvb_lane_kind *kind, const kvb_lane *lanes, int32_t count, int32_t tokens, bool keys,
                           float *out) {
     int64_t n = (int64_t)tokens * kind->head_dim;
-    if (kind->head_dim % 8) return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, not a multiple of 8", kind->head_dim);
+    if (kind->head_dim % 8)
+        return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, not a multiple of 8", kind->head_dim);
     dim3 grid((unsigned)((n + 2047) / 2048), (unsigned)count);
-    KVB_CUDA_TYPED(kind->dtype, (read_kernel<T><<<grid, 256, 0, kvb_cuda_stream()>>>(lanes, tokens, kind->head_dim, keys,
-                                                                                     out)));
+    KVB_CUDA_TYPED(kind->dtype, (read_kernel<T><<<grid, 256, 0, kvb_cuda_stream()>>>(lanes, tokens, kind->head_dim,
+                                                                                     keys, out)));
     KVB_LAUNCHED("reading lanes");
     return KVB_OK;
 }
 
-kvb_status kvb_cuda_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
-                               kvb_tensor *out) {
+kvb_status kvb_cuda_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t count, int32_t tokens,
+                               bool keys, kvb_tensor *out) {
     size_t bytes = (size_t)count * (size_t)tokens * (size_t)kind->head_dim * sizeof(float);
     if (bytes == 0) return KVB_OK;
     kvb_lane *lanes = NULL;

@@ -2,8 +2,8 @@
 /*
  * cuda_profile.cu - events between the groups of a step's launches, added up when somebody reads.
  *
- * One process profiles one device at a time; events are recycled after each reading. Rejected: CUPTI (a library more, and
- * nothing to say about groups that are ours).
+ * One process profiles one device at a time; events are recycled after each reading. Rejected: CUPTI (a library more,
+ * and nothing to say about groups that are ours).
  */
 #include "cuda_profile.h"
 #include <vector>

@@ -30,7 +30,8 @@ static float *put(vectors *v, const float *from, int64_t n) {
 static kvb_status upload_vectors(kvb_model *m, kvb_resident *r) {
     const kvb_model_desc *d = &m->desc;
     int64_t q = (int64_t)d->heads * d->head_dim, kv = (int64_t)d->kv_heads * d->head_dim;
-    int64_t layer = (d->post_norms ? 4 : 2) * kvb_round_up(d->hidden, 64) + 2 * kvb_round_up(d->head_dim, 64) + kvb_round_up(q + 2 * kv, 64);
+    int64_t layer = (d->post_norms ? 4 : 2) * kvb_round_up(d->hidden, 64) + 2 * kvb_round_up(d->head_dim, 64) +
+                    kvb_round_up(q + 2 * kv, 64);
     int64_t floats = d->layers * layer + kvb_round_up(d->hidden, 64);
     r->block = (float *)kvb_cuda_alloc_raw((size_t)floats * sizeof(float), KVB_MEM_WEIGHTS);
     r->layer = (kvb_cuda_layer *)kvb_alloc_array((size_t)d->layers, sizeof *r->layer, KVB_MEM_OTHER);
@@ -77,7 +78,8 @@ int64_t kvb_cuda_step_bytes(const kvb_model *m, int32_t rows) {
     const kvb_model_desc *d = &m->desc;
     int64_t unit = kvb_dtype_bytes(d->dtype), q = (int64_t)d->heads * d->head_dim,
             kv = (int64_t)d->kv_heads * d->head_dim, head = rows < KVB_CUDA_HEAD_ROWS ? rows : KVB_CUDA_HEAD_ROWS;
-    int64_t row = d->hidden * (4 + unit + (d->post_norms ? 4 : 0)) + (q + 2 * kv) * 4 + 2 * q * unit + 3 * (int64_t)d->ffn * unit;
+    int64_t row = d->hidden * (4 + unit + (d->post_norms ? 4 : 0)) + (q + 2 * kv) * 4 + 2 * q * unit +
+                  3 * (int64_t)d->ffn * unit;
     return rows * row + head * (int64_t)d->vocab * 4;
 }
 

@@ -59,8 +59,8 @@ __global__ void norm_kernel(const float *x, const int32_t *source, const float *
     for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) from_float(to + i, from[i] * scale * w[i]);
 }
 
-kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float *w, void *y, int32_t y_dtype, int32_t n,
-                              int32_t dim, float eps) {
+kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float *w, void *y, int32_t y_dtype,
+                              int32_t n, int32_t dim, float eps) {
     KVB_CUDA_TYPED(y_dtype,
                    (norm_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, source, w, (T *)y, dim, eps)));
     KVB_LAUNCHED("rmsnorm");
@@ -102,7 +102,8 @@ __device__ float warp_sum(float x) {
     return x;
 }
 
-/* One warp per (row, head of q, k or v). A lane holds up to four pairs (i, i + head_dim / 2), enough for head_dim 256. */
+/* One warp per (row, head of q, k or v). A lane holds up to four pairs (i, i + head_dim / 2), enough for head_dim
+ * 256. */
 template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
     const int32_t lane = threadIdx.x % 32, head = blockIdx.y * (blockDim.x / 32) + threadIdx.x / 32, r = blockIdx.x;
     const int32_t heads = p.heads + 2 * p.kv_heads, half = p.head_dim / 2;

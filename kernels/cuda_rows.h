@@ -30,22 +30,23 @@ typedef struct kvb_cuda_place {
 kvb_status kvb_cuda_embed(const kvb_cuda_row *rows, const int32_t *tokens, const void *table, int32_t dtype, int32_t n,
                           int32_t dim, float scale, float *x);
 /* y [n][dim] (y_dtype) = RMSNorm of x. source[r], when given, is the row of x that y's row r comes from. */
-kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float *w, void *y, int32_t y_dtype, int32_t n,
-                              int32_t dim, float eps);
+kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float *w, void *y, int32_t y_dtype,
+                              int32_t n, int32_t dim, float eps);
 /* x [n][dim] += RMSNorm of y, both f32. */
 kvb_status kvb_cuda_add_norm_rows(float *x, const float *y, const float *w, int32_t n, int32_t dim, float eps);
 /* Head norms, observation of queries, RoPE; q to `q`, keys and values to each sequence's own lanes. */
 kvb_status kvb_cuda_place_rows(const kvb_cuda_place *p);
 /* y [n][dim] = act(x[:dim]) * x[dim:], both in dtype; activation: kvb_activation. */
 kvb_status kvb_cuda_gate_rows(const void *x, void *y, int32_t dtype, int64_t n, int32_t dim, int32_t activation);
-/* The largest of each row of logits [n][columns] (the lowest index on ties; NaN never wins), its distance to the second;
- * the token also goes to tokens[slot[r]] where slot[r] >= 0. */
+/* The largest of each row of logits [n][columns] (the lowest index on ties; NaN never wins), its distance to the
+ * second; the token also goes to tokens[slot[r]] where slot[r] >= 0. */
 kvb_status kvb_cuda_best_rows(const float *logits, int32_t n, int32_t columns, int32_t *best, float *margin,
                               const int32_t *slot, int32_t *tokens);
 /* Hidden states of a level (w NULL: as they are; else after that final norm) to the rows' observers. */
 kvb_status kvb_cuda_observe_hidden(const kvb_cuda_observer *observers, const float *x, const float *w, int32_t level,
                                    int32_t n, int32_t dim, float eps);
-/* Uniform noise in [-scale, scale) from a counter: element i from seed and first + i alone, the same on every device. */
+/* Uniform noise in [-scale, scale) from a counter: element i from seed and first + i alone, the same on every
+ * device. */
 kvb_status kvb_cuda_noise(void *y, int32_t dtype, int64_t n, uint64_t seed, int64_t first, float scale);
 /* Adds to *differences how many of the n 32-bit words differ. */
 kvb_status kvb_cuda_compare(const void *a, const void *b, int64_t words, int32_t *differences);

@@ -3,9 +3,9 @@
  * cuda_step.cu - one packed step on the device: up to 8,192 rows of any sequences through the whole decoder.
  *
  * The same arithmetic as core/step.c (f32 residual stream, rounding where the host rounds), as launches on one stream.
- * Submitting never waits: a row whose token the host does not know yet reads it from its sequence's token slot. The host
- * packs the next step meanwhile, and one small copy brings the tokens back. Rejected: CUDA graphs for large steps (290
- * launches hide behind 100 ms of products).
+ * Submitting never waits: a row whose token the host does not know yet reads it from its sequence's token slot. The
+ * host packs the next step meanwhile, and one small copy brings the tokens back. Rejected: CUDA graphs for large steps
+ * (290 launches hide behind 100 ms of products).
  */
 #include "attention_lone.h"
 #include "cuda_gemv.h"
@@ -313,13 +313,15 @@ static kvb_status head(kvb_step *s, const cargo *f, const kvb_row *row) {
     const kvb_model_desc *d = &s->m->desc;
     for (int32_t first = 0; first < f->n_chosen; first += KVB_CUDA_HEAD_ROWS) {
         int32_t n = (int32_t)kvb_min64(KVB_CUDA_HEAD_ROWS, f->n_chosen - first);
-        KVB_TRY(kvb_cuda_norm_rows(s->x, s->chosen + first, s->m->resident->final_norm, s->normed, d->dtype, n, d->hidden,
-                                   (float)d->norm_eps));
+        KVB_TRY(kvb_cuda_norm_rows(s->x, s->chosen + first, s->m->resident->final_norm, s->normed, d->dtype, n,
+                                   d->hidden, (float)d->norm_eps));
         if (goes_alone(s, f))
             KVB_TRY(multiply_row(s->m->head[0], s->normed, NULL, NULL, s->logits, 0, KVB_GEMV_STORE));
         else
-            KVB_TRY(kvb_cuda_multiply(s->m->head[0], s->normed, kvb_model_bucket(s->m, n), NULL, 0, s->logits, KVB_F32));
-        KVB_TRY(kvb_cuda_best_rows(s->logits, n, d->vocab, s->best + first, s->margin + first, s->slot + first, s->tokens));
+            KVB_TRY(kvb_cuda_multiply(s->m->head[0], s->normed, kvb_model_bucket(s->m, n), NULL, 0, s->logits,
+                                      KVB_F32));
+        KVB_TRY(kvb_cuda_best_rows(s->logits, n, d->vocab, s->best + first, s->margin + first, s->slot + first,
+                                   s->tokens));
         for (int32_t i = 0; i < n; i++) {
             float *to = row[f->chosen[first + i]].logits;
             if (to) KVB_CUDA_TRY(cudaMemcpyAsync(to, s->logits + (int64_t)i * d->vocab, (size_t)d->vocab * sizeof *to,

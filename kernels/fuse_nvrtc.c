@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuse_nvrtc.c - chains of element-wise ops as one GPU kernel: printed by fuse.c, compiled by NVRTC for the device at hand,
- * kept by the hash of its source in memory and as a .cubin in the user's cache.
+ * fuse_nvrtc.c - chains of element-wise ops as one GPU kernel: printed by fuse.c, compiled by NVRTC for the device at
+ * hand, kept by the hash of its source in memory and as a .cubin in the user's cache.
  *
  * NVRTC and the driver are loaded when the first chain runs, so that neither is needed to start. --fmad=false and no
- * fast-math: what the ops' own kernels are compiled with, hence their bits. Rejected: linking NVRTC (60 MB for those who
- * never fuse); templates for common chains (they are never the right ones).
+ * fast-math: what the ops' own kernels are compiled with, hence their bits. Rejected: linking NVRTC (60 MB for those
+ * who never fuse); templates for common chains (they are never the right ones).
  */
 #include "cuda.h"
 #include "fuse.h"
@@ -88,7 +88,8 @@ static kvb_status need_driver(void) {
     if (!library) return kvb_fail(KVB_E_MISSING, "fuse: libcuda.so.1 was not found");
     FIND(library, load, "cuModuleLoadData"), FIND(library, function, "cuModuleGetFunction");
     FIND(library, launch, "cuLaunchKernel");
-    if (!api.load || !api.function || !api.launch) return kvb_fail(KVB_E_MISSING, "fuse: libcuda.so.1 lacks a function");
+    if (!api.load || !api.function || !api.launch)
+        return kvb_fail(KVB_E_MISSING, "fuse: libcuda.so.1 lacks a function");
     api.driver = library;
     return KVB_OK;
 }

@@ -2,10 +2,11 @@
 /*
  * tensor.cuh - what the kernels of tensor ops share: operands over one index space, merged and indexed cheaply.
  *
- * A `plan` is the index space of an output with the strides of every operand. Dimensions that lie evenly in all operands
- * are merged on the host, so most calls have one or two left; where the innermost one is a multiple of four and lies
- * densely (or repeats) in all of them, a thread takes four elements with one load. Indices are 32 bits: larger calls are
- * cut on the host. Sums are kept in double, in an order that depends on shapes alone: no atomics, equal bits every time.
+ * A `plan` is the index space of an output with the strides of every operand. Dimensions that lie evenly in all
+ * operands are merged on the host, so most calls have one or two left; where the innermost one is a multiple of four
+ * and lies densely (or repeats) in all of them, a thread takes four elements with one load. Indices are 32 bits: larger
+ * calls are cut on the host. Sums are kept in double, in an order that depends on shapes alone: no atomics, equal bits
+ * every time.
  */
 #ifndef KVB_TENSOR_CUH
 #define KVB_TENSOR_CUH

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tensor_attended.cu - attention that keys receive, in two passes over tiles of 64 queries x 64 keys: each row's maximum
- * and sum, then probabilities summed by column. Nothing of size queries x keys is stored.
+ * tensor_attended.cu - attention that keys receive, in two passes over tiles of 64 queries x 64 keys: each row's
+ * maximum and sum, then probabilities summed by column. Nothing of size queries x keys is stored.
  *
  * A column's sum runs over the group, row tiles and rows in order, within one block: deterministic, without atomics.
  * Products are f32 FMAs, since scores are compared with recorded ones.

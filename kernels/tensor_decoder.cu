@@ -50,7 +50,8 @@ __device__ double block_sum(double v) {
     return v;
 }
 
-__global__ void __launch_bounds__(256) rmsnorm(matrix x, const float *w, int64_t step_w, matrix y, int64_t dim, double eps) {
+__global__ void __launch_bounds__(256)
+    rmsnorm(matrix x, const float *w, int64_t step_w, matrix y, int64_t dim, double eps) {
     int64_t r = blockIdx.x;
     double sum = 0;
     for (int64_t i = threadIdx.x; i < dim; i += 256) sum += (double)x.at(r, i) * (double)x.at(r, i);

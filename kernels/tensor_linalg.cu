@@ -2,9 +2,9 @@
 /*
  * tensor_linalg.cu - factorisations of small matrices.
  *
- * Cholesky factors, triangular and general systems run on the GPU, a block per matrix, in double in global scratch, with
- * the reference's order of operations within each element. QR, eigenvectors and singular values are chains of rotations
- * of one matrix after another: those go through the host, all matrices in one transfer each way.
+ * Cholesky factors, triangular and general systems run on the GPU, a block per matrix, in double in global scratch,
+ * with the reference's order of operations within each element. QR, eigenvectors and singular values are chains of
+ * rotations of one matrix after another: those go through the host, all matrices in one transfer each way.
  */
 #include "tensor.cuh"
 extern "C" {

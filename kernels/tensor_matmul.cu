@@ -2,11 +2,12 @@
 /*
  * tensor_matmul.cu - batched matrix products in f32, as presses use them: thousands of small ones, any strides.
  *
- * A block owns a tile of the result and walks down k; every element is one chain of fused multiply-adds in order of k, so
- * its bits depend on its row and column alone, whatever the tile or batch. Tiles of a and b pass through shared memory,
- * the next ones loaded while the current ones are multiplied. Four neighbours come with one load along whichever of its
- * two dimensions an operand is dense. Rejected: TF32 tensor cores (10 bits would not meet the tolerances of f32 scores),
- * and cuBLAS for batches of 128 x 128 (a launch per broadcast pattern, and another order of sums per size).
+ * A block owns a tile of the result and walks down k; every element is one chain of fused multiply-adds in order of k,
+ * so its bits depend on its row and column alone, whatever the tile or batch. Tiles of a and b pass through shared
+ * memory, the next ones loaded while the current ones are multiplied. Four neighbours come with one load along
+ * whichever of its two dimensions an operand is dense. Rejected: TF32 tensor cores (10 bits would not meet the
+ * tolerances of f32 scores), and cuBLAS for batches of 128 x 128 (a launch per broadcast pattern, and another order of
+ * sums per size).
  */
 #include "tensor.cuh"
 
@@ -14,7 +15,8 @@ using namespace kvb;
 
 namespace {
 
-/* Matrices lie at base + batch; element (r, k) of a at r * row_a + k * step_a, (k, c) of b at k * step_b + c * column_b. */
+/* Matrices lie at base + batch; element (r, k) of a at r * row_a + k * step_a, (k, c) of b at k * step_b + c *
+ * column_b. */
 struct product {
     const float *a, *b;
     float *y;
@@ -27,8 +29,8 @@ struct product {
 enum { ALONG_K, ALONG_OUTER, SCATTERED };
 
 /*
- * Loads a tile of OUTER x DEPTH elements into registers and stores it as shared[k][outer]; what lies outside the matrix is
- * 0. Each thread keeps where its groups are and steps along k.
+ * Loads a tile of OUTER x DEPTH elements into registers and stores it as shared[k][outer]; what lies outside the matrix
+ * is 0. Each thread keeps where its groups are and steps along k.
  */
 template <int OUTER, int DEPTH, int THREADS, int HOW> struct tile {
     static constexpr int GROUPS = OUTER * DEPTH / 4 / THREADS;
@@ -169,7 +171,8 @@ __global__ void __launch_bounds__(ROWS *COLUMNS / PER / PER, ROWS *COLUMNS / PER
 }
 
 /* Groups of four never straddle the edge: the dimension they run along is a multiple of four. */
-int how(const float *p, int64_t outer, int64_t step_outer, int64_t depth, int64_t step_k, const plan<3> &at, int operand) {
+int how(const float *p, int64_t outer, int64_t step_outer, int64_t depth, int64_t step_k, const plan<3> &at,
+        int operand) {
     bool aligned = (uintptr_t)p % 16 == 0;
     for (int d = 0; d < at.ndim && aligned; d++) aligned = at.stride[operand][d] % 4 == 0;
     if (aligned && step_k == 1 && depth % 4 == 0 && step_outer % 4 == 0) return ALONG_K;
@@ -228,7 +231,8 @@ kvb_status cuda_matmul(const kvb_tensor *a, const kvb_tensor *b, kvb_tensor *y) 
     s.n = (int32_t)y->shape[column];
     s.k = (int32_t)a->shape[column];
     s.at = plan_of(t);
-    int how_a = how(s.a, s.m, s.row_a, s.k, s.step_a, s.at, 0), how_b = how(s.b, s.n, s.column_b, s.k, s.step_b, s.at, 1);
+    int how_a = how(s.a, s.m, s.row_a, s.k, s.step_a, s.at, 0);
+    int how_b = how(s.b, s.n, s.column_b, s.k, s.step_b, s.at, 1);
     switch (how_a * 3 + how_b) {
     case 0: choose<ALONG_K, ALONG_K>(s); break;
     case 1: choose<ALONG_K, ALONG_OUTER>(s); break;

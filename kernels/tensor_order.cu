@@ -3,9 +3,9 @@
  * tensor_order.cu - ranks and sorting orders, and picking elements by index.
  *
  * An element becomes one 64-bit key: its value in an order-preserving code above, its position below. Keys differ, so
- * any sorting network gives the one stable order, ties and -0 = 0 included. Rows up to 4,096 are sorted in shared memory
- * by one launch; longer ones as chunks of that size which further launches merge bitonically. Rejected: radix sort (on
- * rows this short its passes over counters cost more than the comparisons).
+ * any sorting network gives the one stable order, ties and -0 = 0 included. Rows up to 4,096 are sorted in shared
+ * memory by one launch; longer ones as chunks of that size which further launches merge bitonically. Rejected: radix
+ * sort (on rows this short its passes over counters cost more than the comparisons).
  */
 #include "tensor.cuh"
 
@@ -61,7 +61,8 @@ __device__ void stages(unsigned long long *key, uint32_t n, uint32_t first, uint
 }
 
 /* Sorts one row of at most `padded` <= CHUNK keys, or (keys != NULL) chunk blockIdx.y of a long one into `keys`. */
-__global__ void __launch_bounds__(THREADS) sort_chunk(rows s, uint32_t padded, unsigned long long *keys, uint32_t total) {
+__global__ void __launch_bounds__(THREADS)
+    sort_chunk(rows s, uint32_t padded, unsigned long long *keys, uint32_t total) {
     __shared__ unsigned long long key[CHUNK];
     int64_t at[2];
     s.at.locate(blockIdx.x, at);

@@ -2,11 +2,11 @@
 /*
  * tensor_reduce.cu - reductions over one dimension, and inner products.
  *
- * Every lane gathers a state of two doubles over its share of a slice; states merge in a tree whose shape depends on the
- * slice's length alone. Three layouts: lanes along the slice (a warp, or a block, per result); lanes along the results
- * (neighbouring results lie next to each other, the slice does not); and for a few long slices, blocks along the slice
- * and a second launch that merges their states. The variance is that of the distances to the slice's first element,
- * which makes one pass as exact in double as two.
+ * Every lane gathers a state of two doubles over its share of a slice; states merge in a tree whose shape depends on
+ * the slice's length alone. Three layouts: lanes along the slice (a warp, or a block, per result); lanes along the
+ * results (neighbouring results lie next to each other, the slice does not); and for a few long slices, blocks along
+ * the slice and a second launch that merges their states. The variance is that of the distances to the slice's first
+ * element, which makes one pass as exact in double as two.
  */
 #include "tensor.cuh"
 #include <math_constants.h>

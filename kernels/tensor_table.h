@@ -17,7 +17,8 @@ kvb_status cuda_keep_from_bits(const kvb_tensor *bits, int32_t words, uint64_t *
 #endif
 
 #define KVB_CUDA_OPS                                                                                                   \
-    .rmsnorm = cuda_rmsnorm, .linear = cuda_linear, .silu_mul = cuda_silu_mul, .gelu_mul = cuda_gelu_mul, .rope = cuda_rope, \
+    .rmsnorm = cuda_rmsnorm, .linear = cuda_linear, .silu_mul = cuda_silu_mul, .gelu_mul = cuda_gelu_mul,              \
+    .rope = cuda_rope,                                                                                                 \
     .attention = cuda_attention, .argmax_margin = cuda_argmax_margin, .copy = cuda_copy, .unary = cuda_unary,          \
     .binary = cuda_binary, .where = cuda_where, .reduce = cuda_reduce, .softmax = cuda_softmax,                        \
     .cumsum = cuda_cumsum, .vecdot = cuda_vecdot, .matmul = cuda_matmul, .gather = cuda_gather,                        \

@@ -344,7 +344,8 @@ static void mixed(scene *s, int heads, int kv_heads, int dim, int dtype, int win
     scene_ready(s, below(2) ? 1 : 4);
 }
 
-/* More keys than one split: passages around its edge and far behind it, suffixes across it, heads of different length. */
+/* More keys than one split: passages around its edge and far behind it, suffixes across it, heads of different
+ * length. */
 static void several_splits(scene *s, int heads, int kv_heads, int dim, int dtype, int window) {
     static const int sizes[] = {2047, 2048, 2049, 4000, 5300};
     scene_begin(s, heads, kv_heads, dim, dtype);

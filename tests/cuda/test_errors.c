@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_errors.c - what CUDA can answer, as lines that a user reads: no driver, an old one, a GPU that is too old, missing,
- * lost or full. Needs no GPU: the errors are made up (tests/e2e/device_test.lua has the rest, with a made-up driver).
+ * test_errors.c - what CUDA can answer, as lines that a user reads: no driver, an old one, a GPU that is too old,
+ * missing, lost or full. Needs no GPU: the errors are made up (tests/e2e/device_test.lua has the rest, with a made-up
+ * driver).
  */
 #include "cuda_test.h"
 
