@@ -28,7 +28,9 @@ static uint32_t key_of(float x, bool descending) {
 static item *sort(item *items, item *spare, int64_t n) {
     for (int shift = 0; shift < 32 && !kvb_cancelled(); shift += 8) {
         int64_t start[257] = {0};
-        for (int64_t i = 0; i < n; i++) start[(items[i].key >> shift & 255) + 1]++;
+        KVB_SPANS(first, n)
+            for (int64_t i = first; i < kvb_min64(first + KVB_SPAN, n); i++) start[(items[i].key >> shift & 255) + 1]++;
+        if (kvb_cancelled()) break;
         if (n > 0 && start[(items[0].key >> shift & 255) + 1] == n) continue;
         for (int b = 0; b < 256; b++) start[b + 1] += start[b];
         KVB_SPANS(first, n)
@@ -66,7 +68,7 @@ static kvb_status order(const char *op, const kvb_tensor *x, kvb_tensor *y, bool
             kvb_loop_at(&loop, r / loop.run, at);
             const float *in = (const float *)x->data + at[0] + within * loop.stride[0][loop.ndim];
             int32_t *out = (int32_t *)y->data + at[1] + within * loop.stride[1][loop.ndim];
-            for (int64_t i = 0; i < n; i++) {
+            for (int64_t i = 0; i < n && (i % KVB_SPAN || !kvb_cancelled()); i++) {
                 float v = in[i * sx];
                 if (v != v && nan < 0) nan = i;
                 items[i] = (item){key_of(v, descending), (int32_t)i};
