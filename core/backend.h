@@ -58,8 +58,8 @@ typedef struct kvb_attn_row {
 struct kvb_backend {
     const char *name;
 
-    /* Where tensors, lanes and activations live. NULL: host memory (kvb_alloc, kvb_free, memcpy). alloc zeroes, alloc_raw
-     * does not. */
+    /* Where tensors, lanes and activations live. NULL: host memory (kvb_alloc, kvb_free, memcpy). alloc zeroes,
+     * alloc_raw does not. */
     void *(*alloc)(size_t bytes, int32_t tag);
     void *(*alloc_raw)(size_t bytes, int32_t tag);
     void (*free)(void *p);
@@ -98,8 +98,8 @@ struct kvb_backend {
     /* w [out, in] f32 -> packed in dtype; then y [rows, out] (+)= x [rows, in] w^T + bias. rows is one of the buckets;
      * y is f32, or bf16 (rounded once, from the f32 sum) with bf16 weights and without accumulate. */
     kvb_status (*pack)(const float *w, int32_t out, int32_t in, int32_t dtype, kvb_packed **packed);
-    /* Optional: noise in [-scale, scale) as weights, made where it will live; element (o, i) is that of the op uniform at
-     * o * in + i, times 2 scale, minus scale. */
+    /* Optional: noise in [-scale, scale) as weights, made where it will live; element (o, i) is that of the op uniform
+     * at o * in + i, times 2 scale, minus scale. */
     kvb_status (*pack_noise)(int32_t out, int32_t in, int32_t dtype, uint64_t seed, float scale, kvb_packed **packed);
     void (*pack_free)(kvb_packed *packed);
     int64_t (*pack_bytes)(const kvb_packed *packed);
@@ -125,15 +125,15 @@ struct kvb_backend {
 
     /*
      * Optional: lanes in bulk, for memory that the host cannot touch (else lane_get and lane_put in a loop).
-     * lanes_read: keys (or values) of `count` lanes, `tokens` each, as f32 [count, tokens, head_dim] to `out`, device or
-     * host memory. lanes_gather: key j of to[i] is key position[at[i] + j] of from[i], for j < to[i].n.
+     * lanes_read: keys (or values) of `count` lanes, `tokens` each, as f32 [count, tokens, head_dim] to `out`, device
+     * or host memory. lanes_gather: key j of to[i] is key position[at[i] + j] of from[i], for j < to[i].n.
      */
     kvb_status (*lanes_read)(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
                              kvb_tensor *out);
     kvb_status (*lanes_gather)(const kvb_lane_kind *kind, const kvb_lane *from, const kvb_lane *to, int32_t count,
                                const int32_t *position, const int64_t *at, int64_t positions);
-    /* The first `tokens` keys and values of `count` lanes from f32 [count, tokens, head_dim] (keys or values NULL: those
-     * of `from`). */
+    /* The first `tokens` keys and values of `count` lanes from f32 [count, tokens, head_dim] (keys or values NULL:
+     * those of `from`). */
     kvb_status (*lanes_write)(const kvb_lane_kind *kind, const kvb_lane *from, kvb_lane *to, int32_t count,
                               int32_t tokens, const kvb_tensor *keys, const kvb_tensor *values);
 
@@ -144,8 +144,8 @@ struct kvb_backend {
     /* y [rows, out] f32 = rmsnorm(x) w^T + bias */
     kvb_status (*normed_multiply)(const kvb_packed *w, const float *x, int32_t rows, const float *norm, double eps,
                                   const float *bias, float *y);
-    /* x += (act(gate) * up) down^T with gate, up = rmsnorm(x) gate_up^T; the width in between is a multiple of 32. With y
-     * [rows, in] f32 the sum goes there and x stays as it is. activation: kvb_activation. */
+    /* x += (act(gate) * up) down^T with gate, up = rmsnorm(x) gate_up^T; the width in between is a multiple of 32. With
+     * y [rows, in] f32 the sum goes there and x stays as it is. activation: kvb_activation. */
     kvb_status (*feed_forward)(const kvb_packed *gate_up, const kvb_packed *down, float *x, int32_t rows,
                                const float *norm, double eps, int32_t activation, float *y);
     /* Of x [rows, in] head^T, the head cut into chunks of columns: the largest value of each row (its lowest index)
@@ -170,8 +170,8 @@ void kvb_backend_free(const kvb_backend *b, void *p);
 kvb_status kvb_backend_upload(const kvb_backend *b, void *to, const void *from, size_t bytes);
 kvb_status kvb_backend_download(const kvb_backend *b, void *to, const void *from, size_t bytes);
 
-/* Loops over tensors end early once kvb_cancel was called (they look every millisecond or so), and what they leave then is
- * no result: KVB_E_CANCELLED in place of an op's KVB_OK. */
+/* Loops over tensors end early once kvb_cancel was called (they look every millisecond or so), and what they leave then
+ * is no result: KVB_E_CANCELLED in place of an op's KVB_OK. */
 kvb_status kvb_uninterrupted(kvb_status status);
 
 /* The dispatchers, for C callers: the op on `device`, or the reference (counted) where the backend has none. */

@@ -172,8 +172,8 @@ static kvb_status run_all(kvb_model *m, kvb_ctx **ctx, int32_t count, int32_t fi
 /* ---- passages that begin alike ---- */
 
 /* n rows of `width` floats in each of `blocks` blocks, `from_rows` and `to_rows` of them apart. */
-static kvb_status copy_rows(const kvb_model *m, float *from, int64_t from_rows, float *to, int64_t to_rows, int64_t blocks,
-                            int64_t n, int64_t width) {
+static kvb_status copy_rows(const kvb_model *m, float *from, int64_t from_rows, float *to, int64_t to_rows,
+                            int64_t blocks, int64_t n, int64_t width) {
     kvb_tensor source = kvb_view3(from, KVB_F32, blocks, n, width), target = kvb_view3(to, KVB_F32, blocks, n, width);
     source.stride[0] = from_rows * width;
     target.stride[0] = to_rows * width;
@@ -204,8 +204,8 @@ static kvb_status go_on_from(const kvb_ctx *base, kvb_ctx *c, int32_t n) {
     KVB_TRY(kvb_lanes_copy(c->model, &copy, 1));
     if (c->queries) { /* rows are the windows' last tokens */
         int32_t first = c->tokens - c->window, base_first = base->tokens - base->window;
-        KVB_TRY(copy_rows(c->model, base->queries + (int64_t)(first - base_first) * d->head_dim, base->window, c->queries,
-                          c->window, (int64_t)d->layers * d->heads, n - first, d->head_dim));
+        KVB_TRY(copy_rows(c->model, base->queries + (int64_t)(first - base_first) * d->head_dim, base->window,
+                          c->queries, c->window, (int64_t)d->layers * d->heads, n - first, d->head_dim));
     }
     if (c->hidden)
         KVB_TRY(copy_rows(c->model, base->hidden, base->tokens, c->hidden, c->tokens, d->layers + 1, n, d->hidden));
@@ -213,8 +213,8 @@ static kvb_status go_on_from(const kvb_ctx *base, kvb_ctx *c, int32_t n) {
     return KVB_OK;
 }
 
-kvb_status kvb_prefill_from(kvb_model *m, const kvb_ctx *base, int32_t shared, const int32_t *ids, const int32_t *lengths,
-                            int32_t count, int32_t observe, int32_t window, kvb_ctx **out) {
+kvb_status kvb_prefill_from(kvb_model *m, const kvb_ctx *base, int32_t shared, const int32_t *ids,
+                            const int32_t *lengths, int32_t count, int32_t observe, int32_t window, kvb_ctx **out) {
     if (count < 1) return kvb_fail(KVB_E_ARG, "prefill: no passages");
     kvb_status status = kvb_model_enter(m);
     int32_t made = 0, longest = 0;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger.c - keep-sets as bytes: what one press left of one context at all of its ratios, small enough to be stored with
- * every answer.
+ * ledger.c - keep-sets as bytes: what one press left of one context at all of its ratios, small enough to be stored
+ * with every answer.
  *
  * Sets that are nested (each keeps nothing that the one before evicted: what one ranking gives) become one level per
- * (layer, head, token), the number of ratios that keep it; others become bit planes, each but the first as its difference
- * to the one before. zstd removes what is regular. Ten equally likely levels cost log2(10) = 3.32 bits and take 3.4.
+ * (layer, head, token), the number of ratios that keep it; others become bit planes, each but the first as its
+ * difference to the one before. zstd removes what is regular. Ten equally likely levels cost log2(10) = 3.32 bits and
+ * take 3.4.
  *
  * A blob: "KVL1", coding, 3 zero bytes, layers, heads, tokens, sets (u32, little-endian), then a zstd frame. Blobs are
- * untrusted: sizes are checked before anything is allocated. Rejected: ranks themselves (a permutation of 250 tokens has
- * 7 bits a token, of which nine ratios use half).
+ * untrusted: sizes are checked before anything is allocated. Rejected: ranks themselves (a permutation of 250 tokens
+ * has 7 bits a token, of which nine ratios use half).
  */
 #include "keep.h"
 #include <stdlib.h>

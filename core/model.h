@@ -45,8 +45,10 @@ struct kvb_model {
     int32_t bucket[KVB_MAX_BUCKETS], buckets;
     int32_t step_rows;          /* rows of one packed step: the largest bucket */
     int32_t head_columns;       /* vocabulary columns of one chunk of `head` */
-    struct kvb_resident *resident; /* what a device keeps beside packed matrices: vectors, embeddings, tables; or NULL */
-    float *rope_cos[2], *rope_sin[2]; /* [rope_positions][head_dim / 2]; 1: of sliding layers, NULL where there are none */
+    struct kvb_resident
+        *resident; /* what a device keeps beside packed matrices: vectors, embeddings, tables; or NULL */
+    float *rope_cos[2],
+        *rope_sin[2]; /* [rope_positions][head_dim / 2]; 1: of sliding layers, NULL where there are none */
     int32_t rope_positions;
 };
 
@@ -89,9 +91,9 @@ typedef struct kvb_row {
 enum { KVB_ID_FROM_SLOT = -1 };
 
 /*
- * Buffers of one packed step; one per batch or prefill, reused. A device may run behind: kvb_step_submit takes 1 <= n <=
- * step_rows rows (copied) and returns once they are on their way; kvb_step_collect waits for the oldest submitted step
- * and fills what its rows asked for. At most kvb_step_lag + 1 steps may be submitted and not collected; the host
+ * Buffers of one packed step; one per batch or prefill, reused. A device may run behind: kvb_step_submit takes 1 <= n
+ * <= step_rows rows (copied) and returns once they are on their way; kvb_step_collect waits for the oldest submitted
+ * step and fills what its rows asked for. At most kvb_step_lag + 1 steps may be submitted and not collected; the host
  * backends have no lag. A failed submit leaves nothing behind.
  */
 typedef struct kvb_step kvb_step;
@@ -116,13 +118,15 @@ kvb_status kvb_ctx_watch(kvb_model *m, const kvb_lane *lane, int32_t capacity, k
 kvb_lane_kind kvb_model_lane_kind(const kvb_model *m);
 /* Bytes of the keys (and of the values) of one lane, aligned as the device wants it. */
 int64_t kvb_lane_room(const kvb_model *m, int32_t capacity);
-/* Keys or values of `count` lanes, `tokens` each, to f32 [count, tokens, head_dim] on the model's device or the host. */
+/* Keys or values of `count` lanes, `tokens` each, to f32 [count, tokens, head_dim] on the model's device or the host.
+ */
 kvb_status kvb_lanes_read(const kvb_model *m, const kvb_lane *lane, int32_t count, int32_t tokens, bool keys,
                           kvb_tensor *out);
 /* Key j of to[i] becomes key position[at[i] + j] of from[i], for j < to[i].n; `positions` numbers in all. */
 kvb_status kvb_lanes_gather(const kvb_model *m, const kvb_lane *from, const kvb_lane *to, int32_t count,
                             const int32_t *position, const int64_t *at, int64_t positions);
-/* The first `tokens` keys and values of to[i] become keys and values (f32 [count, tokens, head_dim]; NULL: from[i]'s). */
+/* The first `tokens` keys and values of to[i] become keys and values (f32 [count, tokens, head_dim]; NULL: from[i]'s).
+ */
 kvb_status kvb_lanes_write(const kvb_model *m, const kvb_lane *from, kvb_lane *to, int32_t count, int32_t tokens,
                            const kvb_tensor *keys, const kvb_tensor *values);
 /* One stretch of keys and values to copy: the first n of every lane of a sequence [layers * kv_heads]. */

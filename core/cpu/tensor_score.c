@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tensor_score.c - the fused ops that scores of many heads are made of: mean and covariance of queries, quadratic forms of
- * keys, attention received from a window.
+ * tensor_score.c - the fused ops that scores of many heads are made of: mean and covariance of queries, quadratic forms
+ * of keys, attention received from a window.
  *
  * A thread takes one head of one layer from inputs to outputs in its own scratch, so that all layers are one launch and
- * nothing larger than the outputs is stored. Rejected: the same as products and reductions, which measured twice the time:
- * half of it in reading back what the step before had written, and in waiting for threads between the steps.
+ * nothing larger than the outputs is stored. Rejected: the same as products and reductions, which measured twice the
+ * time: half of it in reading back what the step before had written, and in waiting for threads between the steps.
  */
 #include "cpu.h"
 #include "tensor_cpu.h"
@@ -62,7 +62,8 @@ static kvb_status run(const char *op, const work *job, int64_t effort, int64_t f
         }
         kvb_free(scratch);
     }
-    return failed ? kvb_fail(KVB_E_MEMORY, "%s: out of memory for %lld floats of a head", op, (long long)floats) : KVB_OK;
+    return failed ? kvb_fail(KVB_E_MEMORY, "%s: out of memory for %lld floats of a head", op, (long long)floats)
+                  : KVB_OK;
 }
 
 /* `operands` tensors and how many of the last dimensions of each belong to one head. */
@@ -118,8 +119,8 @@ kvb_status cpu_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covari
 
 /* ---- quadratic ---- */
 
-/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up, block by block (columns of c are far apart).
- * What lies under the diagonal stays 0. */
+/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up, block by block (columns of c are far
+ * apart). What lies under the diagonal stays 0. */
 static void fold(const float *c, int64_t row, int64_t step, int64_t d, int64_t stride, float *u) {
     for (int64_t i0 = 0; i0 < d; i0 += 16)
         for (int64_t j0 = i0; j0 < d; j0 += 16)
@@ -135,8 +136,8 @@ static void quadratic_of(const work *job, float *const *at, float *scratch) {
     fold(at[2], c->stride[c->ndim - 2], c->stride[c->ndim - 1], d, wide(d), scratch);
     int64_t row = x->stride[x->ndim - 2];
     for (int64_t i = 0; i < n && !kvb_cancelled(); i += SOME)
-        job->kernels->quadratic(kvb_min64(SOME, n - i), d, at[1] + i * row, row, scratch, wide(d), at[3], job->a, job->b,
-                                at[0] + i);
+        job->kernels->quadratic(kvb_min64(SOME, n - i), d, at[1] + i * row, row, scratch, wide(d), at[3], job->a,
+                                job->b, at[0] + i);
 }
 
 kvb_status cpu_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_tensor *b, kvb_tensor *y, double square,
