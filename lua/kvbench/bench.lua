@@ -21,6 +21,8 @@ local press_cost = require "kvbench.bench.press"
 local sweeps = require "kvbench.bench.sweeps"
 local C = library.C
 
+local misused = require("kvbench.words").misused
+
 local M = {}
 
 -- `count` passages of n tokens: real text, cut or repeated; without a tokenizer, numbers.
@@ -171,8 +173,7 @@ end
 local function whole(opt, name, least)
   local value = opt[name]
   if value < least or value ~= math.floor(value) then
-    error(("bench: --%s is %s, expected a whole number from %d on"):format(name:gsub("_", "-"), tostring(value),
-      least), 0)
+    misused("bench: --%s is %s, expected a whole number from %d on", name:gsub("_", "-"), tostring(value), least)
   end
 end
 
@@ -180,18 +181,18 @@ local function check_options(opt)
   for _, name in ipairs { "tokens", "rows", "new", "question_tokens" } do whole(opt, name, 1) end
   for _, name in ipairs { "passages", "questions", "trunk" } do whole(opt, name, 0) end
   if opt.seconds <= 0 or opt.sample <= 0 then
-    error(("bench: --seconds is %g and --sample %g, expected more than 0"):format(opt.seconds, opt.sample), 0)
+    misused("bench: --seconds is %g and --sample %g, expected more than 0", opt.seconds, opt.sample)
   end
   if opt.interactive and opt.what ~= "decode" then
-    error("bench: --interactive is for decode: sweeps have no such tier", 0)
+    misused "bench: --interactive is for decode: sweeps have no such tier"
   end
   if opt.trunk >= opt.question_tokens then
-    error(("bench: --trunk is %d of --question-tokens %d -> a question keeps at least one token of its own"):format(
-      opt.trunk, opt.question_tokens), 0)
+    misused("bench: --trunk is %d of --question-tokens %d -> a question keeps at least one token of its own",
+      opt.trunk, opt.question_tokens)
   end
   if opt.tokenizer ~= "" and not opt.model:find "^random:" then
-    error(("bench: --tokenizer is for a model with random weights, and '%s' has its own -> --model random:llama3-8b"):format(
-      opt.model), 0)
+    misused("bench: --tokenizer is for a model with random weights, and '%s' has its own -> --model random:llama3-8b",
+      opt.model)
   end
   if opt.what == "press" then opt.plan = press_cost.plan(opt.presses, opt.lengths) end
 end
@@ -200,7 +201,6 @@ end
 local function store_bench(words, args)
   local opt = args.parse({ answers = 100000, shards = 64, large = 4000000, folder = "", json = false }, words)
   if not opt then return 0 end
-  for name, least in pairs { answers = 1, shards = 0, large = 0 } do whole(opt, name, least) end
   local store = require "kvbench.bench.store"
   local out = store.run(opt)
   if opt.json then print(json.encode(out)) else store.report(out) end
@@ -222,8 +222,8 @@ function M.main(words)
   end
   if what == "store" then return store_bench(words, args) end
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
-    new = (what == "paper-grid" or what == "gains") and 8 or 24, passages = 0, questions = 0, question_tokens = 15, sample = 3,
-    tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv",
+    new = (what == "paper-grid" or what == "gains") and 8 or 24, passages = 0, questions = 0, question_tokens = 15,
+    sample = 3, tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv",
     lengths = "250,1500", observe = "", teacher = false, interactive = false, json = false }, words)
   if not opt then return 0 end
   opt.what = what
