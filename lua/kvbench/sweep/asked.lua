@@ -38,7 +38,10 @@ function Asked:send(part, set, condition)
   if part == "reference" then observe.reference(self.o.observed, request, #self.ids - 1) end
   request.ctx, request.keep, request.ignore_stop = self.unit.ctx, condition.keep, self.o.ignore_stop
   request.temperature, request.patch = condition.temperature, condition.patch
-  request.trunk = math.min(self.trunk, prefix(self.ids, request.ids), #request.ids - 1)
+  -- A variant's keep-set is its question's own: nobody would continue a trunk of it, and trunks by the hundred leave no
+  -- room for those who wait for theirs.
+  local shared = self.gold or (condition.variant or "") == ""
+  request.trunk = shared and math.min(self.trunk, prefix(self.ids, request.ids), #request.ids - 1) or 0
   request.tag = { asked = self, part = part, set = set }
   self.state.batch:add(request)
 end
