@@ -14,7 +14,24 @@ local opt = e.opt
 
 local measures = { { "hallucination", "hallucination" }, { "abstention", "abstention" }, { "degenerate",
   "format collapse" } }
-local classes, parts = {}, {}
+local classes, parts, given = {}, {}, {}
+
+-- How often answers are wrong given that no head keeps any of the answer's tokens (E), that some of them are gone from
+-- all heads, and that each is kept somewhere: Pr(F | E) beside what it has to be compared with.
+local function conditional(task, label, rows, ratio)
+  local n, wrong = { erased = 0, partly = 0, kept = 0 }, { erased = 0, partly = 0, kept = 0 }
+  for _, row in ipairs(rows) do
+    if row.e_all then
+      local state = row.e_all == 1 and "erased" or row.e_any == 1 and "partly" or "kept"
+      n[state], wrong[state] = n[state] + 1, wrong[state] + (row.correct == 1 and 0 or 1)
+    end
+  end
+  local line = { task = task, press = e.shown(label), ratio = ratio }
+  for state, count in pairs(n) do
+    line[state], line["F | " .. state] = count, count > 0 and wrong[state] / count or nil
+  end
+  given[#given + 1] = line
+end
 
 -- Shares of answer classes and the evidence behind the failures, at one ratio.
 local function count(task, label, rows, ratio)
@@ -24,6 +41,7 @@ local function count(task, label, rows, ratio)
     if math.abs(row.ratio - ratio) < 1e-9 and row.answerable then list[#list + 1] = row end
   end
   if #list == 0 then return end
+  conditional(task, label, list, ratio)
   local failed = {}
   for _, row in ipairs(list) do
     n[row.class] = (n[row.class] or 0) + 1
@@ -64,8 +82,7 @@ for _, regime in ipairs(opt.regimes) do
       caption = e:setting(dataset) .. " " .. e.bands }, task .. "_" .. regime)
     for _, label in ipairs(regime == opt.regimes[1] and run.presses or {}) do
       local rows = run:press_rows(label)
-      count(task, label, rows, 0.5)
-      count(task, label, rows, 0.9)
+      for _, ratio in ipairs { .5, .9, .95, .98 } do count(task, label, rows, ratio) end
       local gate, answerable = gates[label], {}
       for _, row in ipairs(rows) do if row.hallucination then answerable[#answerable + 1] = row end end
       local seen, ratios = {}, 0
@@ -89,6 +106,8 @@ e:table("classes", { "task", "press", "ratio", "questions", unpack(answer_class.
 e:table("decomposition", { "task", "press", "ratio", "questions", "more failures", "losses", "gains",
   unpack(decomposition.classes) }, parts,
     "Failures beyond those of the full cache, by what eviction did to the evidence")
+e:table("erasure", { "task", "press", "ratio", "erased", "F | erased", "partly", "F | partly", "kept", "F | kept" }, given,
+  "Share of wrong answers by what is left of the answer: erased = no head keeps any of its tokens")
 e:table("steepest", { "task", "press", "steepest at", "slope", "peak", "may be judged" }, steepest,
   "Where H rises fastest; a maximum on the last grid point is no peak (safety_cliff.lua extends the grid)")
 

@@ -16,13 +16,13 @@ local USAGE = [==[
 kvbench [options] [script.lua [arguments]]   run a script; without one: the prompt
 kvbench model info MODEL                     what a model file or folder is
 kvbench press list|new NAME|check FILE       eviction rules: the registry, a skeleton, tests and a small safety cliff
-kvbench bench prefill|decode|sweep [--json]  speed and memory on this machine
+kvbench bench sweep|decode|press|store ..    speed and memory on this machine; kvbench bench names them all
 kvbench dataset list|show|check|tags|make .. datasets: look, validate, tag, write; kvbench dataset --help
 kvbench runs list|show|diff|export|merge ..  stored runs; kvbench runs --help
 kvbench submit SCRIPT --tasks 64 [-- ..]      its sweeps as a Slurm job array; kvbench submit --help
 kvbench prompt show TASK|FILE [N] | list     a record's prompt, and where the cache is compressed
 
-  -e CODE          run CODE (before the script, if there is one)
+  -e CODE          run CODE (before the script, if there is one); kv and help are there, as at the prompt
   -i               the prompt after the script or CODE
   --device NAME    auto, cuda or cuda:N, cpu, ref (the scalar reference)
   --gpus LIST      a sweep or benchmark on several GPUs: all, or numbers such as 0,1
@@ -211,6 +211,7 @@ local function run(plan, first)
   if plan.code then
     local chunk, problem = loadstring(plan.code, "=-e")
     if not chunk then error(problem, 0) end
+    require("kvbench.repl").globals()
     chunk(unpack(arg))
   end
   if commands[name] and not plan.code then return commands[name](arg) or 0 end

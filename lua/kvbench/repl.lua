@@ -163,8 +163,11 @@ function M.loop(read, remember, lenient)
   return failed and not lenient and 1 or 0
 end
 
+--- What the prompt and -e find without a require.
+function M.globals() _G.kv, _G.help = require "kvbench", help.show end
+
 function M.main()
-  _G.kv, _G.help = require "kvbench", help.show
+  M.globals()
   user_code.install()
   if C.kvb_terminal_width(0) == 0 then
     local status = M.loop(function() return io.read("*l") end, function() end, false)

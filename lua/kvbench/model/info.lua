@@ -97,6 +97,10 @@ end
 -- (one token), tensor_types, rope_scaling, tokenizer (its kind or nil), stop_ids, chat, chat_template, auto_dtype,
 -- cpu_tier}.
 function M.of(name_or_path)
+  if tostring(name_or_path):find "^random:" then
+    error(("model info reads files, and '%s' has none -> kv.model.load(\"%s\") makes it and shows its fields"):format(
+      name_or_path, name_or_path), 0)
+  end
   local source = require("kvbench.model").source(name_or_path)
   local ok, result = pcall(collect, source)
   source.weights:close()
