@@ -132,6 +132,11 @@ function M.find(name)
     local ok, rule, hash = pcall(M.load, found[file])
     if ok and rule.aliases and rule.aliases[name] then return rule, hash, found[file], rule.aliases[name] end
   end
+  local outer = name:match "^%s*([%w_]+)%s*%(" -- as figures label it
+  if outer then
+    error(("press '%s': a name takes no parentheses -> kv.press(\"%s\", {name = value, ...}); what is around another "
+      .. "press takes it as of = \"ea\""):format(name, outer), 0)
+  end
   error(("press '%s' is unknown %s"):format(name, text.suggest(name, M.names(), 20)), 0)
 end
 

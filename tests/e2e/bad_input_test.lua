@@ -72,6 +72,7 @@ end)
 
 t.case("unknown presses, datasets, styles: the nearest name", function()
   refused("press.*snpakv.*'snapkv'", "-e", "require('kvbench').press('snpakv')")
+  refused("adakv%(ea%).*kv.press.\"adakv\", {.*of = \"ea\"", "-e", "kv.press('adakv(ea)')")
   refused("window_size", "-e", "require('kvbench').press('snapkv', {windowsize = 3})")
   refused("dataset 'bsae'.*'base'", "-e", "require('kvbench').dataset('bsae', {size = 1})")
 end)
