@@ -74,10 +74,11 @@ static void copy_position(const kvb_model *m, bool sliding, int32_t position, kv
     const float *c = m->rope_cos[sliding] + (int64_t)position * half;
     const float *s = m->rope_sin[sliding] + (int64_t)position * half;
     float *to_c = (float *)cosine->data + r * cosine->stride[0], *to_s = (float *)sine->data + r * sine->stride[0];
-    for (int32_t at = 0; at < m->desc.head_dim; at++) {
-        to_c[at * cosine->stride[1]] = c[at % half];
-        to_s[at * sine->stride[1]] = s[at % half];
-    }
+    for (int32_t at = 0; at < m->desc.head_dim; at += half)
+        for (int32_t i = 0; i < half; i++) {
+            to_c[(at + i) * cosine->stride[1]] = c[i];
+            to_s[(at + i) * sine->stride[1]] = s[i];
+        }
 }
 
 kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, int32_t n, kvb_tensor *cos_out,

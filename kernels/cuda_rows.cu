@@ -9,7 +9,14 @@
 #include "cuda_rows.h"
 #include <math_constants.h>
 
-enum { NORM_THREADS = 256, BEST_THREADS = 512 };
+enum { NORM_THREADS = 256, NORM_QUADS = 8, BEST_THREADS = 512 };
+
+template <typename T> struct alignas(4 * sizeof(T)) quad {
+    T x[4];
+};
+template <typename T> struct alignas(2 * sizeof(T)) couple {
+    T x[2];
+};
 
 /* ---- embedding ---- */
 
@@ -59,10 +66,49 @@ __global__ void norm_kernel(const float *x, const int32_t *source, const float *
     for (int32_t i = threadIdx.x; i < dim; i += blockDim.x) from_float(to + i, from[i] * scale * w[i]);
 }
 
+/* The same for rows of whole float4s: read once, 16 bytes at a time. */
+template <typename T>
+__global__ void __launch_bounds__(NORM_THREADS)
+    norm_wide_kernel(const float *x, const int32_t *source, const float *w, T *y, int32_t dim, float eps) {
+    const float4 *from = (const float4 *)(x + (int64_t)(source ? source[blockIdx.x] : (int32_t)blockIdx.x) * dim);
+    quad<T> *to = (quad<T> *)(y + (int64_t)blockIdx.x * dim);
+    float4 v[NORM_QUADS];
+    float sum = 0;
+#pragma unroll
+    for (int j = 0; j < NORM_QUADS; j++) {
+        int i = threadIdx.x + j * NORM_THREADS;
+        v[j] = i < dim / 4 ? from[i] : make_float4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (int j = 0; j < NORM_QUADS; j++)
+        sum = fmaf(v[j].x, v[j].x, fmaf(v[j].y, v[j].y, fmaf(v[j].z, v[j].z, fmaf(v[j].w, v[j].w, sum))));
+    float scale = rsqrtf(block_sum(sum) / (float)dim + eps);
+#pragma unroll
+    for (int j = 0; j < NORM_QUADS; j++) {
+        int i = threadIdx.x + j * NORM_THREADS;
+        if (i >= dim / 4) break;
+        float4 by = ((const float4 *)w)[i];
+        quad<T> out;
+        from_float(out.x, v[j].x * scale * by.x);
+        from_float(out.x + 1, v[j].y * scale * by.y);
+        from_float(out.x + 2, v[j].z * scale * by.z);
+        from_float(out.x + 3, v[j].w * scale * by.w);
+        to[i] = out;
+    }
+}
+
+template <typename T>
+void norm_rows(const float *x, const int32_t *source, const float *w, T *y, int32_t n, int32_t dim, float eps) {
+    bool wide = dim % 4 == 0 && dim <= 4 * NORM_QUADS * NORM_THREADS && (uintptr_t)w % 16 == 0;
+    if (wide)
+        norm_wide_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, source, w, y, dim, eps);
+    else
+        norm_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, source, w, y, dim, eps);
+}
+
 kvb_status kvb_cuda_norm_rows(const float *x, const int32_t *source, const float *w, void *y, int32_t y_dtype,
                               int32_t n, int32_t dim, float eps) {
-    KVB_CUDA_TYPED(y_dtype,
-                   (norm_kernel<<<n, NORM_THREADS, 0, kvb_cuda_stream()>>>(x, source, w, (T *)y, dim, eps)));
+    KVB_CUDA_TYPED(y_dtype, norm_rows(x, source, w, (T *)y, n, dim, eps));
     KVB_LAUNCHED("rmsnorm");
     return KVB_OK;
 }
@@ -102,8 +148,8 @@ __device__ float warp_sum(float x) {
     return x;
 }
 
-/* One warp per (row, head of q, k or v). A lane holds up to four pairs (i, i + head_dim / 2), enough for head_dim
- * 256. */
+/* One warp per (row, head of q, k or v). A lane holds the elements i and i + head_dim / 2 of two neighbouring pairs, and
+ * again 64 pairs further on: enough for head_dim 256. */
 template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
     const int32_t lane = threadIdx.x % 32, head = blockIdx.y * (blockDim.x / 32) + threadIdx.x / 32, r = blockIdx.x;
     const int32_t heads = p.heads + 2 * p.kv_heads, half = p.head_dim / 2;
@@ -112,20 +158,23 @@ template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
     const float *from = p.qkv + ((int64_t)r * heads + head) * p.head_dim;
     const bool is_q = head < p.heads, is_v = head >= p.heads + p.kv_heads;
     const float *norm = is_q ? p.q_norm : is_v ? NULL : p.k_norm;
-    float a[4], b[4], sum = 0;
-    for (int32_t j = 0; j < 4; j++) {
-        int32_t i = lane + 32 * j;
-        a[j] = i < half ? from[i] : 0;
-        b[j] = i < half ? from[half + i] : 0;
-        sum = fmaf(a[j], a[j], fmaf(b[j], b[j], sum));
+    couple<float> a[2], b[2];
+    float sum = 0;
+    for (int32_t j = 0; j < 2; j++) {
+        int32_t i = 2 * lane + 64 * j;
+        a[j] = i < half ? *(const couple<float> *)(from + i) : couple<float>{};
+        b[j] = i < half ? *(const couple<float> *)(from + half + i) : couple<float>{};
+        for (int32_t k = 0; k < 2; k++) sum = fmaf(a[j].x[k], a[j].x[k], fmaf(b[j].x[k], b[j].x[k], sum));
     }
     if (norm) {
         float scale = rsqrtf(warp_sum(sum) / (float)p.head_dim + p.eps);
-        for (int32_t j = 0; j < 4; j++) {
-            int32_t i = lane + 32 * j;
+        for (int32_t j = 0; j < 2; j++) {
+            int32_t i = 2 * lane + 64 * j;
             if (i >= half) continue;
-            a[j] = a[j] * scale * norm[i];
-            b[j] = b[j] * scale * norm[half + i];
+            for (int32_t k = 0; k < 2; k++) {
+                a[j].x[k] = a[j].x[k] * scale * norm[i + k];
+                b[j].x[k] = b[j].x[k] * scale * norm[half + i + k];
+            }
         }
     }
     T *to;
@@ -134,8 +183,12 @@ template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
         if (p.observers && p.observers[r].queries) {
             const kvb_cuda_observer o = p.observers[r];
             float *seen = o.queries + ((int64_t)p.layer * p.heads + head) * o.query_head;
-            for (int32_t j = 0; j < 4; j++)
-                if (lane + 32 * j < half) seen[lane + 32 * j] = a[j], seen[half + lane + 32 * j] = b[j];
+            for (int32_t j = 0; j < 2; j++) {
+                int32_t i = 2 * lane + 64 * j;
+                if (i >= half) continue;
+                *(couple<float> *)(seen + i) = a[j];
+                *(couple<float> *)(seen + half + i) = b[j];
+            }
         }
     } else {
         const kvb_cuda_lanes own = p.seqs[row.seq].own;
@@ -146,22 +199,31 @@ template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
     const float *temperature = is_q ? p.seqs[row.seq].temperature : NULL;
     const float factor = temperature ? temperature[p.layer] : 1;
     const float *cosine = p.cos + (int64_t)row.position * half, *sine = p.sin + (int64_t)row.position * half;
-    for (int32_t j = 0; j < 4; j++) {
-        int32_t i = lane + 32 * j;
+    for (int32_t j = 0; j < 2; j++) {
+        int32_t i = 2 * lane + 64 * j;
         if (i >= half) continue;
-        float x = a[j], y = b[j];
-        if (!is_v) {
-            x = a[j] * cosine[i] - b[j] * sine[i];
-            y = b[j] * cosine[i] + a[j] * sine[i];
+        couple<T> x, y;
+        couple<float> c = {{1, 1}}, s = {{0, 0}};
+        if (!is_v) c = *(const couple<float> *)(cosine + i), s = *(const couple<float> *)(sine + i);
+        for (int32_t k = 0; k < 2; k++) {
+            float u = a[j].x[k], v = b[j].x[k];
+            if (!is_v) {
+                u = a[j].x[k] * c.x[k] - b[j].x[k] * s.x[k];
+                v = b[j].x[k] * c.x[k] + a[j].x[k] * s.x[k];
+            }
+            from_float(x.x + k, u * factor);
+            from_float(y.x + k, v * factor);
         }
-        from_float(to + i, x * factor);
-        from_float(to + half + i, y * factor);
+        *(couple<T> *)(to + i) = x;
+        *(couple<T> *)(to + half + i) = y;
     }
 }
 
 kvb_status kvb_cuda_place_rows(const kvb_cuda_place *p) {
     enum { WARPS = 8 };
     if (p->head_dim > 256) return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, up to 256 is built", p->head_dim);
+    if (p->head_dim % 4)
+        return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, multiples of 4 are built", p->head_dim);
     dim3 grid((unsigned)p->n, (unsigned)((p->heads + 2 * p->kv_heads + WARPS - 1) / WARPS));
     KVB_CUDA_TYPED(p->dtype, (place_kernel<T><<<grid, 32 * WARPS, 0, kvb_cuda_stream()>>>(*p)));
     KVB_LAUNCHED("place");

@@ -65,12 +65,14 @@ function M.new(options)
   local function noise(name, shape) return tensor.on("cpu", tensor.randn, shape, seed .. name):to(device) end
   local ids = {}
   for i = 1, tokens do ids[i] = i end
+  local keys = noise("/keys", { layers, kv_heads, tokens, d })
+  device = keys.device -- "cuda" is one of them
   return {
     ids = ids, encode = encode, read_on = read_on, generate = generate, close = close,
     layers = layers, layer_first = o.layer_first or 0, kv_heads = kv_heads, heads = heads,
       group_size = heads / kv_heads,
     tokens = tokens, head_dim = d, seed = seed,
-    keys = noise("/keys", { layers, kv_heads, tokens, d }), values = noise("/values", { layers, kv_heads, tokens, d }),
+    keys = keys, values = noise("/values", { layers, kv_heads, tokens, d }),
     queries = noise("/queries", { layers, heads, tokens, d }), hidden = noise("/hidden", { layers + 1, tokens, heads * d }),
     rope = rope_tables(o.rope_theta or 10000, d, device), select = part, weight = weight, device = device,
     variant = require("kvbench.press_pick").variant,
