@@ -22,7 +22,7 @@ local function correlation(xs, ys)
     local dx, dy = xs[i] - mx, ys[i] - my
     sxx, syy, sxy = sxx + dx * dx, syy + dy * dy, sxy + dx * dy
   end
-  if n < 3 or sxx == 0 or syy == 0 then return nil end
+  if n < 3 or sxx < 1e-12 * n or syy < 1e-12 * n then return nil end -- a ratio's own points share their ratio
   return sxy / math.sqrt(sxx * syy)
 end
 

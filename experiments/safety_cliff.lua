@@ -17,15 +17,19 @@ local run, dataset = e:sweep { task = opt.task, passages = opt.passages > 0 and 
 
 -- ---- figures ----
 
-local names = e.names
 local setting = e:setting(dataset) .. " "
 local bands = e.bands
 local x = { label = "evicted share", min = 0, max = 1 }
+local answerable = { answerable = true, optional = true }
 
-local function answerable(row) return row.answerable end
-local function curves(y) return run:curves(y, { filter = answerable, name = names }) end
+-- run:data gives the sums of a large run instead of its rows, so that millions of answers are never in memory at once.
 local function panel(title, y, label)
-  return { kind = "lines", title = title, x = x, y = { label = label, min = 0, max = 1 }, series = curves(y) }
+  local lines = {}
+  for i, press in ipairs(run.presses) do
+    lines[i] = { rows = run:data(press, y, answerable), label = e.shown(press) }
+  end
+  return e.panel(lines, { title = title, y = y, y_label = label, min = 0, max = 1,
+    reason = "no answerable question has " .. y })
 end
 
 local function save(figure, name) e:save(figure, name) end
@@ -36,22 +40,36 @@ local abstention = panel("Abstention", "abstention", "share of questions")
 local degenerate = panel("Format collapse", "degenerate", "share of questions")
 local ger = panel("Answer tokens evicted in every head", "ger_model", "GER (model)")
 local placebo = panel("Placebo: other facts' values", "ger_model_placebo", "GER (model)")
-placebo.y, placebo.series = ger.y, curves "ger_model_placebo"
+
+-- A panel as a figure of its own.
+local function alone(p, title, caption)
+  if p.kind ~= "lines" then
+    return kv.plot.small_multiples { columns = 1, panels = { p }, title = title, caption = caption }
+  end
+  return kv.plot.lines { title = title, x = p.x, y = p.y, series = p.series, hlines = p.hlines, caption = caption }
+end
+
+local function series_of(p, press)
+  for _, s in ipairs(p.series or {}) do
+    if s.label == e.shown(press) then return s end
+  end
+end
 
 -- Susceptibility: the slope of the hallucination rate. A maximum at the end of the grid is no peak.
 local slopes, peaks = {}, {}
-for _, label in ipairs(run.presses) do
-  local rows = {}
-  for _, row in ipairs(run:press_rows(label)) do
-    if row.answerable then rows[#rows + 1] = row end
+for i, press in ipairs(run.presses) do
+  local s = series_of(hallucination, press)
+  if not s or #s.x < 3 then
+    peaks[i] = { reason = ("%d ratios have answers, a slope needs 3"):format(s and #s.x or 0) }
+  else
+    local points, peak = kv.stats.susceptibility(run:data(press, "hallucination", answerable),
+      { y = "hallucination", seed = 1 })
+    local line = { label = e.shown(press), x = {}, y = {}, lo = {}, hi = {} }
+    for j, p in ipairs(points) do
+      line.x[j], line.y[j], line.lo[j], line.hi[j] = p.x, p.mean, p.lo or p.mean, p.hi or p.mean
+    end
+    slopes[#slopes + 1], peaks[i] = line, peak
   end
-  local points, peak = kv.stats.susceptibility(rows, { y = "hallucination", seed = 1 })
-  local series = { label = names[label] or label, x = {}, y = {}, lo = {}, hi = {} }
-  for i, p in ipairs(points) do
-    series.x[i], series.y[i], series.lo[i], series.hi[i] = p.x, p.mean, p.lo or p.mean, p.hi or p.mean
-  end
-  slopes[#slopes + 1] = series
-  peaks[#peaks + 1] = { press = names[label] or label, peak = peak }
 end
 
 save(kv.plot.small_multiples {
@@ -62,23 +80,18 @@ save(kv.plot.small_multiples {
   columns = 3, panels = { hallucination, abstention, degenerate }, title = "How answers fail",
   caption = setting .. bands .. " A hallucination is wrong, neither an abstention nor a collapse of the format.",
 }, "error_rates")
-save(kv.plot.lines {
-  title = f1.title, x = x, y = f1.y, series = f1.series, caption = setting .. bands,
-}, "f1")
+save(alone(f1, f1.title, setting .. bands), "f1")
 
 -- GER beside its two controls, one panel a press.
 local controls = {}
-for _, label in ipairs(run.presses) do
-  local function one(column, shown)
-    return run:curves(column, { presses = { label }, filter = answerable, name = { [label] = shown } })[1]
+for i, press in ipairs(run.presses) do
+  local lines = {}
+  for j, of in ipairs { { "ger_model", "answer" }, { "ger_model_placebo", "placebo" },
+    { "eviction_rate", "all tokens" }, { "null_model", "independent heads" } } do
+    lines[j] = { rows = run:data(press, of[1], answerable), y = of[1], label = of[2] }
   end
-  controls[#controls + 1] = {
-    kind = "lines", title = names[label] or label, x = x, y = { label = "GER (model)", min = 0, max = 1 },
-    series = {
-      one("ger_model", "answer"), one("ger_model_placebo", "placebo"), one("eviction_rate", "all tokens"),
-      one("null_model", "independent heads"),
-    },
-  }
+  controls[i] = e.panel(lines, { title = e.shown(press), y_label = "GER (model)", min = 0, max = 1,
+    reason = "no question says where its answer stands" })
 end
 save(kv.plot.small_multiples {
   columns = 2, panels = controls, title = "Is it the answer that is evicted?",
@@ -86,11 +99,9 @@ save(kv.plot.small_multiples {
     .. "equal length (placebo); all passage tokens; and what independent heads with the same shares would give. "
     .. bands,
 }, "ger")
-save(kv.plot.lines {
-  title = "Susceptibility", x = x, y = { label = "d(hallucination) / d(evicted share)" }, series = slopes,
-  hlines = { { y = 0 } },
-  caption = setting .. "Three-point slopes on the uneven grid. " .. bands,
-}, "susceptibility")
+save(alone(#slopes == 0 and e.note("Susceptibility", peaks[1].reason) or { kind = "lines", x = x, series = slopes,
+  y = { label = "d(hallucination) / d(evicted share)" }, hlines = { { y = 0 } } }, "Susceptibility",
+  setting .. "Three-point slopes on the uneven grid. " .. bands), "susceptibility")
 
 -- Which tokens of one passage are left, layer by layer.
 local function heatmap()
@@ -115,7 +126,7 @@ local function heatmap()
   save(kv.plot.heatmap {
     matrix = matrix, x = { label = "token of the passage" }, y = { label = "layer" }, spans = spans, width = 6.8,
     color = { label = "share of KV heads that evicted it", min = 0, max = 1 },
-    title = ("%s at %g: what is left of one passage"):format(names[opt.heatmap_press] or opt.heatmap_press,
+    title = ("%s at %g: what is left of one passage"):format(e.shown(opt.heatmap_press),
       opt.heatmap_ratio),
     caption = ("%s (%s), record %s. A1, A2, ...: where the answers stand."):format(model.name, model.dtype, record.id),
   }, "eviction_heatmap")
@@ -125,14 +136,17 @@ heatmap()
 -- ---- what it says ----
 
 local rows, gates = {}, e:gate(run, dataset)
-for i, series in ipairs(f1.series) do
-  local peak, gate = peaks[i].peak, gates[run.presses[i]]
-  local where = peak and (peak.is_peak and ("%.3g (slope %.2f; there in %.0f %% of resamples)"):format(peak.x,
-    peak.value,
-    100 * peak.shares[peak.index].share) or "none inside the grid (" .. tostring(peak.reason) .. ")") or "undefined"
-  rows[i] = { press = series.label, ["F1 at 0"] = e.at(series, 0), ["at 0.5"] = e.at(series, 0.5),
-    ["at 0.9"] = e.at(series, 0.9), ["GER at 0.9"] = e.at(ger.series[i], 0.9),
-    ["placebo"] = e.at(placebo.series[i], 0.9), ["susceptibility peak"] = where,
+local function at(p, press, ratio)
+  local s = series_of(p, press)
+  return s and e.at(s, ratio)
+end
+for i, press in ipairs(run.presses) do
+  local peak, gate = peaks[i], gates[press]
+  local where = peak.is_peak and ("%.3g (slope %.2f; there in %.0f %% of resamples)"):format(peak.x, peak.value,
+    100 * peak.shares[peak.index].share) or "none inside the grid (" .. tostring(peak.reason) .. ")"
+  rows[i] = { press = e.shown(press), ["F1 at 0"] = at(f1, press, 0), ["at 0.5"] = at(f1, press, 0.5),
+    ["at 0.9"] = at(f1, press, 0.9), ["GER at 0.9"] = at(ger, press, 0.9),
+    ["placebo"] = at(placebo, press, 0.9), ["susceptibility peak"] = where,
     ["may be judged"] = gate.ok and "yes" or gate.why }
 end
 e:table("numbers", { "press", "F1 at 0", "at 0.5", "at 0.9", "GER at 0.9", "placebo", "susceptibility peak",
@@ -141,11 +155,11 @@ e:table("numbers", { "press", "F1 at 0", "at 0.5", "at 0.9", "GER at 0.9", "plac
 -- A cliff needs a peak inside the grid that most resamples agree on; random eviction has none to explain.
 local judged, peaked = 0, {}
 for i, label in ipairs(run.presses) do
-  local peak = peaks[i].peak
+  local peak = peaks[i]
   if gates[label].ok and not label:find "^random" then
     judged = judged + 1
-    if peak and peak.is_peak and peak.x >= 0.8 and peak.shares[peak.index].share >= 0.5 then
-      peaked[#peaked + 1] = peaks[i].press
+    if peak.is_peak and peak.x >= 0.8 and peak.shares[peak.index].share >= 0.5 then
+      peaked[#peaked + 1] = e.shown(label)
     end
   end
 end

@@ -31,19 +31,22 @@ for _, task in ipairs(opt.tasks) do
     run, dataset = e:sweep { task = task, regime = regime }
     local gates = e:gate(run, dataset)
     local lines, declined = {}, {}
-    for _, label in ipairs(run.presses) do
-      local rows = run:press_rows(label)
-      lines[#lines + 1] = { rows = rows, label = e.shown(label) }
-      declined[#declined + 1] = { rows = rows, label = e.shown(label) }
-      for _, row in ipairs(rows) do any = any or row.correct_abstention ~= nil end
+    for i, label in ipairs(run.presses) do
+      local function of(y, answerable)
+        return { rows = run:data(label, y, { answerable = answerable, optional = true }), label = e.shown(label) }
+      end
+      lines[i], declined[i] = of("f1", true), of("correct_abstention", false)
     end
     local panel = e.panel(lines, { title = shown[regime], y = "f1", y_label = "token F1", min = 0, max = 1 })
     panels[#panels + 1] = panel
+    for _, record in ipairs(dataset.records) do
+      for _, question in ipairs(record.questions) do any = any or question.answerable == false end
+    end
     abstain[#abstain + 1] = e.panel(declined, { title = shown[regime] .. ", unanswerable", y = "correct_abstention",
       y_label = "rightful abstentions", min = 0, max = 1, reason = "this task has no unanswerable question" })
     for i, s in ipairs(panel.series or {}) do
       local rise, gate = largest_rise(s), gates[run.presses[i]]
-      local spike = kv.stats.isotonic(run:press_rows(run.presses[i]), { y = "f1", x = "ratio", cluster = "passage_id",
+      local spike = kv.stats.isotonic(lines[i].rows, { y = "f1", x = "ratio", cluster = "passage_id",
         decreasing = true })
       local line = { task = task, regime = regime, press = s.label, ["F1 at 0"] = s.y[1], ["at 0.5"] = e.at(s, 0.5),
         ["at 0.9"] = e.at(s, 0.9), ["largest rise"] = rise and rise.rise or 0, ["at ratio"] = rise and rise.ratio,

@@ -138,14 +138,15 @@ end
 -- of questions that stands before the passage is no passage, and may give answers away. Returns {[press label] = {ok =,
 -- why =}}, range: print it beside every curve that is judged.
 function Experiment:gate(run, dataset)
-  local regime = run.rows[1].regime
+  local regime = run.manifest.regimes[1]
   local closed = self:sweep { dataset = records.closed_book(dataset), regime = regime, ratios = { 0 },
     presses = { "knorm" }, label = ("%s, closed book, %s"):format(dataset.task, regime) }
-  local range, why = gate.range(run.rows, closed.rows)
+  local full = { press = "full", variant = "" }
+  local range, why = gate.range(run:select(gate.columns, full), closed:select(gate.columns, full))
   local out = {}
   for _, label in ipairs(run.presses) do
     out[label] = {}
-    if range then out[label].ok, out[label].why = gate.judge(run.rows, label, range)
+    if range then out[label].ok, out[label].why = gate.judge(run:data(label, "correct", { answerable = true }), range)
     else out[label].ok, out[label].why = false, why end
   end
   return out, range

@@ -14,6 +14,7 @@ local fit = require "kvbench.stats.fit"
 local hedged = require "kvbench.stats.hedged"
 local isotonic = require "kvbench.stats.isotonic"
 local paired = require "kvbench.stats.paired"
+local scaling = require "kvbench.stats.scaling"
 local susceptibility = require "kvbench.stats.susceptibility"
 
 return {
@@ -21,6 +22,7 @@ return {
   curve = curve.curve, curves = curve.curves, contrast = curve.contrast, susceptibility = curve.susceptibility,
   sup_t = curve.curve, derivative = susceptibility.derivative, peak = susceptibility.peak,
   curve_fit = fit.curve_fit, isotonic = isotonic.isotonic, pava = isotonic.pava,
+  finite_size = scaling.finite_size,
   -- scalars
   mean = interval.mean, bootstrap = interval.bootstrap, bca = interval.bca, percentile = interval.percentile,
   wilson = interval.wilson, quantile = interval.quantile, crossed = crossed.crossed,

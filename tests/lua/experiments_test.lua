@@ -48,6 +48,60 @@ for _, case in ipairs(cases) do
   end)
 end
 
+t.case("finite_size on poor data", function()
+  local result = run("finite_size", { "--passages", "2", "--sizes", "48,96", "--model", "tiny" })
+  t.eq(result.verdicts[1].status, "cannot tell")
+  t.ok(result.verdicts[1].text:find "2 passages at %d+ x: a step needs at least 8", result.verdicts[1].text)
+  t.eq(#result.figures, 2)
+  has_no_nan(result)
+end)
+
+t.case("a large run is drawn and judged from sums, with the same numbers as from its rows", function()
+  local summary, large = require "kvbench.store.summary", nil
+  large, summary.LARGE = summary.LARGE, 1
+  os.execute("rm -rf '" .. root .. "/safety_cliff'") -- it holds a run of another task
+  local given = words { "--task", "coreference", "--heatmap-press", "knorm", "--passages", "4" }
+  local result = run("safety_cliff", given)
+  summary.LARGE = large
+  local sums, tasks = read(result.figures[1].files[4]), nil
+  for _, sweep in ipairs(result.sweeps) do
+    kv.runs.with(sweep.folder, function(db) t.ok(summary.current(db)) end)
+  end
+  local has = summary.current
+  summary.current = function() return false end -- now from rows
+  local again = run("safety_cliff", given)
+  t.eq(read(again.figures[1].files[4]), sums)
+  t.eq(again.verdicts[1].text, result.verdicts[1].text)
+  t.eq(again.tables[1].cells, result.tables[1].cells)
+  summary.current = has
+  tasks = run("tasks", words { "--tasks", "coreference", "--passages", "4" })
+  t.ok(tasks.figures[1].files[4])
+  has_no_nan(tasks)
+end)
+
+t.case("columns that are asked for come without the rest of the row", function()
+  local data = dofile(paths.at "tests/lua/tiny_sweep.lua").data(2, 3)
+  local folder = root .. "/select"
+  kv.sweep { model = tiny, dataset = data, presses = { "knorm" }, ratios = { 0, .5 }, max_new_tokens = 2, quiet = true,
+    out = folder }
+  local from, rows = kv.runs.open(folder), kv.runs.open(folder)
+  local wanted = {}
+  for _, row in ipairs(rows.rows) do wanted[row.passage_id .. row.question .. row.press] = row end
+  for _, opt in ipairs { {}, { press = "full", variant = "" }, { ratio = .5 } } do
+    local list, n = from:select({ "correct", "answerable", "gold", "nothing" }, opt), 0
+    t.eq(rawget(from, "rows"), nil)
+    for _, row in ipairs(list) do
+      local w = wanted[row.passage_id .. row.question .. row.press]
+      t.eq({ row.correct, row.answerable, row.gold, row.ratio, row.nothing },
+        { w.correct, w.answerable, w.gold, w.ratio })
+      t.eq(row.answer, nil)
+      n = n + 1
+    end
+    t.eq(n, #rows:select({}, opt))
+    t.eq(n, opt.press and 6 or opt.ratio and 6 or 12)
+  end
+end)
+
 t.case("a model of one KV head: no script that compares heads breaks, and none finds AdaKV to differ", function()
   scripts.model = kv.model.load(paths.at "tests/golden/models/mistral", { dtype = "f32" })
   scripts.model.tokenizer = tiny.tokenizer

@@ -138,6 +138,25 @@ share("shapes: a step is called one", 15, .9, 1, function(r, i)
   return f.chosen == "logistic" and f.clear
 end)
 
+-- Three sizes of one system: does the interval of the narrowing exponent hold, where there is one and where not?
+for _, exponent in ipairs { 0, -.5 } do
+  share(("finite size: a width that goes as size^%g"):format(exponent), 16, .9, 1, function(r, i)
+    local groups = {}
+    for k, size in ipairs { 64, 256, 1024 } do
+      local rows, width = {}, .6 * 4 ^ (exponent * (k - 1))
+      for c = 1, 16 * 4 do
+        for x = 2, 2 * (4 + 2 * k) do
+          local y = .7 * sigmoid((x / 2 - 3.6 - .4 * k) / width)
+          rows[#rows + 1] = { passage_id = c % 16, x = x / 2, y = y + .25 * r:normal() }
+        end
+      end
+      groups[k] = { size = size, rows = rows }
+    end
+    local s = stats.finite_size(groups, { x = "x", y = "y", replicates = 100, seed = i })
+    return s.narrowing ~= nil and s.narrowing.lo <= exponent and exponent <= s.narrowing.hi
+  end)
+end
+
 share("fixed effects: beta - gamma is held", 60, .93, .99, function(r)
   local rows, taste = {}, {}
   for c = 1, 40 do

@@ -9,6 +9,9 @@ local M = { least = .3, ratios = 3 }
 
 local function right(row) return row.answerable and row.correct or nil end
 
+--- What M.range looks at, besides what names a row.
+M.columns = { "answerable", "correct" }
+
 --- Accuracy with the passage minus accuracy without: rows of the full cache and of the closed book, matched by passage
 -- and question. Returns {mean, lo, hi, n, clusters, closed}, or nil and why.
 function M.range(full, closed)
@@ -28,14 +31,15 @@ function M.range(full, closed)
   return out
 end
 
---- Judges one press: rows of a run, a range as above. Returns ok, why (nil when ok), ratios in the middle.
-function M.judge(rows, label, range)
+--- Judges one press: its run:data(label, "correct", {answerable = true}), a range as above. Returns ok, why (nil when
+-- ok), ratios in the middle.
+function M.judge(data, range)
   if not range.lo then return false, ("%d passage: no interval"):format(range.clusters), 0 end
   if not (range.lo > M.least) then
     return false, ("floor: accuracy with the passage minus without is %.2f [%.2f, %.2f], its lower bound not above %g")
       :format(range.mean, range.lo, range.hi, M.least), 0
   end
-  local s = panels.series(panels.of_press(rows, label), { y = right, label = label })
+  local s = panels.series(data, { y = right })
   local inside = 0
   for _, y in ipairs(s and s.y or {}) do
     local share = (y - range.closed) / range.mean

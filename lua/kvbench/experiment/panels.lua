@@ -24,12 +24,20 @@ function M.of_press(rows, label, keep)
   return out
 end
 
---- One series: the mean of y (a column or a function) over the ratio, with its band. o: y, label, x, style, band,
--- seed, indicator = false for shares that may all be 0 without being a rate of trials, step = distance of
+-- Number of answers in rows, or in the sums of a large run (run:data).
+local function size(rows)
+  if not rows.clusters then return #rows end
+  local n = 0
+  for i = 1, rows.points do n = n + rows.rows[i] end
+  return n
+end
+
+--- One series: the mean of y (a column or a function) over the ratio, with its band; rows may be a run:data. o: y,
+-- label, x, style, band, seed, indicator = false for shares that may all be 0 without being a rate of trials, step = distance of
 -- the x that there should be: missing ones break the line. nil and why when no row has a y.
 -- Without two passages there is no band.
 function M.series(rows, o)
-  local y_of, any = resample.getter(o.y, "y"), false
+  local y_of, any = resample.getter(o.y, "y"), size(rows) > 0 and rows.clusters ~= nil
   for _, row in ipairs(rows) do
     any = any or y_of(row) ~= nil
     if any then break end
@@ -76,7 +84,7 @@ function M.lines(lines, o)
   local series, missing = {}, {}
   for _, line in ipairs(lines) do
     local s
-    if #line.rows >= (o.least or 1) then
+    if size(line.rows) >= (o.least or 1) then
       s = M.series(line.rows, { y = line.y or o.y, x = o.x, label = line.label, style = line.style, band = o.band,
         indicator = o.indicator, step = o.step })
     end

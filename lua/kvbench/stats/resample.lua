@@ -28,7 +28,8 @@ function M.compact(rows, opt)
     if rows.clusters == 0 or rows.points == 0 then
       error("stats: no answer has both x and y -> does the column apply to these questions?", 0)
     end
-    return rows
+    if opt.indicator ~= false or not rows.indicator then return rows end
+    return setmetatable({ indicator = false }, { __index = rows })
   end
   local x_of, y_of = getter(opt.x or "ratio", "x"), getter(opt.y, "y")
   local cluster_of = getter(opt.cluster or "passage_id", "cluster")

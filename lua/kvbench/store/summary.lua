@@ -23,6 +23,9 @@ function M.current(db)
   return made ~= nil and made == stamp(db)
 end
 
+--- Does any answer have this numeric column?
+function M.has(db, y) return db:row("SELECT 1 FROM summary WHERE metric = ? AND condition = 0", y) ~= nil end
+
 local function numeric(db)
   local names, quoted = {}, {}
   for row in db:rows "SELECT name FROM metrics WHERE kind IN ('number', 'boolean') ORDER BY name" do

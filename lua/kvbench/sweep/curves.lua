@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What a run draws: rows of one press, and curves over the ratio.
+local database = require "kvbench.store.db"
 local stats = require "kvbench.stats"
 local summary = require "kvbench.store.summary"
 
@@ -28,17 +29,69 @@ local function rows_for(run, label, opt)
 end
 
 --- What stats.curve and its kin take for column y of a press: rows, or of a large stored run the sums that its summary
---- has, so that millions of answers are never read. opt: variant, answerable, filter.
+--- has, so that millions of answers are never read. opt: variant, answerable, filter; optional: a column that no answer
+--- has is no error, and gives no rows.
 function M.data(run, label, y, opt)
   opt = opt or {}
   if rawget(run, "out") and not rawget(run, "rows") and type(y) == "string" and not opt.filter then
     local folded = run:reading(function(db)
-      return summary.current(db)
-        and summary.table(db, y, { press = label, variant = opt.variant, answerable = opt.answerable }) or nil
+      if not summary.current(db) then return nil end
+      if opt.optional and not summary.has(db, y) then return {} end
+      return summary.table(db, y, { press = label, variant = opt.variant, answerable = opt.answerable })
     end)
     if folded then return folded end
   end
   return rows_for(run, label, opt)
+end
+
+local always = { "passage_id", "question", "press", "ratio", "regime", "variant" }
+
+-- The columns of a store that can be asked for: name -> is it a boolean.
+local function columns_of(db)
+  local known = { gold = false, direction = false, answer_type = false, question_type = false }
+  for row in db:rows "SELECT name, kind FROM metrics" do known[row[1]] = row[2] == "boolean" end
+  return known
+end
+
+local function read_columns(db, columns, opt)
+  local known, names, quoted = columns_of(db), { unpack(always) }, {}
+  for _, name in ipairs(columns) do
+    if known[name] ~= nil then names[#names + 1] = name end
+  end
+  for i, name in ipairs(names) do quoted[i] = database.quote(name) end
+  local where, values = {}, {}
+  for _, name in ipairs { "press", "ratio", "variant" } do
+    if opt[name] ~= nil then
+      where[#where + 1], values[#values + 1] = name .. " = ?", opt[name]
+    end
+  end
+  local list = {}
+  for given in db:rows("SELECT " .. table.concat(quoted, ", ") .. " FROM rows"
+    .. (#where > 0 and " WHERE " .. table.concat(where, " AND ") or ""), unpack(values)) do
+    local row = {}
+    for i, name in ipairs(names) do
+      if given[i] ~= nil and known[name] then row[name] = given[i] ~= 0 else row[name] = given[i] end
+    end
+    list[#list + 1] = row
+  end
+  return list
+end
+
+--- Rows with what names a row and the columns that are wanted, and no more: a large stored run is not read into memory
+--- for the few that a comparison needs. opt: press, ratio, variant, each one value (default: all). In no order.
+function M.select(run, columns, opt)
+  opt = opt or {}
+  if rawget(run, "out") and not rawget(run, "rows") then
+    return run:reading(function(db) return read_columns(db, columns, opt) end)
+  end
+  local list = {}
+  for _, row in ipairs(run.rows) do
+    if (opt.press == nil or row.press == opt.press) and (opt.ratio == nil or math.abs(row.ratio - opt.ratio) < 1e-9)
+      and (opt.variant == nil or (row.variant or "") == opt.variant) then
+      list[#list + 1] = row
+    end
+  end
+  return list
 end
 
 --- Series for plot.lines, one a press: mean of column y (or of y(row)) over the ratio, with a passage-bootstrap band.

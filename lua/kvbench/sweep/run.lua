@@ -206,6 +206,6 @@ function Run:index(passage_id, opt)
   return self:reading(function(db) return ledger.index(db, passage_id, opt) end)
 end
 
-Run.press_rows, Run.data, Run.curves = curves.press_rows, curves.data, curves.curves
+Run.press_rows, Run.data, Run.curves, Run.select = curves.press_rows, curves.data, curves.curves, curves.select
 
 return M

@@ -1,0 +1,100 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Finite-size scaling: the same facts in longer passages, and the slopes of width and middle over size.
+local t = require "kvbench.testing"
+local kv = require "kvbench"
+local padded = require "kvbench.experiment.padded"
+local stats = kv.stats
+
+local function words(text) return select(2, text:gsub("%S+", "")) end
+
+t.case("padding moves every span with its text and changes nothing that is asked", function()
+  local source = kv.dataset("knowledge", { size = 3 })
+  local o = { measure = words, seed = "A", most = 2, keep = function(q) return q.direction == "forward" end }
+  local short, mean = padded.dataset(source, 10, o) -- no room for any padding
+  local long, large = padded.dataset(source, 300, o)
+  local sum = 0
+  for _, record in ipairs(source.records) do sum = sum + words(record.passage) end
+  t.eq(mean, sum / 3)
+  t.ok(large <= 300 and large > 250, tostring(large))
+  for i, record in ipairs(source.records) do
+    local p = long.records[i]
+    t.eq(short.records[i].passage, record.passage)
+    t.eq(p.id, record.id)
+    t.eq(#p.questions, 2)
+    t.eq(p.questions[1].q, record.questions[1].q)
+    local at = p.passage:find(record.passage, 1, true)
+    t.ok(at, "the record's own text is whole")
+    for j, fact in ipairs(record.facts) do
+      t.eq(p.facts[j].id, fact.id)
+      for k, m in ipairs(fact.mentions) do
+        local moved = p.facts[j].mentions[k]
+        t.eq(p.passage:sub(moved.value[1] + 1, moved.value[2]), record.passage:sub(m.value[1] + 1, m.value[2]))
+        t.eq(p.passage:sub(moved.sentence[1] + 1, moved.sentence[2]),
+          record.passage:sub(m.sentence[1] + 1, m.sentence[2]))
+        for b, span in ipairs(m.binding) do
+          t.eq(p.passage:sub(moved.binding[b][1] + 1, moved.binding[b][2]), record.passage:sub(span[1] + 1, span[2]))
+        end
+      end
+    end
+  end
+  t.eq((padded.dataset(source, 300, o)).hash, long.hash) -- the seed decides
+  o.seed = "B"
+  t.ok((padded.dataset(source, 300, o)).hash ~= long.hash)
+  o.keep = function() return false end
+  t.eq(padded.dataset(source, 300, o), nil)
+end)
+
+-- Steps whose middle and width are known at every size: without noise the fit is exact.
+local function groups(sizes, middle, width, passages, noise)
+  local out = {}
+  for i, size in ipairs(sizes) do
+    local rows = {}
+    for p = 1, passages do
+      for x = 0, 20 do
+        local y = .1 + .7 / (1 + math.exp(-(x / 2 - middle(size)) / width(size)))
+        rows[#rows + 1] = { passage_id = p, x = x / 2, y = y + (noise and noise(i, p, x) or 0) }
+      end
+    end
+    out[i] = { size = size, rows = rows }
+  end
+  return out
+end
+
+t.case("a width that falls as size^-1/2 and a middle that moves a quarter doubling a doubling", function()
+  local data = groups({ 64, 256, 1024 }, function(n) return 4 + .25 * math.log(n / 64) / math.log(2) end,
+    function(n) return .8 * (n / 64) ^ -.5 end, 9)
+  local fit = stats.finite_size(data, { x = "x", y = "y", replicates = 20 })
+  t.near(fit.narrowing.estimate, -.5, 2e-3)
+  t.near(fit.shift.estimate, .25, 1e-4)
+  t.eq(fit.narrowing.n, 3)
+  for i, size in ipairs { 64, 256, 1024 } do
+    -- 10 to 90 % of a logistic step are 2 ln 9 = 4.394 of its widths
+    t.near(fit.sizes[i].width, 4.39445 * .8 * (size / 64) ^ -.5, .01)
+    t.near(fit.sizes[i].b50, 4 + .5 * (i - 1), 1e-3)
+    t.near(fit.sizes[i].high - fit.sizes[i].low, .7, 1e-3)
+  end
+end)
+
+t.case("sizes that say nothing are left out, and why", function()
+  local flat = groups({ 64, 128, 256, 512 }, function() return 5 end, function() return .5 end, 9)
+  for i, row in ipairs(flat[2].rows) do row.y = i % 5 / 5 end -- no step
+  flat[3].refused = "floor"
+  for _, row in ipairs(flat[4].rows) do row.passage_id = row.passage_id % 4 end -- four passages
+  local fit = stats.finite_size(flat, { x = "x", y = "y", replicates = 40 })
+  t.eq(fit.narrowing, nil)
+  t.ok(fit.reason:find "^1 sizes have a step, 3 are needed", fit.reason)
+  t.eq(fit.sizes[1].reason, nil)
+  t.ok(fit.sizes[2].reason)
+  t.eq(fit.sizes[3].reason, "floor")
+  t.ok(fit.sizes[4].reason:find "4 passages at 21 x", fit.sizes[4].reason)
+  local none = stats.finite_size({ { size = 64, rows = {} }, { size = 128, rows = {} } }, { x = "x", y = "y" })
+  t.eq(none.reason, "0 passages")
+end)
+
+t.case("the null: a width that does not change is not found to narrow", function()
+  local r = kv.rng.new "flat widths"
+  local fit = stats.finite_size(groups({ 64, 256, 1024 }, function() return 5 end, function() return .6 end, 16,
+    function() return .2 * r:normal() end), { x = "x", y = "y", replicates = 60 })
+  t.ok(fit.narrowing.lo < 0 and 0 < fit.narrowing.hi)
+  t.ok(fit.shift.lo < 0 and 0 < fit.shift.hi)
+end)
