@@ -87,32 +87,6 @@ void kvb_cpu_lane_get(const kvb_lane_kind *kind, const kvb_lane *lane, int32_t i
     if (value) memcpy(value, (const float *)lane->values + (int64_t)index * dim, (size_t)dim * sizeof(float));
 }
 
-/* Sixteen at a time, which compilers make vectors of. */
-static void widen(const uint16_t *from, float *to, int64_t n) {
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        uint32_t bits[16];
-        for (int j = 0; j < 16; j++) bits[j] = (uint32_t)from[i + j] << 16;
-        memcpy(to + i, bits, sizeof bits);
-    }
-    for (; i < n; i++) to[i] = kvb_bf16_to_f32(from[i]);
-}
-
-/* Values [tokens][dim] of a bf16 lane: a pair of keys lies interleaved, 16 dimensions at a time. */
-static void read_values16(const uint16_t *lane, int32_t dim, int32_t tokens, float *out) {
-    for (int32_t t = 0; t < tokens; t += 2, out += 2 * dim)
-        for (int32_t d = 0; d < dim; d += 16) {
-            uint32_t pair[16], bits[16];
-            size_t bytes = (size_t)(dim - d < 16 ? dim - d : 16) * sizeof *out;
-            memcpy(pair, lane + value16_at(padded(dim), t, d), sizeof pair); /* little-endian: the first key is the low half */
-            for (int i = 0; i < 16; i++) bits[i] = pair[i] << 16;
-            memcpy(out + d, bits, bytes);
-            if (t + 1 == tokens) continue;
-            for (int i = 0; i < 16; i++) bits[i] = pair[i] & 0xffff0000u;
-            memcpy(out + dim + d, bits, bytes);
-        }
-}
-
 static void read_keys32(const float *lane, int32_t dim, int32_t tokens, float *out) {
     for (int32_t t = 0; t < tokens; t += KVB_KEY_BLOCK)
         for (int32_t d = 0; d < dim; d += 16)
@@ -129,12 +103,13 @@ kvb_status kvb_cpu_lanes_read(const kvb_lane_kind *kind, const kvb_lane *lane, i
     for (int32_t i = 0; i < count; i++) {
         float *to = (float *)out->data + (int64_t)i * tokens * dim;
         const void *from = keys ? lane[i].keys : lane[i].values;
-        if (kind->dtype == KVB_BF16 && keys)
-            for (int32_t t = 0; t < tokens; t++)
-                widen((const uint16_t *)from + key16_at(padded(dim), t, 0), to + (int64_t)t * dim, dim);
-        else if (kind->dtype == KVB_BF16)
-            read_values16(from, dim, tokens, to);
-        else if (keys)
+#if defined(__x86_64__)
+        if (kind->dtype == KVB_BF16) {
+            (keys ? kvb_amx_keys_read : kvb_amx_values_read)(kind, lane + i, tokens, to);
+            continue;
+        }
+#endif
+        if (keys)
             read_keys32(from, dim, tokens, to);
         else
             memcpy(to, from, (size_t)tokens * (size_t)dim * sizeof *to);

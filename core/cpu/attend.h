@@ -55,5 +55,8 @@ void kvb_amx_attend(void *scratch, const kvb_attn_call *call, const kvb_attn_wor
 void kvb_amx_scores(void *scratch, const kvb_attn_call *call, const kvb_attn_work *work, float *out, int64_t wide);
 /* One key and value into a bf16 lane. */
 void kvb_amx_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, const float *key, const float *value);
+/* The first `tokens` keys, or values, of a lane: out [tokens, head_dim]. */
+void kvb_amx_keys_read(const kvb_lane_kind *kind, const kvb_lane *lane, int64_t tokens, float *out);
+void kvb_amx_values_read(const kvb_lane_kind *kind, const kvb_lane *lane, int64_t tokens, float *out);
 
 #endif

@@ -64,6 +64,32 @@ void kvb_amx_lane_put(const kvb_lane_kind *kind, kvb_lane *lane, int32_t index, 
     }
 }
 
+/* Sixteen numbers of bf16 in the low halves of words, as f32. */
+static void store_wide(float *to, int64_t left, __m512i words) {
+    __mmask16 own = left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
+    _mm512_mask_storeu_ps(to, own, _mm512_castsi512_ps(_mm512_slli_epi32(words, 16)));
+}
+
+void kvb_amx_keys_read(const kvb_lane_kind *kind, const kvb_lane *lane, int64_t tokens, float *out) {
+    int64_t dim = kind->head_dim, wide = kvb_round_up(dim, 32);
+    const uint16_t *k = lane->keys;
+    for (int64_t t = 0; t < tokens; t++, k += wide, out += dim)
+        for (int64_t d = 0; d < dim; d += 16)
+            store_wide(out + d, dim - d, _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(k + d))));
+}
+
+void kvb_amx_values_read(const kvb_lane_kind *kind, const kvb_lane *lane, int64_t tokens, float *out) {
+    int64_t dim = kind->head_dim, wide = kvb_round_up(dim, 32);
+    for (int64_t t = 0; t < tokens; t += 2, out += 2 * dim) {
+        const uint16_t *v = (const uint16_t *)lane->values + t / 32 * 32 * wide + t % 32 * 16;
+        for (int64_t d = 0; d < dim; d += 16, v += 512) {
+            __m512i pair = _mm512_loadu_si512(v); /* the earlier key in the low halves */
+            store_wide(out + d, dim - d, pair);
+            if (t + 1 < tokens) store_wide(out + dim + d, dim - d, _mm512_srli_epi32(pair, 16));
+        }
+    }
+}
+
 /* ---- a block's state ---- */
 
 typedef struct block {

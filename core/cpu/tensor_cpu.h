@@ -47,9 +47,14 @@ typedef struct kvb_tensor_kernels {
     void (*turn)(int64_t n, int64_t d, const float *x, int64_t x_row, int64_t x_step, float *y, int64_t y_row);
     /*
      * What of a product a' a a symmetric matrix needs: total [d, stride] += rows [n, d]' rows where a column is not before
-     * its row (and a few more). Rows lie `stride` apart, a multiple of 32, with zeros after d.
+     * its row (and a few more). Rows lie `stride` apart, a multiple of 32, with zeros after d. next: where as many numbers
+     * lie that are wanted soon, a hint.
      */
-    void (*gram)(int64_t n, int64_t d, const float *rows, int64_t stride, float *total);
+    void (*gram)(int64_t n, int64_t d, const float *rows, int64_t stride, float *total, const float *next);
+    /* y [d, d] = the symmetric matrix of which gram made `total`, times scale. */
+    void (*mirror)(int64_t d, const float *total, int64_t stride, float scale, float *y, int64_t y_row);
+    /* x' c x = x' u x with u [d, stride] upper triangular: pairs off the diagonal added up, 0 under it. */
+    void (*fold)(int64_t d, const float *c, int64_t c_row, int64_t c_step, float *u, int64_t stride);
     /* y[i] = square * x_i' u x_i + linear * x_i . b; u [d, stride] is upper triangular, stride a multiple of 32. */
     void (*quadratic)(int64_t n, int64_t d, const float *x, int64_t x_row, const float *u, int64_t stride,
                       const float *b, double square, double linear, float *y);

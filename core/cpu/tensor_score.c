@@ -11,7 +11,7 @@
 #include "tensor_cpu.h"
 
 /* Rows that are centred, queries that are weighed, keys that are put into a form, at a time. */
-enum { ROWS = 256, QUERIES = 192, SOME = 4096 };
+enum { ROWS = 64, QUERIES = 192, SOME = 4096 };
 
 static int64_t wide(int64_t n) { return kvb_round_up(n, 32); }
 
@@ -93,16 +93,9 @@ static void moments_of(const work *job, float *const *at, float *scratch) {
     for (int64_t first = 0; first < n && !kvb_cancelled(); first += ROWS) {
         int64_t count = kvb_min64(ROWS, n - first);
         job->kernels->centre(count, d, at[0] + first * row, row, mean, rows, stride);
-        job->kernels->gram(count, d, rows, stride, total);
+        job->kernels->gram(count, d, rows, stride, total, at[0] + (n + first) * row); /* of the next head */
     }
-    float scale = 1 / (float)n;
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = i; j < d; j++) at[2][i * c_row + j] = total[i * stride + j] * scale;
-    for (int64_t j0 = 0; j0 < d; j0 += 16) /* what lies under the diagonal, by blocks: columns are far apart */
-        for (int64_t i0 = j0; i0 < d; i0 += 16)
-            for (int64_t i = i0; i < kvb_min64(i0 + 16, d); i++)
-                for (int64_t j = j0; j < kvb_min64(kvb_min64(j0 + 16, d), i); j++)
-                    at[2][i * c_row + j] = total[j * stride + i] * scale;
+    job->kernels->mirror(d, total, stride, 1 / (float)n, at[2], c_row);
 }
 
 kvb_status cpu_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covariance) {
@@ -119,21 +112,10 @@ kvb_status cpu_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covari
 
 /* ---- quadratic ---- */
 
-/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up, block by block (columns of c are far
- * apart). What lies under the diagonal stays 0. */
-static void fold(const float *c, int64_t row, int64_t step, int64_t d, int64_t stride, float *u) {
-    for (int64_t i0 = 0; i0 < d; i0 += 16)
-        for (int64_t j0 = i0; j0 < d; j0 += 16)
-            for (int64_t i = i0; i < kvb_min64(i0 + 16, d); i++)
-                for (int64_t j = kvb_max64(i + 1, j0); j < kvb_min64(j0 + 16, d); j++)
-                    u[i * stride + j] = c[i * row + j * step] + c[j * row + i * step];
-    for (int64_t i = 0; i < d; i++) u[i * stride + i] = c[i * row + i * step];
-}
-
 static void quadratic_of(const work *job, float *const *at, float *scratch) {
     const kvb_tensor *x = job->t[1], *c = job->t[2];
     int64_t n = x->shape[x->ndim - 2], d = x->shape[x->ndim - 1];
-    fold(at[2], c->stride[c->ndim - 2], c->stride[c->ndim - 1], d, wide(d), scratch);
+    job->kernels->fold(d, at[2], c->stride[c->ndim - 2], c->stride[c->ndim - 1], scratch, wide(d));
     int64_t row = x->stride[x->ndim - 2];
     for (int64_t i = 0; i < n && !kvb_cancelled(); i += SOME)
         job->kernels->quadratic(kvb_min64(SOME, n - i), d, at[1] + i * row, row, scratch, wide(d), at[3], job->a,
