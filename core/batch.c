@@ -11,6 +11,7 @@
 #include "batch.h"
 
 static const int64_t default_bytes = (int64_t)640 << 20;
+enum { TRUNK_SHARE = 4 }; /* trunks run ahead hold at most a quarter of a batch's memory */
 
 void kvb_sequence_push(kvb_sequences *l, kvb_sequence *s) {
     s->next = NULL;
@@ -73,6 +74,7 @@ static void drop_trunks(kvb_batch *b, bool all) {
             if (!all && (t->waiting > 0 || !t->ready)) continue;
             if (t->slot) {
                 b->used_bytes -= t->slot->bytes;
+                b->trunk_bytes -= t->slot->bytes;
                 free_slot(b, t->slot);
             }
             kvb_trunk_drop(&b->trunks, t);
@@ -234,12 +236,25 @@ static kvb_status equip(kvb_batch *b, kvb_sequence *s) {
     return status;
 }
 
+static bool waits(const kvb_sequence *s) { return s->trunk && !s->runs_trunk && !s->trunk->ready; }
+
+/* Where the next request comes from. Trunks are run ahead of those who continue them, so that these need not wait a
+ * step, but only in their share of the memory: trunks that hold all of it leave room for one sequence at a time. Beyond
+ * that a trunk is run when the first in the queue waits for it; both queues are in the order of the requests, so that
+ * it is the next trunk or under way. */
+static kvb_sequences *next_queue(kvb_batch *b) {
+    const kvb_sequence *trunk = b->trunk_queue.first, *s = b->queue.first;
+    if (!trunk) return &b->queue;
+    bool ahead = b->trunk_bytes + bytes_of(b, trunk) <= b->max_bytes / TRUNK_SHARE;
+    return ahead || !s || s->trunk == trunk->trunk ? &b->trunk_queue : &b->queue;
+}
+
 /* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
 static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
     *admitted = NULL;
-    kvb_sequences *from = b->trunk_queue.first ? &b->trunk_queue : &b->queue;
+    kvb_sequences *from = next_queue(b);
     kvb_sequence *s = from->first;
-    if (!s || b->ending || !has_room(b, s) || (s->trunk && !s->runs_trunk && !s->trunk->ready)) return KVB_OK;
+    if (!s || b->ending || !has_room(b, s) || waits(s)) return KVB_OK;
     KVB_TRY(kvb_model_cover(b->m, s->first_position + s->request.n + s->request.max_new));
     kvb_status status = equip(b, s);
     if (status == KVB_E_MEMORY && b->free_slots) {
@@ -261,6 +276,7 @@ static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
     }
     s->token_slot = b->free_token_slots[--b->n_free_token_slots];
     b->used_bytes += bytes_of(b, s);
+    if (s->runs_trunk) b->trunk_bytes += s->slot->bytes;
     *admitted = s;
     return KVB_OK;
 }

@@ -58,7 +58,7 @@ struct kvb_batch {
     kvb_model *m;
     kvb_step *step;
     int32_t *stop_ids, n_stop;
-    int64_t max_bytes, used_bytes;
+    int64_t max_bytes, used_bytes, trunk_bytes; /* trunk_bytes: of used_bytes, held by trunks, ready or running */
     int32_t shrunk;     /* times that memory ran out */
     bool whole, ending; /* no refill; and one of those in flight has ended */
     kvb_sequences queue, finished;

@@ -355,6 +355,38 @@ t.case("questions that share their first tokens share the work and keep their an
   t.eq(tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)), before)
 end)
 
+t.case("trunks by the hundred leave room for those who continue them", function()
+  local held = tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE))
+  local ctx, list = model:prefill(some), {}
+  local stem = draw(rng.new(4), 6, model.vocab)
+  for c = 1, 60 do -- a keep-set object each: each has a trunk of its own
+    local keep = random_keep(rng.new(c), ctx, .5)
+    for q = 1, 2 do
+      local ids = { unpack(stem) }
+      ids[#ids + 1] = draw(rng.new(100 + q), 1, model.vocab)[1]
+      list[#list + 1] = { ctx = ctx, keep = keep, ids = ids, trunk = 6, max_new_tokens = 8, ignore_stop = true,
+        tag = #list + 1 }
+    end
+  end
+  local before, batch = tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)), model:batch {}
+  batch:add(list[1])
+  batch:step()
+  local one = tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)) - before -- a sequence's keys and values
+  batch:close()
+  local all = run(model, list)
+  for n, most in pairs { [8] = 120 * 9 / 6, [4] = 120 * 9 / 3 } do -- a quarter for trunks: six and three are in flight
+    local got, counted = run(model, list, { max_bytes = n * one })
+    for i = 1, #list do same_answer(got[i], all[i], "request " .. i) end
+    t.ok(counted.steps <= most, ("room for %d sequences: %d steps, at most %d expected"):format(n, counted.steps, most))
+  end
+  same_answer(run(model, list, { max_bytes = one })[120], all[120], "room for one")
+  for i = 1, #list, 17 do
+    same_answer(run(model, { setmetatable({ trunk = 0 }, { __index = list[i] }) })[i], all[i], "without a trunk")
+  end
+  ctx:close()
+  t.eq(tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)), held)
+end)
+
 t.case("going on from a context gives the bits of starting anew, observations included", function()
   local r = rng.new(31)
   local stem = draw(r, 70, model.vocab)
