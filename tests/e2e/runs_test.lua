@@ -123,6 +123,23 @@ t.case("merging into a folder of its own, and runs that are not the same", funct
   t.ok(K("runs merge out/empty").err:find "holds no run and no shards")
 end)
 
+t.case("a store that is made for a merge is there when it is whole", function()
+  local r = K "runs merge out/d out/a out/b"
+  t.ok(r.err:find "^kvbench: [^\n]*holds another run: max_new_tokens was[^\n]*\n$", r.err)
+  t.eq(process.shell("ls out/d").status, 2) -- not even a folder
+  process.shell "mkdir out/d && cd out/d && echo x > run.sqlite.merging && echo x > run.sqlite.merging-journal" -- killed
+  t.ok(good "runs merge out/d out/a":find "75 new answers of 75; complete")
+  t.eq(process.shell("ls out/d").out, "rows.csv\nrows.jsonl\nrun.json\nrun.sqlite\n")
+  good "runs verify out/d"
+  -- killed at any moment, it is made by the next
+  for i = 1, 6 do
+    process.shell("rm -rf out/d; timeout -s KILL " .. .02 * i .. " $K runs merge out/d out/a </dev/null")
+    local there = process.shell("ls out/d/run.sqlite").status == 0
+    t.ok(good "runs merge out/d out/a":find((there and "%d+" or "75") .. " new answers of 75; complete"))
+    good "runs verify out/d"
+  end
+end)
+
 t.case("prune", function()
   t.eq(K("runs prune out/c").status, 2)
   t.ok(good "runs prune out/c --ledger --exports":find "freed")

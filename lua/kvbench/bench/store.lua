@@ -153,6 +153,7 @@ function M.merge(folder, count, each)
   local db = merge.begin(folder, parts[1])
   local n = 0
   for _, part in ipairs(parts) do n = n + merge.take(db, part .. "/run.sqlite") end
+  db = merge.publish(db, folder)
   local left = work.left(db)
   db:close()
   return { shards = count, answers = n, seconds = C.kvb_time() - started, cpu_seconds = os.clock() - cpu,

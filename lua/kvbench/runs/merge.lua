@@ -27,6 +27,20 @@ local function finish(folder, db)
   sessions.export(run)
 end
 
+local function take_parts(db, parts, out, removing)
+  for _, part in ipairs(parts) do
+    local free = locks.try(part)
+    local ok, err = pcall(function()
+      if not free or C.kvb_path_kind(part .. "/run.sqlite") ~= 1 then return end -- not from under one who writes to it
+      out.answers_new = out.answers_new + merge.take(db, part .. "/run.sqlite")
+    end)
+    locks.release(free)
+    if not ok then error(err, 0) end
+    if not free then out.at_work = out.at_work + 1 end
+    if free and removing then shards.remove(part) end
+  end
+end
+
 return function(rest)
   local names, opt = words.split(rest, { remove = false, json = false }, USAGE)
   local folder = table.remove(names, 1)
@@ -45,28 +59,30 @@ return function(rest)
   end
   local lock = locks.take(folder)
   local out = { run = folder, parts = #parts, answers_new = 0, at_work = 0 }
+  local removing = opt.remove and #names == 0
   local ok, err = pcall(function()
-    local db = exists and runs.store(folder, "write") or merge.begin(folder, parts[1])
+    local db = exists and runs.store(folder, "write") or merge.begin(folder, parts[1], removing)
+    local unpublished = not exists and not removing
     local done, why = pcall(function()
-      for _, part in ipairs(parts) do
-        local free = locks.try(part)
-        if free and C.kvb_path_kind(part .. "/run.sqlite") == 1 then -- not from under a process that writes to it
-          out.answers_new = out.answers_new + merge.take(db, part .. "/run.sqlite")
-        end
-        locks.release(free)
-        if not free then out.at_work = out.at_work + 1 end
-        if free and opt.remove and #names == 0 then shards.remove(part) end
-      end
+      take_parts(db, parts, out, removing)
+      if unpublished then db, unpublished = merge.publish(db, folder), false end
       out.units_left, out.missing = work.left(db), work.missing(db, 5)
       out.units, out.answers = db:row "SELECT COUNT(*) FROM units", db:row "SELECT COUNT(*) FROM answers"
       if out.units_left == 0 then finish(folder, db) end
     end)
-    db:settle()
-    db:close()
+    if unpublished then
+      merge.abandon(db, folder)
+    else
+      db:settle()
+      db:close()
+    end
     if not done then error(why, 0) end
   end)
   locks.release(lock)
-  if not ok then error(err, 0) end
+  if not ok then
+    if fresh then os.remove(folder) end -- when nothing came into it
+    error(err, 0)
+  end
   if opt.json then
     print(json.encode(out))
   else

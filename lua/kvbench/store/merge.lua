@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Taking one store of a run into another: what is there already stays, so that merging twice changes nothing, and a
--- merge that is interrupted leaves the store as it was.
+-- merge that is interrupted leaves the store as it was. A store that is made for a merge grows under a temporary name
+-- without a write-ahead journal, which would write everything twice, and gets its own name when it is on the disk.
 local answers = require "kvbench.store.answers"
 local database = require "kvbench.store.db"
 local json = require "kvbench.json"
@@ -65,8 +66,17 @@ local function copy_rest(db)
   ]]
 end
 
---- A new store in `folder` for the run that the store in the folder `part` is of; open for writing.
-function M.begin(folder, part)
+local UNFINISHED = "run.sqlite.merging"
+
+-- What a merge that was killed has left.
+local function sweep_up(folder)
+  for _, more in ipairs { "", "-journal", "-wal", "-shm" } do os.remove(folder .. "/" .. UNFINISHED .. more) end
+end
+
+--- A new store in `folder` for the run that the store in the folder `part` is of; open for writing. It is lost unless
+--- publish() follows, and any error means that it has to be abandoned. safe: under its own name and with a journal from
+--- the start, for those who remove what has been taken.
+function M.begin(folder, part, safe)
   local manifest, records
   local source = database.open(part .. "/run.sqlite", "read")
   local ok, err = pcall(function()
@@ -76,8 +86,10 @@ function M.begin(folder, part)
   end)
   source:close()
   if not ok then error(err, 0) end
-  local db = database.open(folder .. "/run.sqlite", "write")
+  sweep_up(folder)
+  local db = database.open(folder .. (safe and "/run.sqlite" or "/" .. UNFINISHED), "write")
   schema.migrate(db)
+  if not safe then db:run "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF" end
   db:transaction(function()
     local all = answers.new(db)
     work.prepare(db, all, records, manifest)
@@ -85,8 +97,30 @@ function M.begin(folder, part)
     db:exec("INSERT INTO runs (id, manifest, created) VALUES (1, ?, ?)", json.encode(manifest),
       os.date "!%Y-%m-%dT%H:%M:%SZ")
   end)
-  json.save(folder .. "/run.json", manifest)
+  if safe then json.save(folder .. "/run.json", manifest) end
   return db
+end
+
+--- Gives a store of begin() its name once every byte is on the disk; returns it, open for writing.
+function M.publish(db, folder)
+  local manifest = json.decode(db:row "SELECT manifest FROM runs", db.path)
+  db:forget()
+  -- a transaction that is flushed takes what was written before it along
+  db:run(("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA user_version = %d; COMMIT")
+    :format(schema.VERSION))
+  db:close()
+  local made, why = os.rename(folder .. "/" .. UNFINISHED, folder .. "/run.sqlite")
+  if not made then error(("cannot name the merged store: %s"):format(why), 0) end
+  json.save(folder .. "/run.json", manifest)
+  db = database.open(folder .. "/run.sqlite", "write")
+  schema.migrate(db)
+  return db
+end
+
+--- Removes a store of begin() that was not published.
+function M.abandon(db, folder)
+  db:close()
+  sweep_up(folder)
 end
 
 --- Takes the store at `path` into the open store `db` of the same run. Returns the number of answers that were new.
