@@ -106,7 +106,7 @@ local function parse()
     elseif word == "-h" or word == "--help" then plan.action = "help"
     elseif word == "--version" or word == "--api" then plan.action = word:sub(3)
     elseif word == "--sandbox" then options.sandbox = true
-    elseif word == "--trust" then plan.trust = true
+    elseif word == "--trust" then options.trust = true
     elseif word == "--strict" then
       options.strict = true
       require("kvbench.ffi").C.kvb_strict_set(1)
@@ -180,15 +180,11 @@ local function load_script(name)
   return chunk
 end
 
--- --sandbox holds presses; a script could do whatever the user can. So one that is not kvbench's own wants a word more.
 local function check_trust(plan, name)
-  if plan.trust and not options.sandbox then misused("--trust goes with --sandbox") end
-  if not options.sandbox or plan.trust then return end
-  if not name and not plan.code then
+  if options.trust and not options.sandbox then misused("--trust goes with --sandbox") end
+  if name then return require("kvbench.sandbox").check_script(find_script(name) or name, name) end
+  if options.sandbox and not options.trust and not plan.code then
     io.stderr:write("kvbench: --sandbox holds press files; what is typed here can do whatever you can\n")
-  elseif name and require("kvbench.sandbox").foreign_script(find_script(name) or name) then
-    misused("--sandbox runs press files of others, not scripts: '%s' could do whatever you can -> kvbench --sandbox "
-      .. "press check %s if it is a press, --sandbox --trust if the script is yours", name, name)
   end
 end
 

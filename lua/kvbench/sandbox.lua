@@ -6,10 +6,12 @@
 local ffi = require "ffi"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
+local options = require "kvbench.options"
 local orders = require "kvbench.press_order"
 local paths = require "kvbench.paths"
 local presses = require "kvbench.press"
 local tensor = require "kvbench.tensor"
+local words = require "kvbench.words"
 local C, check = library.C, library.check
 
 local M = {}
@@ -24,12 +26,26 @@ function M.seconds() return tonumber(os.getenv "KVB_SANDBOX_SECONDS") or 60 end
 --- Is this file someone else's: not one of kvbench's own?
 function M.foreign(path) return path:sub(1, #paths.lua + 1) ~= paths.lua .. "/" end
 
---- Is this script none of those that come with kvbench?
+--- Is this script none of those that come with kvbench, in its folders by whatever path?
 function M.foreign_script(path)
-  for _, folder in ipairs { paths.lua, paths.experiments, paths.at "tests" } do
-    if path:sub(1, #folder + 1) == folder .. "/" and not path:find("..", 1, true) then return false end
-  end
+  local folder, relative = path:match "^(.*)/[^/]*$" or ".", path:sub(1, 1) ~= "/"
+  repeat
+    for _, own in ipairs { paths.lua, paths.experiments, paths.at "tests" } do
+      if C.kvb_path_same(folder, own) == 1 then return false end
+    end
+    local above, last = folder:match "^(.*)/([^/]*)$"
+    if (last or folder) == ".." then break end -- what is above it is not what the text says
+    folder = above or relative and folder ~= "." and "." or ""
+  until folder == ""
   return true
+end
+
+--- An error unless `path` may run with --sandbox, which holds presses: a script could do whatever the user can, so one
+--- that is not kvbench's own wants a word more.
+function M.check_script(path, name)
+  if not options.sandbox or options.trust or not M.foreign_script(path) then return end
+  words.misused("--sandbox runs press files of others, not scripts: '%s' could do whatever you can -> kvbench "
+    .. "--sandbox press check %s if it is a press, --sandbox --trust if the script is yours", name, name)
 end
 
 -- ---- talking to the child ----

@@ -197,6 +197,7 @@ function M.main(rest)
   if C.kvb_path_kind(script) ~= 1 and C.kvb_path_kind(paths.at(script)) ~= 1 then
     error(("no script '%s'%s"):format(script, C.kvb_path_kind(script) == 2 and ", that is a folder" or ""), 0)
   end
+  require("kvbench.sandbox").check_script(C.kvb_path_kind(script) == 1 and script or paths.at(script), script)
   local folder = opt.folder ~= "" and opt.folder:gsub("(.)/+$", "%1") or folder_of(script, args or {})
   plain(folder, "--folder")
   local job = { script = script, args = setmetatable(args or {}, json.array), tasks = opt.tasks, folder = folder,

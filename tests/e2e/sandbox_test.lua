@@ -268,5 +268,25 @@ t.case("scripts are not run by --sandbox unless they are one's own", function()
   process.shell "mkdir -p experiments"
   process.write("experiments/mine.lua", "print('ran')") -- not ours, whatever its folder is called
   t.eq(process.run("--sandbox", "experiments/mine.lua").status, 2)
+  local home = paths.home
+  for _, start in ipairs { "", "./", home .. "/" } do -- ours by any path
+    t.eq(process.shell(("cd '%s' && $K --sandbox %sexperiments/safety_cliff.lua --help"):format(home, start)).status, 0)
+  end
+  t.eq(process.shell(("cd '%s/experiments' && $K --sandbox safety_cliff.lua --help"):format(home)).status, 0)
+  for _, path in ipairs { home .. "/experiments/../../mine.lua", "experiments/../mine.lua", "/mine.lua" } do
+    t.ok(require("kvbench.sandbox").foreign_script(path), path)
+  end
 end)
+
+t.case("kvbench submit refuses what its tasks would refuse", function()
+  local script = process.write("own.lua", "print('ran')")
+  local r = process.run("--sandbox", "submit", script, "--tasks", "2", "--dry-run")
+  t.eq({ r.status, r.out }, { 2, "" })
+  t.ok(r.err:find "^kvbench: %-%-sandbox runs press files of others, not scripts: '[^']*own.lua'", r.err)
+  r = process.run("--sandbox", "--trust", "submit", script, "--tasks", "2", "--dry-run")
+  t.eq(r.status, 0, r.err)
+  t.ok(r.out:find("--sandbox --trust " .. script, 1, true), r.out)
+  t.eq(process.run("--sandbox", "submit", "experiments/safety_cliff.lua", "--tasks", "2", "--dry-run").status, 0)
+end)
+
 process.done()
