@@ -40,14 +40,16 @@ function M.handler(raised)
   if type(raised) == "table" and not (getmetatable(raised) or {}).__tostring then
     message = "an error object without a text was raised (" .. message .. ")"
   end
+  local in_code = type(raised) == "string" and raised_in_code(raised)
   local trace = ""
   if os.getenv("KVB_TRACE") then
     trace = "\n" .. debug.traceback("", 2):gsub("^\n", "")
-  elseif type(raised) == "string" and raised_in_code(raised) then
+  elseif in_code then
     trace = short_trace()
   end
   message = message:gsub("(module '[^']+' not found):\n\t.*", "%1") -- the list of places searched helps nobody
   message = message:gsub("\n%s*%->", " ->") -- a library's hint belongs to the same line
+  if exit ~= 0 and not in_code then message = message:gsub("\n", "?") end -- of a name in it: such a message is one line
   return { text = message, trace = trace, exit = exit }
 end
 

@@ -62,6 +62,9 @@ t.case("names with newlines, quotes, spaces, % and ..", function()
   end
   refused("$K runs show \"$(printf 'no\\033[2Jsuch')\"", "no run in 'no%?%[2Jsuch'")
   refused("$K runs export a --to \"$(printf '/dev/null/x\\n\\033y.csv')\"", "/dev/null/x%?%?y.csv")
+  refused("mkdir -p \"$(printf 'two\nlines')\" && $K runs show \"$(printf 'two\nlines')\"", "no run in 'two%?lines'")
+  refused("$K \"$(printf 'no\nscript.lua')\"", "no script 'no%?script.lua'")
+  refused("$K bench store --folder \"$(printf 'odd1/new\nline')\"", "'odd1/new%?line' is there already")
 end)
 
 t.case("an entry of a folder is one name, whatever it is called", function()
