@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- make soak (SOAK_MINUTES=20): sweeps, prompts, faults and bad files in one process until the time is over, drawn from
 -- a seed. Every result is compared with the first one of its kind; library bytes must return to where they were after
--- each round, and the process's memory may not grow. One line a minute; the last is `N passed, N failed`.
+-- each round, and neither the process's memory nor what its heaps have in use may grow. One line a minute; the last is
+-- `N passed, N failed`.
+local ffi = require "ffi"
 local C = require("kvbench.ffi").C
 local files = dofile(require("kvbench.paths").at "tests/lua/model_files.lua")
 local kv = require "kvbench"
@@ -159,10 +161,23 @@ local function live()
   return tonumber(C.kvb_memory_bytes(C.KVB_MEM_ALL))
 end
 
+-- KiB in use in the C heap and the Lua heap. What is resident says less: it holds what the allocator keeps for later,
+-- and the JIT's traces, which come one by one for hours, until there are a thousand and it begins anew.
+ffi.cdef [[
+  struct soak_heap { size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost; };
+  struct soak_heap mallinfo2(void);
+]]
+local function in_use()
+  jit.flush()
+  live()
+  local heap = ffi.C.mallinfo2()
+  return tonumber(heap.uordblks + heap.hblkhd) / 1024, collectgarbage "count"
+end
+
 local names = { "sweep", "broken_sweep", "generate", "generate", "load", "broken_file", "sandbox", "prompt", "typed" }
 local r, expected, counts = rng.new("soak/" .. seed), {}, {}
 local passed, failed, begin, told = 0, 0, C.kvb_time(), 0
-local bytes, history = nil, {}
+local bytes, history, heaps, sampled = nil, {}, {}, 0
 
 local function fail(what, why)
   failed = failed + 1
@@ -192,26 +207,41 @@ repeat
     bytes = now
   end
   local at = (C.kvb_time() - begin) / 60
-  history[#history + 1] = { at, resident() }
+  if at - sampled >= .1 then
+    history[#history + 1], sampled = { at, resident() }, at
+  end
   if at - told >= 1 then
     told = at
-    print(("%5.1f min  %6d rounds  %6.1f MiB resident  %d failed"):format(at, passed, resident(), failed))
+    local in_c, in_lua = in_use()
+    heaps[#heaps + 1] = { at, in_c, in_lua }
+    print(("%5.1f min  %6d rounds  %6.1f MiB resident  %8.1f + %.1f KiB in use by C and Lua  %d failed"):format(at,
+      passed, resident(), in_c, in_lua, failed))
     io.stdout:flush()
   end
 until at >= minutes or failed > 20
 
--- Growth: a straight line through the second half.
-local n, sx, sy, sxx, sxy = 0, 0, 0, 0, 0
-for i = math.floor(#history / 2) + 1, #history do
-  local x, y = history[i][1], history[i][2]
-  n, sx, sy, sxx, sxy = n + 1, sx + x, sy + y, sxx + x * x, sxy + x * y
+-- Growth: the slope a minute of a straight line through the second half, and what it comes to there.
+local function growth(list, column)
+  local half = math.floor(#list / 2) + 1
+  local n, sx, sy, sxx, sxy = 0, 0, 0, 0, 0
+  for i = half, #list do
+    local x, y = list[i][1], list[i][column]
+    n, sx, sy, sxx, sxy = n + 1, sx + x, sy + y, sxx + x * x, sxy + x * y
+  end
+  local spread = n * sxx - sx * sx
+  local slope = spread > 0 and (n * sxy - sx * sy) / spread or 0
+  return slope, n > 0 and slope * (list[#list][1] - list[half][1]) or 0
 end
-local spread = n * sxx - sx * sx
-local slope = spread > 0 and (n * sxy - sx * sy) / spread or 0
-local grown = slope * (history[#history][1] - history[math.floor(#history / 2) + 1][1])
+
+local slope, grown = growth(history, 2)
 print(("resident: %.1f MiB after the first rounds, %.1f at the end, peak %.1f; %+.2f MiB a minute in the second half")
   :format(first, history[#history][2], tonumber(C.kvb_process_peak_bytes()) / 2 ^ 20, slope))
 if grown > 8 then fail("memory", ("the process grew by %.1f MiB in the second half"):format(grown)) end
+for i, where in ipairs { "C", "Lua" } do
+  slope, grown = growth(heaps, i + 1)
+  print(("in use by %s: %+.2f KiB a minute in the second half"):format(where, slope))
+  if grown > 128 then fail("memory", ("%s's heap grew by %.0f KiB in the second half"):format(where, grown)) end
+end
 for _, name in ipairs { "sweep", "broken_sweep", "generate", "load", "broken_file", "sandbox", "prompt", "typed" } do
   print(("  %-13s %6d"):format(name, counts[name] or 0))
 end
