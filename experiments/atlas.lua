@@ -64,15 +64,18 @@ local function one_question(c, p, question)
   local sets = evidence.placebo(c.index, question).facts
   local answer, stride, i = evidence.of(c.index, question).answer, rows.rows * rows.keys, rows.rows - 1
   remember(c, p, question, sets)
+  p.paired = p.paired + (sets and #sets > 0 and 1 or 0)
   for l = 0, L - 1 do
     local all, values = rows:weights(l), rows:values(l)
     local a = all + i * rows.keys
     for h, v in ipairs(attention.mass(a, H, answer, stride)) do
       mass[l + 1][h], p.mass[l * H + h] = mass[l + 1][h] + v, p.mass[l * H + h] + v
+      if sets and #sets > 0 then p.excess[l * H + h] = p.excess[l * H + h] + v end
     end
     for _, set in ipairs(sets or {}) do
       for h, v in ipairs(attention.mass(a, H, set, stride)) do
         placebo[l + 1][h] = placebo[l + 1][h] + v / #sets
+        p.excess[l * H + h] = p.excess[l * H + h] - v / #sets
       end
     end
     for k, press in ipairs(c.presses) do
@@ -97,8 +100,8 @@ local function one_question(c, p, question)
 end
 
 contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime }, function(c)
-  local p = { id = c.record.id, n = 0, mass = {}, recall = {}, kept = {}, null = {} }
-  for i = 1, L * H do p.mass[i] = 0 end
+  local p = { id = c.record.id, n = 0, mass = {}, excess = {}, paired = 0, recall = {}, kept = {}, null = {} }
+  for i = 1, L * H do p.mass[i], p.excess[i] = 0, 0 end
   for _, label in ipairs(labels) do p.recall[label], p.null[label] = {}, {} end
   for _, asked in ipairs(contexts.questions(c, opt.questions)) do
     one_question(c, p, asked.question)
@@ -240,6 +243,35 @@ if #table_rows > 0 then
     ("Attention recall at %g: heads that read the answer (chosen on the other passages) and the "
       .. "rest"):format(opt.ratio))
 end
+-- Which heads read the answer more than other facts' values: all heads are asked at once, so the largest t of a sign
+-- flip is the yardstick (max-T).
+local function reading_heads()
+  local values, list = {}, {}
+  for _, p in ipairs(passages) do
+    if p.paired > 0 then
+      local of = {}
+      for c = 1, L * H do of[c] = p.excess[c] / p.paired end
+      values[#values + 1] = of
+    end
+  end
+  if #values < 5 then
+    e:cannot("which heads read the answer", ("%d passages have a placebo, 5 are needed"):format(#values))
+    return
+  end
+  local test = kv.stats.max_t(values)
+  for c, cell in ipairs(test.cells) do
+    if cell.p <= .05 and cell.estimate > 0 then
+      list[#list + 1] = { layer = math.floor((c - 1) / H), head = (c - 1) % H, ["V - placebo"] = cell.estimate,
+        p = cell.p, passages = cell.n }
+    end
+  end
+  table.sort(list, function(a, b) return a["V - placebo"] > b["V - placebo"] end)
+  e:verdict("exploratory", ("%d of %d heads put more attention on the answer than on other facts' values (max-T, %d "
+    .. "passages)"):format(#list, L * H, #values))
+  if #list > 0 then e:table("reading_heads", { "layer", "head", "V - placebo", "p", "passages" }, { unpack(list, 1, 30) },
+    "Heads that read the answer more than other facts' values, p over all heads at once (max-T); at most 30") end
+end
+reading_heads()
 local null_rows = {}
 for _, label in ipairs(#nulls > 0 and labels or {}) do
   local list = {}

@@ -33,6 +33,19 @@ local function asked(question)
     and (opt.direction == "all" or question.direction == opt.direction)
 end
 
+-- Passages of one size differ by a sentence: a ratio's answers share the mean of what it leaves.
+local function share_points(rows)
+  local sums = {}
+  for _, row in ipairs(rows) do
+    if row.log2_kept then
+      local s = sums[row.ratio] or { 0, 0 }
+      sums[row.ratio] = s
+      s[1], s[2] = s[1] + row.log2_kept, s[2] + 1
+    end
+  end
+  for _, row in ipairs(rows) do row.log2_point = row.log2_kept and sums[row.ratio][1] / sums[row.ratio][2] end
+end
+
 -- ---- one sweep a size ----
 
 local source = e:dataset(opt.task, opt.passages > 0 and opt.passages or 16)
@@ -49,7 +62,7 @@ for i, tokens in ipairs(opt.sizes) do
   end
   local run = e:sweep { dataset = dataset, ratios = ratios_of(tokens), teacher = true,
     label = ("%d tokens"):format(tokens) }
-  e.kept(run.rows, dataset, model)
+  share_points(e.kept(run.rows, dataset, model))
   sizes[i], datasets[i] = { tokens = tokens, mean = mean, run = run, gates = e:gate(run, dataset) }, dataset
 end
 
@@ -76,7 +89,7 @@ for _, m in ipairs(measures) do
       lines[i] = { rows = rows_of(size, press), label = ("%.0f tokens"):format(size.mean) }
     end
     panels[#panels + 1] = e.panel(lines, { title = ("%s, %s"):format(e.shown(press), m.label), y = m.y,
-      y_label = m.label, x = "log2_step", x_label = "log2 of passage tokens kept in a head",
+      y_label = m.label, x = "log2_point", x_label = "log2 of passage tokens kept in a head",
       x_max = math.ceil(log2(sizes[#sizes].mean)), min = m.min, max = m.max, reason = "no answer has this measure" })
   end
 end
@@ -96,7 +109,7 @@ for _, press in ipairs(presses) do
     local fit = kv.stats.finite_size(groups, { x = "log2_kept", y = m.y })
     for i, line in ipairs(fit.sizes) do
       local fall = line.high and line.high - line.low
-      numbers[#numbers + 1] = { press = e.shown(press), of = m.label, tokens = sizes[i].mean, middle = line.b50,
+      numbers[#numbers + 1] = { press = e.shown(press), of = m.label, tokens = sizes[i].mean, middle = line.middle,
         lo = line.lo, hi = line.hi, width = line.width, ["width lo"] = line.width_lo, ["width hi"] = line.width_hi,
         fall = fall, counts = line.reason or "yes" }
     end
@@ -134,15 +147,16 @@ e:save(kv.plot.small_multiples { columns = #presses, panels = panels, share_y = 
   title = "The same facts in longer passages",
   caption = ("%s Kept tokens: mean over heads, in half doublings. %s"):format(caption, e.bands) }, "curves")
 e:save(kv.plot.small_multiples { columns = 2, share_y = false, title = "Finite-size scaling", panels = {
-  scaling("Width of the fall", "log2 of width in doublings (10 to 90 %)", function(s) return log2(s.width) end,
+  scaling("Width of the fall", "log2 of width in doublings", function(s) return log2(s.width) end,
     function(s) return log2(s.width_lo) end, function(s) return log2(s.width_hi) end),
-  scaling("Middle of the fall", "log2 of kept tokens", function(s) return s.b50 end, function(s) return s.lo end,
+  scaling("Middle of the fall", "log2 of kept tokens", function(s) return s.middle end, function(s) return s.lo end,
     function(s) return s.hi end) },
-  caption = caption .. " A logistic step at each size; a transition's width falls along a line, a smooth response's "
-    .. "does not. Null: random eviction. Bands: 95 % t intervals over the passage bootstrap, the same passages at all sizes."
+  caption = caption .. " Width: doublings of kept tokens from 25 to 75 % of the fall, off the isotonic curve; a "
+    .. "transition's shrinks with size. Null: random eviction. Bands: 95 % t intervals over the passage bootstrap, the "
+    .. "same at all sizes."
   }, "scaling")
 e:table("steps", { "press", "of", "tokens", "middle", "lo", "hi", "width", "width lo", "width hi", "fall", "counts" },
-  numbers, "The step at each size: middle (log2 of kept tokens), width (doublings of them from 10 to 90 %), fall")
+  numbers, "The step at each size: middle (log2 of kept tokens), width (doublings of them, 25 to 75 % of the fall)")
 e:table("scaling", { "press", "of", "sizes", "narrowing", "lo", "hi", "shift", "shift lo", "shift hi", "note" }, gaps,
   "d log2(width) / d log2(size): below 0 it narrows; d middle / d log2(size): 0 a number of tokens, 1 a share decides")
 

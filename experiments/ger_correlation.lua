@@ -53,6 +53,8 @@ for _, c in ipairs(points) do
   for _, name in ipairs { "h", "ger", "placebo", "layer" } do c[name] = c[name] / c.n end
 end
 
+local without = ""
+for _, dataset in ipairs(datasets) do without = without .. e.unanswerable(dataset) end
 local function panel(column, title, x_label)
   local series = {}
   for _, task in ipairs(opt.tasks) do
@@ -69,7 +71,8 @@ end
 e:save(kv.plot.small_multiples { columns = 3, share_y = true, panels = {
   panel("ger", "GER of the answer (model)", "GER"), panel("placebo", "GER of other values (placebo)", "GER of placebo"),
   panel("layer", "GER within layers", "GER (layer)") }, title = "Global eviction against hallucination",
-  caption = e:setting(datasets) .. " One point per task, press and ratio; random and the full cache included." },
+  caption = e:setting(datasets) .. " One point per task, press and ratio; random and the full cache included."
+    .. without },
   "ger_correlation")
 
 -- ---- pooled, and within ratio ----

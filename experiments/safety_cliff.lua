@@ -96,8 +96,8 @@ end
 save(kv.plot.small_multiples {
   columns = 2, panels = controls, title = "Is it the answer that is evicted?",
   caption = setting .. "Share of tokens that no head of any layer keeps: the answer's tokens; values of other facts of "
-    .. "equal length (placebo); all passage tokens; and what independent heads with the same shares would give. "
-    .. bands,
+    .. "equal length (placebo); all passage tokens; and what independent heads with the same shares would give."
+    .. e.unanswerable(dataset) .. " " .. bands,
 }, "ger")
 save(alone(#slopes == 0 and e.note("Susceptibility", peaks[1].reason) or { kind = "lines", x = x, series = slopes,
   y = { label = "d(hallucination) / d(evicted share)" }, hlines = { { y = 0 } } }, "Susceptibility",

@@ -163,6 +163,16 @@ function Experiment:setting(list, more)
     table.concat(parts, ", "), opt.evictable, opt.style, more and ", " .. more or "")
 end
 
+--- For captions of what only answers have (GER): how many questions of a dataset are left out, or "".
+function M.unanswerable(dataset)
+  local n = 0
+  for _, record in ipairs(dataset.records) do
+    for _, question in ipairs(record.questions) do n = n + (question.answerable == false and 1 or 0) end
+  end
+  return n == 0 and "" or (" %d unanswerable questions of %s have no such tokens and are left out."):format(n,
+    dataset.task)
+end
+
 --- What the bands of series are, for captions.
 M.bands = "Bands: 95 % sup-t over the passage bootstrap (2,000 replicates)."
 

@@ -19,7 +19,7 @@ local FIGURE = { "title", "caption", "width", "height", "legend" }
 local GRID = { "columns", "panels", "share_y", "share_x", "share_color" }
 local AXIS = { "label", "scale", "ticks", "labels", "min", "max", "format", "first", "origin" }
 local COLOR = { "label", "min", "max", "map", "format", "center", "ticks" }
-local SERIES = { "label", "x", "y", "lo", "hi", "style", "color", "marker" }
+local SERIES = { "label", "x", "y", "lo", "hi", "style", "color", "marker", "gaps" }
 
 -- A misspelt option would be a figure that silently is not what was asked for.
 local function only(t, where, ...)

@@ -138,23 +138,30 @@ share("shapes: a step is called one", 15, .9, 1, function(r, i)
   return f.chosen == "logistic" and f.clear
 end)
 
--- Three sizes of one system: does the interval of the narrowing exponent hold, where there is one and where not?
-for _, exponent in ipairs { 0, -.5 } do
-  share(("finite size: a width that goes as size^%g"):format(exponent), 16, .9, 1, function(r, i)
-    local groups = {}
-    for k, size in ipairs { 64, 256, 1024 } do
-      local rows, width = {}, .6 * 4 ^ (exponent * (k - 1))
-      for c = 1, 16 * 4 do
-        for x = 2, 2 * (4 + 2 * k) do
-          local y = .7 * sigmoid((x / 2 - 3.6 - .4 * k) / width)
-          rows[#rows + 1] = { passage_id = c % 16, x = x / 2, y = y + .25 * r:normal() }
-        end
+-- Three sizes of one system: do the intervals of narrowing and shift hold, where a width shrinks and where it does not?
+-- The truth is what the same curves give without noise.
+local function three_sizes(r, exponent, noise)
+  local groups = {}
+  for k, size in ipairs { 64, 256, 1024 } do
+    local rows, width = {}, .8 * 4 ^ (exponent * (k - 1))
+    for c = 1, 16 * 4 do
+      for x = 2, 2 * (4 + 2 * k) do
+        local y = .7 * sigmoid((x / 2 - 3.6 - .4 * k) / width) + noise * r:normal()
+        rows[#rows + 1] = { passage_id = c % 16, ratio = 1 - 2 ^ (x / 2 - 10), x = x / 2, y = y }
       end
-      groups[k] = { size = size, rows = rows }
     end
-    local s = stats.finite_size(groups, { x = "x", y = "y", replicates = 100, seed = i })
-    return s.narrowing ~= nil and s.narrowing.lo <= exponent and exponent <= s.narrowing.hi
-  end)
+    groups[k] = { size = size, rows = rows }
+  end
+  return groups
+end
+for _, exponent in ipairs { 0, -.25 } do
+  local truth = stats.finite_size(three_sizes(rng.new "still", exponent, 0), { x = "x", y = "y", replicates = 2 })
+  for _, name in ipairs { "narrowing", "shift" } do
+    share(("finite size: %s where the width goes as size^%g"):format(name, exponent), 20, .9, 1, function(r, i)
+      local s = stats.finite_size(three_sizes(r, exponent, .25), { x = "x", y = "y", replicates = 200, seed = i })[name]
+      return s ~= nil and s.lo <= truth[name].estimate and truth[name].estimate <= s.hi
+    end)
+  end
 end
 
 share("fixed effects: beta - gamma is held", 60, .93, .99, function(r)

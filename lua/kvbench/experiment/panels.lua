@@ -51,6 +51,8 @@ function M.series(rows, o)
     while o.step and at > 0 and p.x - s.x[at] > 1.5 * o.step do -- a gap breaks the line
       at = at + 1
       s.x[at], s.y[at], s.lo[at], s.hi[at] = s.x[at - 1] + o.step, 0 / 0, 0 / 0, 0 / 0
+      s.gaps = s.gaps or {}
+      s.gaps[at] = true
     end
     at = at + 1
     s.x[at], s.y[at], s.lo[at], s.hi[at] = p.x, p.mean, p.lo or p.mean, p.hi or p.mean

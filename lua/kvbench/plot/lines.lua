@@ -219,8 +219,9 @@ function M.rows(panel)
   local out = {}
   for k, s in ipairs(panel.series) do
     for i = 1, s.n do
-      out[#out + 1] = { series = s.label ~= "" and s.label or "series " .. k, x = s.x[i], y = s.y[i],
-        lo = s.lo and s.lo[i], hi = s.hi and s.hi[i] }
+      local gap = s.gaps and s.gaps[i] -- a break in a line is no number that was drawn
+      if not gap then out[#out + 1] = { series = s.label ~= "" and s.label or "series " .. k, x = s.x[i], y = s.y[i],
+        lo = s.lo and s.lo[i], hi = s.hi and s.hi[i] } end
     end
   end
   for _, v in ipairs(panel.vlines) do out[#out + 1] = { series = "vline: " .. (v.label or ""), x = v.x } end

@@ -44,7 +44,7 @@ local function read_one(s, i, where, looks, several)
   if (s.lo == nil) ~= (s.hi == nil) then fail(name, "has only one of lo and hi -> give both or neither") end
   local kind = s.style or "line"
   if not STYLES[kind] then fail(name, "no style '%s' -> line, dashed, dotted, points or reference", tostring(kind)) end
-  local out = { label = s.label and tostring(s.label) or "", n = #s.x, style = kind }
+  local out = { label = s.label and tostring(s.label) or "", n = #s.x, style = kind, gaps = s.gaps }
   out.x, out.y = numbers(s.x, out.n, name, "x"), numbers(s.y, out.n, name, "y")
   if s.lo then out.lo, out.hi = numbers(s.lo, out.n, name, "lo"), numbers(s.hi, out.n, name, "hi") end
   out.look = look_of(kind, looks(out.label, kind == "reference"))
