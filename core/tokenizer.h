@@ -40,7 +40,6 @@ const char *tok_shown(char *out, const char *text, size_t n);
 
 /* Bytes of the character at s (n > 0), 0 when it is not valid UTF-8; *code is the code point. */
 size_t tok_utf8_read(const char *s, size_t n, uint32_t *code);
-size_t tok_utf8_write(uint32_t code, char *out);       /* at most 4 bytes; returns how many */
 size_t tok_utf8_valid_prefix(const char *s, size_t n); /* length of the longest valid prefix */
 bool tok_is_space(uint32_t code);                      /* White_Space */
 bool tok_is_word(uint32_t code);                       /* \w of the reference: alphabetic, marks, digits, connectors */
@@ -135,13 +134,12 @@ kvb_status tok_bpe_token(tok_bpe *b, int32_t id, const char *bytes, size_t n, ui
 /* When all tokens are there: hash table and single bytes. Then merges may be added. */
 kvb_status tok_bpe_index(tok_bpe *b, const char *where);
 kvb_status tok_bpe_merges_start(tok_bpe *b, size_t count);
-/* A later rank for the same pair wins, as in the reference. */
-void tok_bpe_merge(tok_bpe *b, int32_t left, int32_t right, int32_t id, uint32_t rank);
 int32_t tok_bpe_find(const tok_bpe *b, const char *bytes, size_t n); /* among TOKEN_WORDs; -1 */
 const tok_merge *tok_bpe_merge_of(const tok_bpe *b, int32_t left, int32_t right); /* NULL: they do not merge */
 /* Decodes the printable alphabet; false when a character is outside of it. out has room for n bytes. */
 bool tok_bpe_unmap(const char *mapped, size_t n, char *out, size_t *out_n);
-/* A merge as two strings of the file: of the printable alphabet, or of pieces. `rank` also numbers it in errors. */
+/* A merge as two strings of the file: of the printable alphabet, or of pieces. `rank` also numbers it in errors. A
+ * later rank for the same pair wins, as in the reference. */
 kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, size_t left_n, const char *right,
                               size_t right_n, uint32_t rank);
 void tok_bpe_clear(tok_bpe *b);

@@ -144,11 +144,6 @@ kvb_status tok_bpe_merges_start(tok_bpe *b, size_t count) {
 
 static uint64_t pair_of(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
 
-void tok_bpe_merge(tok_bpe *b, int32_t left, int32_t right, int32_t id, uint32_t rank) {
-    uint64_t pair = pair_of(left, right);
-    b->merges[merge_slot(b, pair)] = (tok_merge){pair, rank, (uint32_t)id};
-}
-
 const tok_merge *tok_bpe_merge_of(const tok_bpe *b, int32_t left, int32_t right) {
     const tok_merge *m = &b->merges[merge_slot(b, pair_of(left, right))];
     return m->pair == UINT64_MAX ? NULL : m;
@@ -172,9 +167,10 @@ kvb_status tok_bpe_merge_text(tok_bpe *b, const char *where, const char *left, s
     if (a >= 0 && bytes_of(b, right, right_n, joined.data + n[0], &n[1]))
         c = tok_bpe_find(b, joined.data + n[0], n[1]);
     if (c >= 0) both = tok_bpe_find(b, joined.data, n[0] + n[1]);
-    if (both >= 0)
-        tok_bpe_merge(b, a, c, both, rank);
-    else {
+    if (both >= 0) {
+        uint64_t pair = pair_of(a, c);
+        b->merges[merge_slot(b, pair)] = (tok_merge){pair, rank, (uint32_t)both};
+    } else {
         const char *what = a < 0   ? "its left side is no token"
                            : c < 0 ? "its right side is no token"
                                    : "its result is no token";

@@ -30,10 +30,6 @@ size_t tok_utf8_read(const char *s, size_t n, uint32_t *code) {
     return bytes;
 }
 
-size_t tok_utf8_write(uint32_t code, char *out) {
-    return (size_t)utf8proc_encode_char((utf8proc_int32_t)code, (utf8proc_uint8_t *)out);
-}
-
 size_t tok_utf8_valid_prefix(const char *s, size_t n) {
     size_t i = 0;
     while (i < n) {
@@ -160,7 +156,7 @@ static kvb_status finish_chunk(tok_form form, codes *chunk, codes *scratch, cons
     size_t from = out->text.n;
     KVB_TRY(tok_bytes_reserve(&out->text, (size_t)n * 4));
     for (utf8proc_ssize_t i = 0; i < n; i++)
-        out->text.n += tok_utf8_write((uint32_t)chunk->data[i], out->text.data + out->text.n);
+        out->text.n += (size_t)utf8proc_encode_char(chunk->data[i], (utf8proc_uint8_t *)out->text.data + out->text.n);
     size_t bytes = out->text.n - from;
     chunk->n = 0;
     if (bytes == orig_to - orig_from && memcmp(out->text.data + from, text + orig_from, bytes) == 0) return KVB_OK;

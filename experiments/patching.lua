@@ -10,7 +10,6 @@
 local kv = require "kvbench"
 local causal = require "kvbench.causal"
 local dose = require "kvbench.causal.dose"
-local heads = require "kvbench.causal.heads"
 local teacher = require "kvbench.teacher"
 
 local e = causal.experiment { name = "patching", title = "Activation patching between full and evicted cache",

@@ -5,7 +5,6 @@
 -- press-<name>-<ratio>.safetensors whose metadata names the rule. One count for forward.safetensors, one per press file; what
 -- is not built is skipped and says why. Always f32. Tolerances: relative to the largest value of a layer unless said.
 local kv = require "kvbench"
-local ffi = require "ffi"
 local C = require("kvbench.ffi").C
 local json = require "kvbench.json"
 local common = dofile((arg[0]:gsub("[^/]*$", "")) .. "golden_common.lua")

@@ -5,7 +5,6 @@
 -- token ids, the keep-set of the rule, and the greedy tokens must agree, up to the first token whose reference margin is
 -- under 0.02. Always f32.
 local kv = require "kvbench"
-local ffi = require "ffi"
 local json = require "kvbench.json"
 local common = dofile((arg[0]:gsub("[^/]*$", "")) .. "golden_common.lua")
 local weights = require "kvbench.weights"
@@ -68,7 +67,7 @@ for n, passage in ipairs(index.passages) do
   if not ok then prompt_error = err end
   local keeps = {}
   local batch = model:batch()
-  for row, expected in ipairs(passage.answers_out) do
+  for _, expected in ipairs(passage.answers_out) do
     local label = ("passage %d, question %d, %s %.2g"):format(n - 1, expected.question, expected.rule, expected.ratio)
     local key = expected.rule .. "-" .. expected.ratio
     if expected.rule ~= "none" and not presses[expected.rule] then

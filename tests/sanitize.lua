@@ -32,7 +32,7 @@ for _, dtype in ipairs(dtypes) do
       for _, name in ipairs(ctx.tokens > 16 and { "ea", "snapkv", "observed_attention" } or {}) do
         kv.press(name):keeps(ctx, { .3, .9 })
       end
-      local _ = ctx.keys, ctx.queries, ctx.hidden, ctx.prefill_logits
+      local _, _, _, _ = ctx.keys, ctx.queries, ctx.hidden, ctx.prefill_logits
     end
     runs = runs + #batch:run()
     batch:close()

@@ -33,7 +33,6 @@ local function doubt(gate, effect)
     return ("floor: %d passages, %d are wanted"):format(effect.clusters, M.least_passages)
   end
 end
-M.doubt = doubt
 
 -- The ratios at which the gate looks for the cliff.
 local GRID = { 0, .1, .3, .5, .6, .7, .8, .9 }

@@ -16,6 +16,10 @@ ffi.cdef(table.concat(declarations, "\n"))
 local C = ffi.C
 M.C = C
 
+if C.kvb_abi_version() ~= C.KVB_ABI_VERSION then
+  error(("the interface is version %d in Lua and %d in C -> rebuild: make clean build"):format(C.KVB_ABI_VERSION,
+    C.kvb_abi_version()), 0)
+end
 for _, name in ipairs { "kvb_tensor", "kvb_weight_info", "kvb_model_desc", "kvb_request", "kvb_result", "kvb_paused",
   "kvb_patch", "kvb_watch", "kvb_fuse_step" } do
   local here, there = ffi.sizeof(name), tonumber(C.kvb_sizeof(name))

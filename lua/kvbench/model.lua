@@ -6,7 +6,6 @@
 -- the model (prefill, batch, ...) come from context.lua.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
-local options = require "kvbench.options"
 local registry = require "kvbench.registry"
 local rope = require "kvbench.model.rope"
 local where = require "kvbench.model.where"
@@ -62,7 +61,6 @@ end
 -- ---- Model ----
 
 local Model = {}
-M.Model = Model
 
 Model.__index = function(self, key)
   local method = Model[key]

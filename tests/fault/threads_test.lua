@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The system refuses to start threads: one clear line and exit status 1, or fewer threads where nobody asked for a
 -- number, with the same result. OpenMP alone would end the process inside a computation.
-local ffi = require "ffi"
 local paths = require "kvbench.paths"
 local process = dofile(paths.at "tests/e2e/process.lua")
 local t = require "kvbench.testing"

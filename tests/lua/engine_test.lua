@@ -8,7 +8,6 @@ local ffi = require "ffi"
 local keepset = require "kvbench.keep"
 local paths = require "kvbench.paths"
 local rng = require "kvbench.rng"
-local tensor = require "kvbench.tensor"
 local C = require("kvbench.ffi").C
 
 local TIERS = { "scalar", "avx2", "avx512" }

@@ -4,7 +4,6 @@
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local fake = require "kvbench.fake_context"
-local ffi = require "ffi"
 local ratios = require "kvbench.ratios"
 local tensor = require "kvbench.tensor"
 local here = debug.getinfo(1, "S").source:sub(2):gsub("[^/]*$", "")

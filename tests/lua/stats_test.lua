@@ -389,7 +389,7 @@ t.case("coverage: the passage bootstrap covers, rows as units would not", functi
     for p = 1, 60 do
       -- Half the passages are easy (.9), half hard (.1): mean .5, strongly clustered.
       local level = r:uniform() < .5 and .9 or .1
-      for q = 1, 6 do
+      for _ = 1, 6 do
         local y = r:uniform() < level and 1 or 0
         k = k + y
         rows[#rows + 1] = { passage_id = p, y = y }

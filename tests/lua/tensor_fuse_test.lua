@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Chains of element-wise ops in one pass: the bits of the ops one by one, whatever the shapes; what cannot be fused says so.
 local t = require "kvbench.testing"
-local kv = require "kvbench"
 local tensor = require "kvbench.tensor"
 local C = require("kvbench.ffi").C
 

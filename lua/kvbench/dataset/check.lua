@@ -60,7 +60,7 @@ local function check_imported(record)
   end
   if #record.questions == 0 then return "the record asks nothing", "questions" end
   for i, q in ipairs(record.questions) do
-    local where, known = ("questions[%d]."):format(i), nil
+    local where, known = ("questions[%d]."):format(i)
     if not q.q:find("%S") then return "the question is empty", where .. "q" end
     if not q.a:find("%S") then return "the answer is empty", where .. "a" end
     known, fault, field = questions_of.answering({ fact_ids = q.fact_ids or {}, cue_ids = q.cue_ids }, by_id)

@@ -60,7 +60,6 @@ function Plan:usable(source)
 end
 
 local function names_subject(source) return source:find("{[SNK]") ~= nil end
-M.names_subject = names_subject
 
 local function item(e, source, id) return { entity = e, template = source, id = id,
   relations = template.relations(source) } end

@@ -21,9 +21,6 @@ function M.utf8_fault(s)
   end
 end
 
---- Whether a string is valid UTF-8.
-function M.utf8_ok(s) return M.utf8_fault(s) == nil end
-
 --- Whether byte number `at` (1-based) is outside the string or no part of a word.
 function M.boundary(s, at)
   local c = s:byte(at)

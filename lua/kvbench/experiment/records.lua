@@ -3,7 +3,7 @@
 local M = {}
 
 local function first_mention(record, question)
-  local least, mentions, sentences = nil, 0, {}
+  local least, mentions = nil, 0
   for _, id in ipairs(question.fact_ids or {}) do
     for _, fact in ipairs(record.facts) do
       for _, m in ipairs(fact.id == id and fact.mentions or {}) do
@@ -11,7 +11,6 @@ local function first_mention(record, question)
           mentions = mentions + 1
           least = math.min(least or m.value[1], m.value[1])
         end
-        if m.sentence then sentences[m.sentence[1]] = true end
       end
     end
   end

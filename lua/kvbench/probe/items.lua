@@ -36,7 +36,6 @@ local function template_of(record, fact)
   local text = table.concat(out) .. record.passage:sub(at + 1, to)
   return (text:gsub("(%f[%a][Aa])n (<v>)", "%1 %2"))
 end
-M.template_of = template_of
 
 local function item_of(record, number, class)
   local question = record.questions[number]

@@ -116,7 +116,7 @@ function T:nonzero()
     columns[d] = rest - above * size + 1
     rest = above
   end
-  return self.ndim > 0 and core.stack(columns, 2):to("i32") or core.output(self, { n, 0 }, "i32")
+  return self.ndim > 0 and core.stack(columns, 2):to("i32") or core.output(self, { ones(flat), 0 }, "i32")
 end
 
 --- The elements where mask (self's shape) is not 0, in row-major order.

@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invented animated series (base task).
-local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
 local endings = draw.items "Drift, Chronicle, Nexus, Protocol, Requiem, Voyage, Paradox, Quartet"

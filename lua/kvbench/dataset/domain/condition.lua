@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invented medical conditions (base task).
-local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
 local endings = draw.items "Syndrome, Fever, Disorder, Palsy, Tremor"

@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invented buildings that people visit (base task).
-local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
 local kinds = draw.items "Foundry, Bridge, Lighthouse, Observatory, Clock Tower, Windmill, Aqueduct, Granary, Arcade"

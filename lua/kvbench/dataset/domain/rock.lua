@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invented rock formations (base task).
-local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
 local endings = draw.items "Traps, Columns, Terraces, Needles, Arches, Cliffs"

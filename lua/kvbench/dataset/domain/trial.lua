@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invented historic trials (base task).
-local names = require "kvbench.dataset.names"
 local draw = require "kvbench.dataset.draw"
 
 local endings = draw.items "Witch Trials, Salt Trials, Forgery Trials, Smuggling Trials, Poison Trials, Mutiny Trials"

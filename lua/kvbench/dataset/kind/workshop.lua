@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Invented workshops and small manufactures.
-local draw = require "kvbench.dataset.draw"
 local names = require "kvbench.dataset.names"
 local pool = require "kvbench.dataset.kind_pools"
 

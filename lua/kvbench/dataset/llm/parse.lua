@@ -106,7 +106,7 @@ local function sentences(passage)
   while from <= #passage do
     from = passage:find("%S", from)
     if not from then break end
-    local at, stop = from, nil
+    local at, stop = from
     repeat
       stop = passage:find("[.!?]", at)
       at = (stop or #passage) + 1
