@@ -127,6 +127,7 @@ static kvb_status open_file(kvb_lines *l) {
 
 kvb_status kvb_lines_open(const char *path, int64_t max_line, kvb_lines **out) {
     *out = NULL;
+    if (!path) return kvb_fail(KVB_E_ARG, "lines: no file name was given");
     if (max_line < 1 || max_line > 1 << 30)
         return kvb_fail(KVB_E_ARG, "a longest line of %lld bytes: expected 1 to 2^30", (long long)max_line);
     kvb_lines *l = kvb_alloc(sizeof *l, KVB_MEM_OTHER);

@@ -97,6 +97,7 @@ static kvb_status open_temporary(kvb_sink *s) {
 
 kvb_status kvb_sink_open(const char *path, kvb_sink **out) {
     *out = NULL;
+    if (!path) return kvb_fail(KVB_E_ARG, "sink: no file name was given");
     kvb_sink *s = kvb_alloc(sizeof *s, KVB_MEM_OTHER);
     if (!s) return KVB_E_MEMORY;
     s->fd = -1;

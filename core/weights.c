@@ -239,7 +239,11 @@ static kvb_status open_any(const char *path, const void *data, int64_t bytes, co
     return status;
 }
 
-kvb_status kvb_weights_open(const char *path, kvb_weights **out) { return open_any(path, NULL, 0, "", out); }
+kvb_status kvb_weights_open(const char *path, kvb_weights **out) {
+    *out = NULL;
+    if (!path) return kvb_fail(KVB_E_ARG, "weights: no file name was given");
+    return open_any(path, NULL, 0, "", out);
+}
 
 kvb_status kvb_weights_open_memory(const void *data, int64_t bytes, const char *kind, kvb_weights **out) {
     return open_any("memory", data, bytes, kind, out);

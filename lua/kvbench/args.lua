@@ -140,6 +140,10 @@ end
 return setmetatable(M, {
   --- kv.args(defaults, docs): docs is an optional table of one-line explanations by name.
   __call = function(_, defaults, docs)
+    if type(defaults) ~= "table" then
+      error(("kv.args: expected a table of defaults, got a %s -> kv.args { model = \"smollm2\", passages = 20 }")
+        :format(type(defaults)), 0)
+    end
     local merged = {}
     for name, default in pairs(defaults) do
       local given = options[name]

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
+local given = require "kvbench.given"
 local decoding = require "kvbench.press_decoding"
 local protect = require "kvbench.press_protect"
 local keepset = require "kvbench.keep"
@@ -19,9 +20,10 @@ Batch.__index = Batch
 local function tensors_of(model) return model.device == "ref" and "cpu" or model.device end
 
 --- Queues a continuation: {ctx =, ids = (array), keep =, position =, max_new_tokens =, ignore_stop =, logits = true or
---- the first question row (from 0) whose logits are wanted, trunk =, tag = any value}; temperature, patch, hidden: see trace.lua.
+--- the first question row (from 0) whose logits are wanted, trunk =, tag = any value}; temperature, patch, hidden: see
+--- trace.lua.
 function Batch:add(request)
-  local n, keep = #request.ids, request.keep
+  local n, keep = #given.ids("batch", request.ids), request.keep
   if keep ~= nil and not keepset.is(keep) then
     error(("keep is a %s, expected a KeepSet -> keep = press:keep(ctx, 0.9)"):format(type(keep)), 0)
   end
@@ -30,7 +32,9 @@ function Batch:add(request)
   local source = keep and keep.cache or request.ctx -- a press that changes keys or values brings its own
   local position = request.position or keep and keep.position or request.ctx.question_position
   r.ctx, r.keep = source:pointer(), keep and keep.handle or nil
-  r.ids, r.n, r.position, r.max_new = ids, n, position or -1, request.max_new_tokens or 24
+  r.position = position and given.whole("batch", "position", position, -1) or -1
+  r.max_new = given.whole("batch", "max_new_tokens", request.max_new_tokens or 24, 0)
+  r.ids, r.n = ids, n
   local state = keep and keep.decoding and r.max_new > 0
     and core.on(tensors_of(self.model), decoding.start, request, keep, source, position or source.tokens) or nil
   r.pause_after = state and state.pause or 0
@@ -83,8 +87,8 @@ end
 local function tell(batch)
   local bytes = ffi.new "int64_t[1]"
   batch.shrunk = C.kvb_batch_shrunk(batch:pointer(), bytes)
-  io.stderr:write(("kvbench: out of memory on %s with %d continuations in flight: going on with these at a time, %.3g MiB "
-    .. "of keys and values\n"):format(batch.model.device, C.kvb_batch_in_flight(batch:pointer()),
+  io.stderr:write(("kvbench: out of memory on %s with %d continuations in flight: going on with these at a time, "
+    .. "%.3g MiB of keys and values\n"):format(batch.model.device, C.kvb_batch_in_flight(batch:pointer()),
     tonumber(bytes[0]) / 2 ^ 20))
 end
 
@@ -150,8 +154,9 @@ function M.new(model, opts)
   check(C.kvb_batch_new(model:pointer(), ids, #stop, opts.max_bytes or 0, out))
   if opts.refill == false then C.kvb_batch_refill(out[0], 0) end
   return setmetatable({
-    handle = ffi.gc(out[0], C.kvb_batch_free), model = model, shrunk = 0, tags = {}, last_tag = 0, request = ffi.new "kvb_request",
-    states = {}, specs = {}, paused = ffi.new "kvb_paused", result = ffi.new "kvb_result", pending = ffi.new "int32_t[1]",
+    handle = ffi.gc(out[0], C.kvb_batch_free), model = model, shrunk = 0, tags = {}, last_tag = 0, states = {},
+    specs = {}, request = ffi.new "kvb_request", paused = ffi.new "kvb_paused", result = ffi.new "kvb_result",
+    pending = ffi.new "int32_t[1]",
   }, Batch)
 end
 

@@ -1,44 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Context: the cache of one passage and what prefill observed.
 --
--- A context never changes: every press, ratio and question reads the same one. Tensors are copied out of the cache (queries:
--- shared, not copied) when first touched and dropped by ctx:forget(). Positions of tokens are 0-based, tensor dimensions 1-based.
+-- A context never changes: every press, ratio and question reads the same one. Tensors are copied out of the cache
+-- (queries: shared, not copied) when first touched and dropped by ctx:forget(). Positions of tokens are 0-based, tensor
+-- dimensions 1-based. Where contexts come from: prefill.lua; what they can be asked: context_ask.lua.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local core = require "kvbench.tensor.core"
+local given = require "kvbench.given"
 require "kvbench.tensor"
 local C, check = library.C, library.check
 
 local M = {}
-
--- ---- what to observe ----
-
-local known = { queries = true, window_queries = true, hidden = true, logits = true, last_logits = true }
-
---- Names of what prefill can observe, as keys.
-M.observable = known
-
--- needs (a table of what presses or measures ask for) as C flags and a window.
-local function observation(needs)
-  local flags, window = 0, 0
-  for name, value in pairs(needs or {}) do
-    if not known[name] then
-      local choice = "queries, window_queries, hidden, logits, last_logits"
-      error(("prefill cannot observe '%s' -> %s"):format(tostring(name), choice), 0)
-    end
-    if value and name == "window_queries" then window = value end
-  end
-  needs = needs or {}
-  if needs.queries or needs.window_queries then flags = flags + C.KVB_OBSERVE_QUERIES end
-  if needs.queries then window = 0 end
-  if needs.hidden then flags = flags + C.KVB_OBSERVE_HIDDEN end
-  if needs.logits then
-    flags = flags + C.KVB_OBSERVE_LOGITS
-  elseif needs.last_logits then
-    flags = flags + C.KVB_OBSERVE_LAST_LOGITS
-  end
-  return flags, window
-end
 
 -- ---- Context ----
 
@@ -92,11 +65,13 @@ local context_meta = {
     return value
   end,
   __tostring = function(ctx)
+    if rawget(ctx, "handle") == nil then return "context (closed)" end
     return ("context of %d tokens (%d layers, %d KV heads, %.1f MiB%s)"):format(ctx.tokens, ctx.layers, ctx.kv_heads,
       ctx:bytes() / 2 ^ 20, ctx.ragged and ", evicted" or "")
   end,
 }
 
+--- The Context of a kvb_ctx * (owned from here on) of a model; extra: fields it shall have.
 local function new_context(model, pointer, extra)
   local ctx = setmetatable(extra or {}, context_meta)
   ctx.handle = ffi.gc(pointer, C.kvb_ctx_free)
@@ -133,8 +108,8 @@ end
 --- layer), layers counted from 0 in the model.
 function Context:weight(slot, layer) return self.model:weight(slot, layer):to(self.device) end
 
---- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout. sliding = true: those
---- of the sliding layers, where the model has such.
+--- cos and sin of RoPE for n positions from `first`: two tensors [n, head_dim], rotate-half layout. sliding = true:
+--- those of the sliding layers, where the model has such.
 function Context:rope(first, n, sliding)
   local shape = { n, self.head_dim }
   local cos, sin = core.new(shape, "f32", "cpu"), core.new(shape, "f32", "cpu")
@@ -145,11 +120,11 @@ end
 --- Keys [n, head_dim], values [n, head_dim] and positions (Lua array) of one head (0-based layer and head); works for
 --- evicted contexts too, whose heads keep different numbers of tokens.
 function Context:head(layer, head)
-  local n = C.kvb_ctx_head_tokens(handle(self), layer, head)
-  if n < 0 then
-    error(("no layer %s, KV head %s in a model of %d and %d (counted from 0)"):format(tostring(layer), tostring(head),
-      self.layers, self.kv_heads), 0)
+  if not given.counts(layer, self.layers) or not given.counts(head, self.kv_heads) then
+    error(("ctx:head: no layer %s, KV head %s in a model of %d and %d (counted from 0)"):format(given.show(layer),
+      given.show(head), self.layers, self.kv_heads), 0)
   end
+  local n = C.kvb_ctx_head_tokens(handle(self), layer, head)
   local shape = { n, self.head_dim }
   local keys, values = core.new(shape, "f32", self.device), core.new(shape, "f32", self.device)
   local positions = ffi.new("int32_t[?]", math.max(n, 1))
@@ -161,8 +136,9 @@ end
 
 --- The observations of tokens [from, to) as if they were the context (Chunk and Block score so). Shares storage.
 function Context:select(from, to)
-  if from < 0 or to > self.tokens or from >= to then
-    error(("ctx:select(%d, %d): the context has tokens 0 to %d"):format(from, to, self.tokens), 0)
+  if not given.counts(from, self.tokens) or not given.counts(to, self.tokens + 1) or from >= to then
+    error(("ctx:select(%s, %s): the context has tokens 0 to %d"):format(given.show(from), given.show(to), self.tokens),
+      0)
   end
   local part = {
     model = self.model, layers = self.layers, layer_first = self.layer_first, heads = self.heads,
@@ -205,6 +181,17 @@ end
 --- A new context for the same tokens with other keys or values: {keys =, values =}, f32 [layers, kv_heads, tokens,
 --- head_dim], copied; what is not given stays. Observations are this context's.
 function Context:variant(new)
+  given.options("ctx:variant", new, { keys = true, values = true })
+  for _, name in ipairs { "keys", "values" } do
+    local value = new and new[name]
+    if value ~= nil and not core.is(value) then
+      error(("ctx:variant: %s is %s -> a tensor [layers, kv_heads, tokens, head_dim]"):format(name, given.show(value)),
+        0)
+    end
+  end
+  if not new or not new.keys and not new.values then
+    error("ctx:variant: nothing new was given -> {keys = tensor, values = tensor}, either or both", 0)
+  end
   local out = ffi.new "kvb_ctx *[1]"
   check(C.kvb_ctx_variant(handle(self), new.keys and new.keys:contiguous(), new.values and new.values:contiguous(),
     out))
@@ -215,6 +202,7 @@ end
 --- The model reading `ids` behind the context's own tokens: a Context of both, with the queries of `ids` observed, and
 --- what `needs` names besides. For rules that ask what a further reading looks at.
 function Context:read_on(ids, needs)
+  given.ids("ctx:read_on", ids)
   local both, observed = {}, { window_queries = #ids }
   for i = 1, self.tokens do both[i] = self.ids[i] end
   for i = 1, #ids do both[self.tokens + i] = ids[i] end
@@ -233,76 +221,9 @@ end
 
 require("kvbench.context_ask")(Context) -- generate, logits, logprob
 
--- ---- what a model gains ----
+M.new = new_context
 
---- Adds ids, prefill, prefill_many and batch to the Model class.
-function M.extend(Model)
-  --- Token ids of a text (special tokens written out become their ids), or the ids themselves. No BOS is added.
-  function Model:ids(text)
-    if type(text) == "table" then return text end
-    if type(text) ~= "string" then error("expected a text or an array of token ids, got " .. type(text), 0) end
-    if not self.tokenizer then
-      error("model '" .. self.name .. "' has no tokenizer -> give token ids instead of text", 0)
-    end
-    return (self.tokenizer:encode(text))
-  end
-
-  -- ids and byte spans of a whole context: BOS in front where the tokenizer's own configuration adds one.
-  local function context_ids(model, text)
-    if type(text) == "table" then return text end
-    model:ids ""
-    local ids, spans = model.tokenizer:encode(text)
-    local bos = model.tokenizer.add_bos and model.tokenizer.bos_id
-    if bos and ids[1] ~= bos then
-      table.insert(ids, 1, bos)
-      table.insert(spans, 1, { 0, 0 })
-    end
-    return ids, spans
-  end
-
-  --- A context's text as prefill takes it: {ids =, spans = byte range of each token, text =}.
-  function Model:prepare(text)
-    local ids, spans = context_ids(self, text)
-    return { ids = ids, spans = spans, text = type(text) == "string" and text or nil }
-  end
-
-  --- Contexts of many passages (texts, id arrays, or what prepare gave), prefilled in packed steps. needs: what to observe
-  --- ({queries = true}, {window_queries = n}, {hidden = true}, {logits = true}, {last_logits = true}). opts.from: a
-  --- context that all passages begin with; its tokens are copied instead of computed, with the same bits.
-  function Model:prefill_many(texts, needs, opts)
-    local flags, window = observation(needs)
-    local base = opts and opts.from
-    local all, lengths, kept = {}, ffi.new("int32_t[?]", math.max(#texts, 1)), {}
-    for i, text in ipairs(texts) do
-      kept[i] = type(text) == "table" and text.ids and text or self:prepare(text)
-      local ids = kept[i].ids
-      lengths[i - 1] = #ids
-      for j = 1, #ids do all[#all + 1] = ids[j] end
-    end
-    local out = ffi.new("kvb_ctx *[?]", math.max(#texts, 1))
-    local flat = ffi.new("int32_t[?]", math.max(#all, 1), all)
-    check(C.kvb_prefill_from(self:pointer(), base and base:pointer() or nil, base and base.tokens or 0, flat, lengths,
-      #texts, flags, window, out))
-    local contexts = {}
-    for i = 1, #texts do contexts[i] = new_context(self, out[i - 1], kept[i]) end
-    return contexts
-  end
-
-  --- The context of one passage; see prefill_many.
-  function Model:prefill(text, needs) return self:prefill_many({ text }, needs)[1] end
-
-  --- Logit lens: final norm and LM head over hidden states [n, hidden] or [hidden] (of ctx:hidden_of or result.hidden):
-  --- logits [n, vocab].
-  function Model:lens(hidden)
-    local rows = hidden:dim() == 1 and hidden:unsqueeze(1) or hidden
-    rows = rows:cpu():contiguous()
-    local logits = core.new({ rows:size(1), self.vocab }, "f32", "cpu", true)
-    check(C.kvb_model_lens(self:pointer(), rows, logits))
-    return logits
-  end
-
-  --- A Batch: see batch.lua.
-  function Model:batch(opts) return require("kvbench.batch").new(self, opts) end
-end
+--- Is x a Context?
+function M.is(x) return getmetatable(x) == context_meta end
 
 return M

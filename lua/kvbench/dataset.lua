@@ -3,6 +3,7 @@
 -- generation in which record i depends on the seed and i alone, so that a small set is a prefix of the big one.
 local checker = require "kvbench.dataset.check"
 local folder = require "kvbench.dataset.folder"
+local given = require "kvbench.given"
 local set = require "kvbench.dataset.set"
 local sha256 = require "kvbench.dataset.sha256"
 local text = require "kvbench.text"
@@ -18,10 +19,15 @@ local loaded = {}
 --- The task table of a name ("base") or of a path to a task file. Unknown names are an error that lists the known ones.
 function M.task(name)
   local path = folder.find(name)
+  if not path and type(name) == "string" and name:find "[./]" and folder.is_file(name) then
+    error(("'%s' is neither a file of records (.json, .jsonl, .jsonl.zst) nor a task (.lua) -> rename it, or see "
+      .. "docs/dataset.md"):format(name), 0)
+  end
   if not path then
     local known = folder.tasks()
     local near = text.nearest(tostring(name), known)
-    error(("no dataset '%s' -> %sknown: %s"):format(tostring(name), near and "did you mean '" .. near .. "'? " or "",
+    error(("no dataset %s -> %sknown: %s"):format(type(name) == "string" and ("'%s'"):format(name)
+      or given.show(name), near and "did you mean '" .. near .. "'? " or "",
       table.concat(known, ", ")), 0)
   end
   if loaded[path] then return loaded[path] end
@@ -79,12 +85,14 @@ end
 -- The task, the seed as text and the size that the options of a dataset mean; anything else is an error.
 local function wanted(name, opt)
   local task = M.task(name)
+  given.options(("dataset '%s'"):format(task.name), opt, { size = true, seed = true })
   local seed, size = tostring(opt.seed or "A"), opt.size or task.size
   if type(size) ~= "number" or size ~= math.floor(size) or size < 1 or size > task.size then
-    error(("dataset '%s': size %s -> a whole number from 1 to %d"):format(task.name, tostring(size), task.size), 0)
+    error(("dataset '%s': size %s -> a whole number from 1 to %d"):format(task.name, given.show(size), task.size), 0)
   end
   if not seed:match("^[%w_.-]+$") then
-    error(("dataset '%s': seed '%s' -> letters, digits, '_', '.' and '-' only"):format(task.name, seed), 0)
+    error(("dataset '%s': seed %s -> letters, digits, '_', '.' and '-' only"):format(task.name,
+      given.show(opt.seed)), 0)
   end
   return task, seed, size
 end
@@ -131,7 +139,12 @@ function M.load(name, opt)
 end
 
 --- Writes a dataset: the same as ds:save(path).
-function M.save(ds, path) return set.new(ds.records, ds):save(path) end
+function M.save(ds, path)
+  if type(ds) ~= "table" or not ds.records then
+    error(("dataset.save: expected a dataset, got %s -> kv.dataset.save(ds, path)"):format(given.show(ds)), 0)
+  end
+  return set.new(ds.records, ds):save(path)
+end
 
 --- Iterator over a file of any size, plain or zstd: for record, reject in kv.dataset.stream(path) do; record is false
 -- for a line that was rejected. See kvbench.dataset.read.

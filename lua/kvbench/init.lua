@@ -8,7 +8,12 @@ local modules = {
 
 return setmetatable({}, {
   __index = function(kv, name)
-    if not modules[name] then return nil end
+    if not modules[name] then
+      local names = {}
+      for known in pairs(modules) do names[#names + 1] = known end
+      error(("kvbench has no module '%s' %s"):format(tostring(name), require("kvbench.text").suggest(name, names, 20)),
+        0)
+    end
     local module = require("kvbench." .. name)
     rawset(kv, name, module)
     return module

@@ -4,6 +4,7 @@
 -- null becomes json.null (a table would otherwise lose the key), arrays carry the metatable json.array and empty
 -- objects json.object, so that what was read is written back the same. Numbers are doubles. Duplicate keys are errors.
 local encoder = require "kvbench.json_encode"
+local given = require "kvbench.given"
 
 local M = { null = encoder.null, object = encoder.object, array = { array = true }, encode = encoder.encode }
 
@@ -53,6 +54,9 @@ end
 
 --- The value a JSON text stands for. `where` names the text in errors (default "JSON text"). Raises one line.
 function M.decode(text, where)
+  if type(text) ~= "string" then
+    error(("%s: expected a text, got a %s"):format(where or "json.decode", type(text)), 0)
+  end
   if not C then prepare() end
   local out = ffi.new("kvb_json *[1]")
   check(C.kvb_json_parse(text, #text, where or "JSON text", out))
@@ -67,7 +71,7 @@ function M.is_array(value) return type(value) == "table" and getmetatable(value)
 
 --- The file's value. A missing file is an error that names it.
 function M.load(path)
-  local file, problem = io.open(path, "rb")
+  local file, problem = io.open(given.path("json.load", path), "rb")
   if not file then error("cannot read '" .. path .. "': " .. (problem:match(": (.*)$") or problem), 0) end
   local text = file:read("*a")
   file:close()
@@ -78,6 +82,7 @@ end
 --- Writes value as one line to a file, atomically. `order`: keys that come first, as in encode.
 function M.save(path, value, order)
   if not C then prepare() end
+  given.path("json.save", path)
   local text = M.encode(value, order) .. "\n"
   check(C.kvb_file_write(path, text, #text))
 end

@@ -3,12 +3,13 @@
 -- 0 here, as positions do everywhere outside tensors; ranges are half-open.
 --   keep.layers, .kv_heads, .tokens, .handle (kvb_keep *, for the engine), .notes (what a press had to adapt), .press,
 --   .ratio
--- and, from a press that changes what survives: .cache, the context to use instead (Context:variant), and .position, where
--- a question starts. generate, logits, batches and evict follow both by themselves. From a press that evicts while the
--- answer is written: .decoding = {press =, ratio =}, which generate and batches follow. Asked for with {ranks = true}:
--- .ranks, the press's order of the tokens in every head (u32, 0 = best), and .evictable, for force and drop.
+-- and, from a press that changes what survives: .cache, the context to use instead (Context:variant), and .position,
+-- where a question starts. generate, logits, batches and evict follow both by themselves. From a press that evicts
+-- while the answer is written: .decoding = {press =, ratio =}, which generate and batches follow. Asked for with {ranks
+-- = true}: .ranks, the press's order of the tokens in every head (u32, 0 = best), and .evictable, for force and drop.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
+local given = require "kvbench.given"
 local C = library.C
 
 local M = {}
@@ -76,10 +77,9 @@ function Keep:difference(other)
 end
 
 local function cell(self, op, layer, head)
-  if layer < 0 or layer >= self.layers or head < 0 or head >= self.kv_heads then
-    error(("keep:%s: layer %s, head %s is outside %d layers x %d KV heads (both count from 0)"):format(op, layer,
-      head, self.layers,
-      self.kv_heads), 0)
+  if not given.counts(layer, self.layers) or not given.counts(head, self.kv_heads) then
+    error(("keep:%s: layer %s, head %s is outside %d layers x %d KV heads (both count from 0)"):format(op,
+      given.show(layer), given.show(head), self.layers, self.kv_heads), 0)
   end
 end
 
@@ -123,7 +123,13 @@ function Keep:layer_counts()
 end
 
 --- How many (layer, head) cells keep every token of [from, to).
-function Keep:span_cells(from, to) return C.kvb_keep_span_cells(host(self), from, to) end
+function Keep:span_cells(from, to)
+  if not given.counts(from, self.tokens + 1) or not given.counts(to, self.tokens + 1) then
+    error(("keep:span_cells(%s, %s): the context has tokens 0 to %d"):format(given.show(from), given.show(to),
+      self.tokens), 0)
+  end
+  return C.kvb_keep_span_cells(host(self), from, to)
+end
 
 --- Kept (layer, head, token) triples.
 function Keep:total() return tonumber(C.kvb_keep_total(host(self))) end
@@ -140,7 +146,8 @@ function Keep:evicted(from, to)
   return 1 - kept / (#list * self.kv_heads * (to - from))
 end
 
---- The layers (from 0) that a press compressed: all, but in models with sliding windows. Shares and overlaps are of them.
+--- The layers (from 0) that a press compressed: all, but in models with sliding windows. Shares and overlaps are of
+--- them.
 function Keep:judged_layers()
   local list = {}
   for i = 1, self.compressed and #self.compressed or self.layers do

@@ -3,9 +3,10 @@
 --
 -- What a family is stands in model/family.lua and arch/; where keys and tensors are, in model/from_hf.lua,
 -- from_gguf.lua and plan.lua. Everything that can be wrong is found before the first weight is read. Methods that run
--- the model (prefill, batch, ...) come from context.lua.
+-- the model (prefill, batch, ...) come from prefill.lua.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
+local given = require "kvbench.given"
 local registry = require "kvbench.registry"
 local rope = require "kvbench.model.rope"
 local where = require "kvbench.model.where"
@@ -69,9 +70,8 @@ Model.__index = function(self, key)
 end
 
 Model.__tostring = function(self)
-  return ("model %s (%s, %d layers, %d parameters, %s, %s)"):format(self.name, self.family, self.layers,
-    self.parameters,
-    self.dtype, self.tier)
+  return ("model %s (%s, %d layers, %d parameters, %s, %s)%s"):format(self.name, self.family, self.layers,
+    self.parameters, self.dtype, self.tier, rawget(self, "handle") and "" or ", closed")
 end
 
 --- The kvb_model * (borrowed); an error after close.
@@ -88,7 +88,7 @@ end
 --- A weight as an f32 tensor, rows = outputs: slot "o", "q", ... (model/family.lua), layer from 0.
 function Model:weight(slot, layer) return require("kvbench.model.read_weight").read(self, slot, layer) end
 
-require("kvbench.context").extend(Model)
+require("kvbench.prefill").extend(Model)
 
 -- A bar for loads that take longer than a second, on a terminal only.
 local function load_weights(handle, source, steps)
@@ -129,8 +129,7 @@ function M.stop_ids(source, tokenizer)
   for _, id in ipairs(ids) do
     if type(id) ~= "number" or id < 0 or id >= source.desc.vocab or id ~= math.floor(id) then
       error(("'%s': stop token %s is outside the vocabulary of %d -> correct eos_token_id"):format(source.path,
-        tostring(id),
-        source.desc.vocab), 0)
+        tostring(id), source.desc.vocab), 0)
     end
   end
   return ids
@@ -174,15 +173,11 @@ local function new_model(source, opts)
 end
 
 local function check_options(call, opts, known)
-  for key in pairs(opts) do
-    if not known[key] then
-      local names = {}
-      for name in pairs(known) do names[#names + 1] = name end
-      error(("model.%s: unknown option '%s' %s"):format(call, tostring(key),
-        require("kvbench.text").suggest(tostring(key), names)), 0)
-    end
+  opts = given.options("model." .. call, opts, known)
+  if opts.threads then
+    check(C.kvb_threads_set(given.whole("model." .. call, "threads", opts.threads, 0)))
   end
-  if opts.threads then check(C.kvb_threads_set(opts.threads)) end
+  return opts
 end
 
 -- The tokenizer of another model, or of a folder that holds nothing else, for a model of random weights.
@@ -205,12 +200,11 @@ local function borrowed_tokenizer(name, source)
 end
 
 --- A model with random weights of known shapes, made on the device from a seed: for benchmarks without weights.
--- preset: a name of model/random.lua ("llama3-8b", "llama3.2-3b", "qwen2.5-3b", "qwen2.5-7b", "qwen2.5-14b", "smollm2"),
--- or a table with its fields. opts: seed (1 unless told), device, dtype, threads, tokenizer (a model name, file or folder
--- whose tokenizer it borrows; else ids in, ids out).
+-- preset: a name of model/random.lua ("llama3-8b", "llama3.2-3b", "qwen2.5-3b", "qwen2.5-7b", "qwen2.5-14b",
+-- "smollm2"), or a table with its fields. opts: seed (1 unless told), device, dtype, threads, tokenizer (a model name,
+-- file or folder whose tokenizer it borrows; else ids in, ids out).
 function M.random(preset, opts)
-  opts = opts or {}
-  check_options("random", opts, { device = true, dtype = true, threads = true, interactive = true,
+  opts = check_options("random", opts, { device = true, dtype = true, threads = true, interactive = true,
     seed = true, tokenizer = true })
   local source = require("kvbench.model.random").source(preset)
   local tokenizer = opts.tokenizer and borrowed_tokenizer(tostring(opts.tokenizer), source)
@@ -235,10 +229,9 @@ end
 --   parameters, bytes (of the weights in memory), tokenizer (or nil: ids in, ids out), stop_ids
 --   chat_template (the file's own text or nil), chat (name of the template in kvbench.prompt.chat, "none" if unknown)
 function M.load(name_or_path, opts)
-  opts = opts or {}
   local preset = type(name_or_path) == "string" and name_or_path:match("^random:(.+)$")
   if preset then return M.random(preset, opts) end
-  check_options("load", opts, known_options)
+  opts = check_options("load", opts, known_options)
   local source = M.source(name_or_path)
   local ok, result = pcall(new_model, source, opts)
   source.weights:close()

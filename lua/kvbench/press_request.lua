@@ -37,7 +37,7 @@ end
 
 --- A rule's needs: a table of what prefill can observe.
 function M.check_needs(name, needs)
-  local known = require("kvbench.context").observable
+  local known = require("kvbench.prefill").observable
   if type(needs) ~= "table" then
     error(("press '%s': needs = %s -> a table such as {queries = true} or {window_queries = 64}"):format(name,
       tostring(needs)), 0)

@@ -11,6 +11,7 @@
 local chat = require "kvbench.prompt.chat"
 local examples = require "kvbench.prompt.examples"
 local escape = require "kvbench.prompt.escape"
+local given = require "kvbench.given"
 local text = require "kvbench.text"
 
 local M = { chat = chat, escape = escape.text }
@@ -52,6 +53,22 @@ end
 
 local regimes = { agnostic = true, aware = true, aware_other = true, aware_one = true }
 
+local options = { regime = true, idk_example = true, model = true, question = true, chat = true, template = true,
+  date = true, list = true }
+
+-- An error unless the record and the options are such.
+local function check_given(record, opt)
+  given.options("prompt.render", opt, options)
+  if type(record) ~= "table" or type(record.passage) ~= "string" then
+    error(("prompt.render: expected a record with a passage (a text), got %s -> {passage =, questions = {{q =, a =}}}")
+      :format(type(record) == "table" and "one whose passage is " .. given.show(record.passage)
+        or given.show(record)), 0)
+  end
+  if opt and opt.regime == "aware" and not opt.list and type(record.questions) ~= "table" then
+    error("prompt.render: regime 'aware' lists the record's questions, and it has none -> questions = {{q =, a =}}", 0)
+  end
+end
+
 local function choose(what, value, known)
   if known[value] then return end
   local names = {}
@@ -80,6 +97,10 @@ end
 -- nearest, each used once; records: of the same task. Passages are gone through from the next one on, 50 at most. An
 -- error when there are too few.
 function M.other_questions(records, i)
+  if type(records) ~= "table" or not records[i] then
+    error(("prompt.other_questions: there is no record %s in %s"):format(given.show(i), type(records) == "table"
+      and ("a list of %d"):format(#records) or given.show(records)), 0)
+  end
   local pool, out, own = {}, {}, {}
   for _, question in ipairs(records[i].questions) do own[question.q] = true end
   for step = 1, math.min(#records - 1, 50) do
@@ -130,8 +151,9 @@ end
 -- examples are the example text and answers, for recognising what was copied from them ({} in the paper's style).
 -- Text that a tokenizer would read as a special token is broken up wherever it comes from data.
 function M.render(name, record, opt)
-  opt = opt or {}
   choose("style", name, styles)
+  check_given(record, opt)
+  opt = opt or {}
   local regime = opt.regime or "agnostic"
   choose("regime", regime, regimes)
   local style = styles[name](opt)
@@ -157,7 +179,11 @@ function M.render(name, record, opt)
   local answer = plain and style.answer .. style.plain_answer or turn.after .. style.answer
   local after_question = plain and style.after_question or "" -- a user's turn ends with the question itself
   local function words(question)
-    local escaped = escape.text(type(question) == "table" and question.q or question)
+    local words = type(question) == "table" and question.q or question
+    if type(words) ~= "string" then
+      error(("prompt: expected a question, got %s -> a text, or {q = text}"):format(given.show(words)), 0)
+    end
+    local escaped = escape.text(words)
     return turn.trim and escaped:gsub("%s+$", "") or escaped -- the question ends the user's turn
   end
   local suffix = function(question) return style.before_question .. words(question) .. after_question .. answer end

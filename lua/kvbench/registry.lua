@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From what a user calls a model to where it lies: names of the models that scripts/fetch_model.sh knows, files, folders.
+-- From what a user calls a model to where it lies: names of the models that scripts/fetch_model.sh knows, files,
+-- folders.
 local C = require("kvbench.ffi").C
 local paths = require "kvbench.paths"
 local text = require "kvbench.text"
@@ -32,7 +33,8 @@ end
 --- Path and short name of a model. A registry name wins over a folder of that name: write "./smollm2" for the folder.
 function M.resolve(name)
   if type(name) ~= "string" or name == "" or name:find("%z") then
-    error("a model is given by name or path, got " .. (type(name) == "string" and "an empty text" or type(name)), 0)
+    error(("a model is given by name or path, got %s -> \"smollm2\", a .gguf file, or a Hugging Face folder"):format(
+      type(name) == "string" and "an empty text" or type(name)), 0)
   end
   local known = M.models[name]
   if known then

@@ -3,6 +3,7 @@
 -- memory.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
+local given = require "kvbench.given"
 local C, check = library.C, library.check
 
 local M = { longest = 16 * 1024 * 1024 }
@@ -11,7 +12,7 @@ local M = { longest = 16 * 1024 * 1024 }
 -- content. Of a line longer than max_line bytes (16 MiB) only the beginning comes; `bytes` is its true length.
 function M.lines(path, max_line)
   local out = ffi.new "kvb_lines *[1]"
-  check(C.kvb_lines_open(path, max_line or M.longest, out))
+  check(C.kvb_lines_open(given.path("read", path), max_line or M.longest, out))
   local handle = ffi.gc(out[0], C.kvb_lines_close)
   local line, bytes, limit = ffi.new "const char *[1]", ffi.new "int64_t[1]", max_line or M.longest
   return function()
@@ -46,7 +47,7 @@ function Sink:discard() C.kvb_sink_discard(take(self)) end
 --- A file that appears whole when closed, or not at all; compressed when its name ends in ".zst".
 function M.sink(path)
   local out = ffi.new "kvb_sink *[1]"
-  check(C.kvb_sink_open(path, out))
+  check(C.kvb_sink_open(given.path("write", path), out))
   return setmetatable({ path = path, handle = ffi.gc(out[0], C.kvb_sink_discard) }, Sink)
 end
 

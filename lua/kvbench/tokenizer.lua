@@ -3,6 +3,7 @@
 -- tokenizer can come from and the names of its special ids.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
+local given = require "kvbench.given"
 local json = require "kvbench.json"
 local C, check = library.C, library.check
 
@@ -165,14 +166,6 @@ local ids_out, spans_out, n_out = ffi.new "const int32_t *[1]", ffi.new "const i
 
 local encode_options = { special = true, bos = true, offsets = true }
 
-local function check_options(opts)
-  for key in pairs(opts) do
-    if not encode_options[key] then
-      error(("tok:encode: unknown option '%s' -> known: special, bos, offsets"):format(tostring(key)), 0)
-    end
-  end
-end
-
 --- Ids (a Lua array) and their byte ranges in `text`: an array of {from, to}, 0-based and half-open. opts:
 --   special = false   special tokens written out in the text stay plain text (default: they become their ids)
 --   bos = true        BOS in front, covering {0, 0}; an error when there is none
@@ -180,8 +173,7 @@ end
 -- Text may hold any bytes. Bytes that are not UTF-8 become tokens of their own.
 function Tokenizer:encode(text, opts)
   if type(text) ~= "string" then error("tok:encode: expected a text, got " .. type(text), 0) end
-  opts = opts or {}
-  check_options(opts)
+  opts = given.options("tok:encode", opts, encode_options)
   check(C.kvb_tokenizer_encode(self.handle, text, #text, opts.special == false and 0 or 1, ids_out, spans_out, n_out))
   local from, spans, n = ids_out[0], spans_out[0], n_out[0]
   local ids, offsets, first = {}, opts.offsets ~= false and {} or nil, 0
@@ -200,6 +192,7 @@ end
 --- The exact bytes of ids (a Lua array; what generation stopped in may end inside a character).
 -- opts: skip_special = true leaves special tokens out.
 function Tokenizer:decode(ids, opts)
+  if type(ids) ~= "table" then error("tok:decode: expected an array of ids, got " .. given.show(ids), 0) end
   local n = #ids
   local list = ffi.new("int32_t[?]", math.max(n, 1))
   for i = 1, n do

@@ -136,7 +136,7 @@ t.case("unknown names and bad options are one clear line", function()
   t.fails(function() dataset("knowlege") end, "no dataset 'knowlege' %-> did you mean 'knowledge'%?.*base, "
     .. "coreference, hops, knowledge")
   t.fails(function() dataset("../base") end, "no dataset")
-  t.fails(function() dataset(nil) end, "no dataset 'nil'")
+  t.fails(function() dataset(nil) end, "no dataset nil %->")
   t.fails(function() dataset("base", { size = 0 }) end, "size 0 %-> a whole number from 1 to 200")
   t.fails(function() dataset("base", { size = 201 }) end, "from 1 to 200")
   t.fails(function() dataset("base", { size = 1.5 }) end, "size 1.5")

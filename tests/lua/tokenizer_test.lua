@@ -136,8 +136,10 @@ t.case("a configuration that is no object is refused", function()
   local text = file:read "*a"
   file:close()
   for _, bad in ipairs { 4, "x", true, json.null } do
-    t.fails(function() tokenizer.from_json(text, "here", bad) end, "'here': tokenizer_config.json beside it is no object")
-    t.fails(function() tokenizer.from_json(text, "here", nil, bad) end, "'here': generation_config.json beside it is no")
+    t.fails(function() tokenizer.from_json(text, "here", bad) end,
+      "'here': tokenizer_config.json beside it is no object")
+    t.fails(function() tokenizer.from_json(text, "here", nil, bad) end,
+      "'here': generation_config.json beside it is no")
   end
 end)
 
@@ -193,7 +195,8 @@ end
 
 t.case("a SentencePiece vocabulary", function()
   local tok = tokenizer.open(spm())
-  t.eq({ tok.size, tok.bos_id, tok.eos_id, tok.add_bos, tok.kind }, { 20, 1, 2, true, "SentencePiece BPE, byte fallback" })
+  t.eq({ tok.size, tok.bos_id, tok.eos_id, tok.add_bos, tok.kind },
+    { 20, 1, 2, true, "SentencePiece BPE, byte fallback" })
   t.eq((tok:encode "abc"), { 8, 12 }) -- "bc" has the higher score, although "ab" stands further left
   t.eq({ tok:encode "ab ab" }, { { 11, 14 }, { { 0, 2 }, { 2, 5 } } })
   t.eq({ tok:encode "a a" }, { { 8, 13 }, { { 0, 1 }, { 1, 3 } } })
@@ -214,7 +217,8 @@ t.case("a space in front, as LLaMA 2 wants it", function()
   t.eq({ tok:encode "ab" }, { { 14 }, { { 0, 2 } } })
   t.eq({ tok:encode "c" }, { { 7, 10 }, { { 0, 0 }, { 0, 1 } } }) -- the space is nobody's byte
   t.eq({ tok:encode "a<s>ab c" }, { { 13, 1, 14, 7, 10 }, { { 0, 1 }, { 1, 4 }, { 4, 6 }, { 6, 7 }, { 7, 8 } } })
-  t.eq((tokenizer.open(spm { add_space_prefix = { 1, 2 } }).kind):match "front", "front") -- no flag: llama.cpp's default
+  -- no flag: llama.cpp's default
+  t.eq((tokenizer.open(spm { add_space_prefix = { 1, 2 } }).kind):match "front", "front")
 end)
 
 t.case("a long stretch merges as a short one", function()
@@ -298,7 +302,7 @@ end)
 t.case("wrong use", function()
   local tok = tokenizer.open(small)
   t.fails(function() tok:encode(nil) end, "expected a text, got nil")
-  t.fails(function() tok:encode("a", { specials = false }) end, "unknown option 'specials'")
+  t.fails(function() tok:encode("a", { specials = false }) end, "no option 'specials' %-> did you mean 'special'")
   t.fails(function() tok:decode { 1, 2, 3.5 } end, "element 3 is 3.5")
   t.fails(function() tok:decode { tok.size } end, "whole numbers from 0 to " .. tok.size - 1)
   t.fails(function() tok:decode { "1" } end, "element 1")

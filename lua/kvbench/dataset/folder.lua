@@ -13,6 +13,14 @@ local function exists(path)
   return f ~= nil
 end
 
+--- Is there a file that can be read? (Folders open, but give nothing.)
+function M.is_file(path)
+  local f = io.open(path, "r")
+  local readable = f and f:read(0) ~= nil
+  if f then f:close() end
+  return readable == true
+end
+
 --- Path of a task's file, or nil. A name that ends in .lua is taken as a path.
 function M.find(name)
   if type(name) ~= "string" then return nil end

@@ -38,10 +38,10 @@ function M.file(path, opt)
   end
   if rejected > 0 and not opt.skip then
     local more = rejected > 1 and (" (and %d more)"):format(rejected - 1) or ""
-    error(("%s%s -> `kvbench dataset check` lists them all; skip = true takes the %d good records"):format(
-      read.explain(path, rejects[1]), more, #records), 0)
+    local rest = #records > 0 and ("; skip = true takes the %d good records"):format(#records) or ""
+    error(("%s%s -> `kvbench dataset check` lists them all%s"):format(read.explain(path, rejects[1]), more, rest), 0)
   end
-  if #records == 0 then error("'" .. path .. "' holds no records", 0) end
+  if #records == 0 then error("'" .. path .. "' holds no records -> one JSON object a line", 0) end
   return set.new(records, { rejects = rejected > 0 and rejects or nil, from = path:match("[^/]+$") })
 end
 

@@ -35,6 +35,9 @@ local function decode(line, bytes)
   end
   local ok, value = pcall(json.decode, line, "line")
   if not ok then return nil, (tostring(value):gsub("^line: ", ""):gsub("at line 1, ", "at "):gsub("\n.*", "")) end
+  if type(value) == "table" and json.is_array(value) and #value > 0 then
+    return nil, "the line is not a JSON object but an array -> one record a line, as `jq -c '.[]'` writes them"
+  end
   if type(value) ~= "table" or json.is_array(value) then return nil, "the line is not a JSON object" end
   return value
 end

@@ -75,6 +75,10 @@ function Set:len() return #self.records end
 
 --- The records for which keep(record, index) is true, as a dataset of their own; the records are shared, not copied.
 function Set:filter(keep)
+  if type(keep) ~= "function" then
+    error(("dataset:filter takes a function, got a %s -> ds:filter(function(record, i) return i <= 10 end)"):format(
+      type(keep)), 0)
+  end
   local out = {}
   for i, record in ipairs(self.records) do if keep(record, i) then out[#out + 1] = record end end
   return part(self, out, ("filtered from %d"):format(#self.records))

@@ -5,6 +5,7 @@ local canvas = require "kvbench.plot.canvas"
 local csv = require "kvbench.csv"
 local fleet = require "kvbench.fleet"
 local heatmap = require "kvbench.plot.heatmap"
+local given = require "kvbench.given"
 local kvb = require "kvbench.ffi"
 local labels = require "kvbench.plot.labels"
 local lines = require "kvbench.plot.lines"
@@ -168,6 +169,7 @@ end
 --- the path only that format and the CSV. o: formats = {"png", ...}, dpi = 300. Returns the list of files written.
 function Figure:save(path, o)
   o = o or {}
+  given.path("figure:save", path)
   local formats = o.formats or { "png", "pdf", "svg" }
   local stem, extension = path:match "^(.+)%.(%l%l%l)$"
   if extension == "png" or extension == "pdf" or extension == "svg" then
