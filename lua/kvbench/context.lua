@@ -179,9 +179,10 @@ function Context:evict(keep)
 end
 
 --- A new context for the same tokens with other keys or values: {keys =, values =}, f32 [layers, kv_heads, tokens,
---- head_dim], copied; what is not given stays. Observations are this context's.
+--- head_dim], copied; what is not given stays. Observations are this context's. (position, which a press gives beside
+--- them, is for its keep-set.)
 function Context:variant(new)
-  given.options("ctx:variant", new, { keys = true, values = true })
+  given.options("ctx:variant", new, { keys = true, values = true, position = true })
   for _, name in ipairs { "keys", "values" } do
     local value = new and new[name]
     if value ~= nil and not core.is(value) then
