@@ -30,22 +30,26 @@ end
 --- The inner rule's checked scores of a block of layers; errors name the inner rule.
 function M.score(inner, ctx, ratio) return orders.checked_score(inner, ctx, ratio) end
 
--- Those of one block of layers.
+-- Those of one block of layers. On a CPU one KV head at a time: [hidden, tokens] of a head stays in its cache.
 local function projected_norm(ctx)
   local out = tensor.zeros(ctx.layers, ctx.kv_heads, ctx.tokens)
-  local d, group = ctx.head_dim, ctx.heads / ctx.kv_heads
+  local d, group, step = ctx.head_dim, ctx.heads / ctx.kv_heads, (ctx.device or "cpu") == "cpu" and 1 or ctx.kv_heads
   for l = 1, ctx.layers do
     local weight = ctx:weight("o", ctx.layer_first + l - 1) -- [hidden, heads * d]
     -- [group, kv_heads, hidden, d]
     local per_head = weight:view(weight:size(1), ctx.kv_heads, group, d):permute(3, 2, 1, 4)
-    out[l]:copy_(tensor.scope(function()
-      local sum, across = 0, ctx.values[l]:transpose() -- columns are tokens: the weight is read as it lies
-      for g = 1, group do sum = sum + per_head[g]:matmul(across):norm(-2, 1) end
-      return sum / group
-    end))
+    for first = 1, ctx.kv_heads, step do
+      local sum = out[l]:narrow(1, first, step)
+      for g = 1, group do
+        tensor.scope(function() -- columns are tokens: the weight is read as it lies
+          local across = ctx.values[l]:narrow(1, first, step):transpose()
+          sum:add_(per_head[g]:narrow(1, first, step):matmul(across):norm(-2, 1))
+        end)
+      end
+    end
     weight:close()
   end
-  return out
+  return out / group
 end
 
 --- L1 norm of every value after the output projection of each query head, averaged over the query heads that share the
