@@ -182,16 +182,13 @@ end
 --- head_dim], copied; what is not given stays. Observations are this context's. (position, which a press gives beside
 --- them, is for its keep-set.)
 function Context:variant(new)
+  if new == nil then error("ctx:variant: nothing was given -> {keys = tensor, values = tensor}; {} is a copy", 0) end
   given.options("ctx:variant", new, { keys = true, values = true, position = true })
   for _, name in ipairs { "keys", "values" } do
-    local value = new and new[name]
-    if value ~= nil and not core.is(value) then
-      error(("ctx:variant: %s is %s -> a tensor [layers, kv_heads, tokens, head_dim]"):format(name, given.show(value)),
-        0)
+    if new[name] ~= nil and not core.is(new[name]) then
+      error(("ctx:variant: %s is %s -> a tensor [layers, kv_heads, tokens, head_dim]"):format(name,
+        given.show(new[name])), 0)
     end
-  end
-  if not new or not new.keys and not new.values then
-    error("ctx:variant: nothing new was given -> {keys = tensor, values = tensor}, either or both", 0)
   end
   local out = ffi.new "kvb_ctx *[1]"
   check(C.kvb_ctx_variant(handle(self), new.keys and new.keys:contiguous(), new.values and new.values:contiguous(),

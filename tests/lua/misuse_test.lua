@@ -69,7 +69,7 @@ slips("parts of a context", {
   { function() ctx:head(0.5, 0) end, "no layer 0.5" },
   { function() ctx:select "a" end, "ctx:select%('a', nil%): the context has tokens 0 to 40" },
   { function() ctx:select(1.5, 3) end, "ctx:select%(1.5, 3%)" },
-  { function() ctx:variant() end, "ctx:variant: nothing new was given %-> {keys = tensor" },
+  { function() ctx:variant() end, "ctx:variant: nothing was given %-> {keys = tensor" },
   { function() ctx:variant { keys = { 1, 2 } } end, "ctx:variant: keys is a table %-> a tensor" },
   { function() ctx:variant { key = ctx.keys } end, "no option 'key' %-> did you mean 'keys'" },
   { function() ctx:read_on "abc" end, "ctx:read_on: expected an array of token ids, got 'abc'" },
