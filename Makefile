@@ -26,7 +26,7 @@ help:
 
 setup:
 ifeq ($(KVB_OFFLINE),)
-	@scripts/install_packages.sh
+	@scripts/install_packages.sh $(if $(filter true 1,$(CI)),$$(cat tests/packages.txt),)
 	@scripts/fetch_model.sh
 endif
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what kvbench needs to build and test, on Debian 12, Ubuntu 24.04 and newer. Silent when nothing is missing.
 # A tool counts as present when it runs, wherever it came from; a library when its package is installed.
+#
+#   scripts/install_packages.sh [FURTHER-PACKAGE...]
 set -eu
 
 libraries="libc6-dev libluajit-5.1-dev libdnnl-dev libcairo2-dev libzstd-dev libsqlite3-dev libpcre2-dev libutf8proc-dev
@@ -35,7 +37,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     fi
     exit 0
 fi
-for package in $libraries; do need "$package" installed "$package"; done
+for package in $libraries "$@"; do need "$package" installed "$package"; done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then

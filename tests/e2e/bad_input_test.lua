@@ -67,6 +67,9 @@ t.case("Hugging Face folders: config.json that is not one", function()
   refused("config.json", "model", "info", folder("cut", '{"model_type": "llama", '))
   refused("config.json", "model", "info", folder("array", "[1, 2]"))
   refused("mamba", "model", "info", folder("mamba", '{"model_type": "mamba"}'))
+  refused("num_hidden_layers is 33333332, at most 10000", "model", "info", folder("deep", '{"model_type": "gemma3_text", '
+    .. '"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 33333332, "intermediate_size": 48, '
+    .. '"vocab_size": 40, "max_position_embeddings": 512, "rms_norm_eps": 1e-6}'))
   refused("hidden_size", "model", "info", folder("hole", '{"model_type": "llama", "num_hidden_layers": 2}'))
 end)
 

@@ -128,3 +128,31 @@ t.case("an unknown verdict is an error", function()
 end)
 
 os.execute("rm -rf '" .. root .. "'")
+
+t.case("eligibility: the passage must be worth reading, and both ends must have been run", function()
+  local gate = require "kvbench.experiment.gate"
+  local function answers(press, right)
+    local rows = {}
+    for passage = 1, 10 do
+      for question = 1, 4 do
+        rows[#rows + 1] = { passage_id = "p" .. passage, question = question, press = press, answerable = true,
+          correct = question <= right and 1 or 0 }
+      end
+    end
+    return rows
+  end
+  local range = gate.range(answers("full", 3), answers("full", 1))
+  t.eq(range.mean, .5)
+  t.eq(range.closed, .25)
+  t.eq(range.n, 40)
+  local none, why = gate.range({}, answers("full", 1))
+  t.eq(none, nil)
+  t.eq(why, "nothing was asked with the full cache -> add 0 to --ratios")
+  none, why = gate.range(answers("full", 3), {})
+  t.eq(none, nil)
+  t.eq(why, "no answerable question was asked with and without the passage")
+  local ok
+  ok, why = gate.judge(nil, { mean = .2, lo = .1, hi = .3, clusters = 10 })
+  t.eq(ok, false)
+  t.ok(why:find("floor: accuracy with the passage minus without is 0.20 [0.10, 0.30]", 1, true), why)
+end)

@@ -17,14 +17,16 @@ M.columns = { "answerable", "correct" }
 function M.range(full, closed)
   local without, pairs_ = {}, {}
   for _, row in ipairs(closed) do without[row.passage_id .. "|" .. row.question] = right(row) end
-  local sum, n = 0, 0
+  local sum, n, uncompressed = 0, 0, false
   for _, row in ipairs(full) do
     local b, y = without[row.passage_id .. "|" .. row.question], right(row)
+    uncompressed = uncompressed or row.press == "full"
     if row.press == "full" and b and y then
       pairs_[#pairs_ + 1] = { passage_id = row.passage_id, y = y - b }
       sum, n = sum + b, n + 1
     end
   end
+  if not uncompressed then return nil, "nothing was asked with the full cache -> add 0 to --ratios" end
   if n == 0 then return nil, "no answerable question was asked with and without the passage" end
   local out = interval.mean(pairs_, { y = "y" })
   out.closed = sum / n

@@ -89,6 +89,24 @@ function M.define(own)
   return family
 end
 
+-- Far beyond any model; tables are made per layer before a file is asked for its tensors.
+local MOST_LAYERS = 10000
+
+--- Refuses dimensions that no model has. desc: the fields; key_of(field): what the file calls it; refuse(format, ...)
+-- raises.
+function M.check_dimensions(desc, key_of, refuse)
+  for _, field in ipairs { "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "max_positions" } do
+    local v = desc[field]
+    if type(v) ~= "number" or v < 1 or v ~= math.floor(v) or v >= 2 ^ 31 then
+      refuse("%s is %s, expected a whole number", key_of(field),
+        v == nil and "missing" or type(v) == "table" and "a list or object" or tostring(v))
+    end
+  end
+  if desc.layers > MOST_LAYERS then
+    refuse("%s is %d, at most %d are supported", key_of "layers", desc.layers, MOST_LAYERS)
+  end
+end
+
 local families
 
 --- All families, sorted by name. A file in arch/ that does not return a family is an error naming it.

@@ -56,14 +56,9 @@ local function read_fields(file, family, get, where, architecture)
   d.vocab = get "vocab_size" or embedding.shape[1]
   d.kv_heads = d.kv_heads or d.heads
   d.head_dim = d.head_dim or d.hidden and d.heads and d.hidden / d.heads
-  for _, field in ipairs { "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "max_positions" } do
-    local v = d[field]
-    if type(v) ~= "number" or v < 1 or v ~= math.floor(v) or v >= 2 ^ 31 then
-      error(("%s: %s.%s is %s, expected a whole number"):format(where, architecture,
-        family.config_keys.gguf[field] or "vocab_size",
-        v == nil and "missing" or tostring(v)), 0)
-    end
-  end
+  families.check_dimensions(d, function(field)
+    return architecture .. "." .. (family.config_keys.gguf[field] or "vocab_size")
+  end, function(message, ...) error(("%s: " .. message):format(where, ...), 0) end)
   if type(d.norm_eps) ~= "number" then
     error(("%s: %s.%s is missing"):format(where, architecture, family.config_keys.gguf.norm_eps), 0)
   end

@@ -67,8 +67,6 @@ local function check_window(config, get, where)
   end
 end
 
-local whole_fields = { "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "max_positions" }
-
 local function read_fields(get, family, where)
   local d = {}
   for field, key in pairs(family.config_keys.hf) do d[field] = get(key, field) end
@@ -76,13 +74,8 @@ local function read_fields(get, family, where)
   if d.head_dim == nil and type(d.hidden) == "number" and type(d.heads) == "number" and d.heads > 0 then
     d.head_dim = d.hidden / d.heads
   end
-  for _, field in ipairs(whole_fields) do
-    local v = d[field]
-    if type(v) ~= "number" or v < 1 or v ~= math.floor(v) or v >= 2 ^ 31 then
-      local shown = type(v) == "table" and "a list or object" or tostring(v)
-      refuse(where, "%s is %s, expected a whole number", family.config_keys.hf[field], v == nil and "missing" or shown)
-    end
-  end
+  families.check_dimensions(d, function(field) return family.config_keys.hf[field] end,
+    function(...) refuse(where, ...) end)
   if type(d.norm_eps) ~= "number" then refuse(where, "%s is missing", family.config_keys.hf.norm_eps) end
   return d
 end
