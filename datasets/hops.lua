@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- hops: passages of 1,100 +- 20 words about a subject and three entities linked in a chain (subject -> work ->
--- person -> place), beside a second, unrelated chain of the same kinds about a subject that the first is compared with. Sixteen
--- questions: one for each entity that a question may start from and each that it may ask about, so every `hop` (where
--- the question starts) has four questions, and `depth` (links that the reader has to follow) counts 4, 6, 4, 2.
+-- person -> place), beside a second, unrelated chain of the same kinds about a subject that the first is compared with.
+-- Sixteen questions: one for each entity that a question may start from and each that it may ask about, so every `hop`
+-- (where the question starts) has four questions, and `depth` (links that the reader has to follow) counts 4, 6, 4, 2.
 -- The second chain states the same relations: without following the links, two answers fit.
 local rng = require "kvbench.rng"
 local ask = require "kvbench.dataset.ask"

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- multi_entity: passages of 500 +- 100 words about a subject and six entities that hang on it (works, the persons
--- behind them, where those come from); ten questions, some across two entities, some naming one and asking about another.
+-- behind them, where those come from); ten questions, some across two entities, some naming
+-- one and asking about another.
 local essay = require "kvbench.dataset.essay"
 
 local shape = {

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- multi_presence: passages of 500 +- 100 words in which one subject is mentioned again and again, with three
--- occasions of the same kind (first, second, third restoration) whose attributes have to be told apart, and some attributes of the
--- subject stated more than once in other words. Ten questions.
+-- occasions of the same kind (first, second, third restoration) whose attributes have to be told apart, and some
+-- attributes of the subject stated more than once in other words. Ten questions.
 local rng = require "kvbench.rng"
 local ask = require "kvbench.dataset.ask"
 local discourse = require "kvbench.dataset.discourse"

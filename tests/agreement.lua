@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench [--device D] [--dtype bf16] tests/agreement.lua MODEL DIR: how often a run in the device's own dtype gives the
--- stored f32 answers (see golden_answers.lua): a rate to report, not a test.
+-- kvbench [--device D] [--dtype bf16] tests/agreement.lua MODEL DIR: how often a run in the device's own dtype gives
+-- the stored f32 answers (see golden_answers.lua): a rate to report, not a test.
 local kv = require "kvbench"
 local json = require "kvbench.json"
 local common = dofile((arg[0]:gsub("[^/]*$", "")) .. "golden_common.lua")
@@ -17,7 +17,8 @@ for n, passage in ipairs(index.passages) do
   local ctx, batch = model:prefill((blobs:integers "context_ids")), model:batch()
   for _, expected in ipairs(passage.answers_out) do
     local keep
-    if expected.rule ~= "none" then keep = common.read_keep(blobs, ("kept-%s-%g"):format(expected.rule, expected.ratio)) end
+    if expected.rule ~= "none" then keep = common.read_keep(blobs,
+      ("kept-%s-%g"):format(expected.rule, expected.ratio)) end
     batch:add { ctx = ctx, keep = keep, ids = passage.question_ids[expected.question + 1],
       max_new_tokens = index.new_tokens, tag = expected }
   end

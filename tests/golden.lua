@@ -2,8 +2,9 @@
 -- kvbench tests/golden.lua DIR... [--only RULE,RULE]: judges this program against stored references.
 --
 -- DIR is one model folder, or a folder of model folders: config.json and weights, forward.safetensors, and
--- press-<name>-<ratio>.safetensors whose metadata names the rule. One count for forward.safetensors, one per press file; what
--- is not built is skipped and says why. Always f32. Tolerances: relative to the largest value of a layer unless said.
+-- press-<name>-<ratio>.safetensors whose metadata names the rule. One count for forward.safetensors, one per press
+-- file; what is not built is skipped and says why. Always f32. Tolerances: relative to the largest value of a layer
+-- unless said.
 local kv = require "kvbench"
 local C = require("kvbench.ffi").C
 local json = require "kvbench.json"
@@ -39,7 +40,8 @@ local function compare(name, mine, file, key, tol, slices)
     end
     if not (difference / largest <= worst) then worst, where = difference / largest, s end
   end
-  if not (worst <= tol) then fail("%s differs by %.3g of the largest value in layer %d (allowed %.0e)", name, worst, where, tol) end
+  if not (worst <= tol) then fail("%s differs by %.3g of the largest value in layer %d (allowed %.0e)", name, worst,
+    where, tol) end
   return worst
 end
 
@@ -47,7 +49,8 @@ local function check_tokens(what, result, expected, largest_logit)
   for i, id in ipairs(expected) do
     if result.ids[i] ~= id then
       if result.margins[i] and result.margins[i] < GREEDY_MARGIN * largest_logit then return end
-      fail("%s: token %d is %s, expected %d (margin %.4g)", what, i, tostring(result.ids[i]), id, result.margins[i] or 0)
+      fail("%s: token %d is %s, expected %d (margin %.4g)", what, i, tostring(result.ids[i]), id,
+        result.margins[i] or 0)
     end
   end
 end
@@ -63,7 +66,8 @@ local function attention_as(ctx, rows, sliding)
   local rotated = kv.tensor.cat({ -q:narrow(4, half + 1, half), q:narrow(4, 1, half) }, 4)
   q = q * cos + rotated * sin
   local shape = { ctx.layers, ctx.kv_heads, ctx.group_size * rows, ctx.head_dim }
-  local scores = q:contiguous():reshape(shape):matmul(ctx.keys:transpose(3, 4)) * (ctx.model.query_scale or ctx.head_dim ^ -0.5)
+  local scores = q:contiguous():reshape(shape):matmul(ctx.keys:transpose(3, 4)) * (ctx.model.query_scale
+    or ctx.head_dim ^ -0.5)
   scores = scores:reshape { ctx.layers, ctx.heads, rows, ctx.tokens }
   local mask = kv.tensor.zeros(rows, ctx.tokens)
   for i = 1, rows do
@@ -96,7 +100,8 @@ local function forward(model, dir)
   end
   local attention = file:info "attention_last16"
   if attention and #attention.shape == 4 then
-    compare("attention_last16", last_attention(ctx, attention.shape[3]), file, "attention_last16", TENSOR_TOL, model.layers)
+    compare("attention_last16", last_attention(ctx, attention.shape[3]), file, "attention_last16", TENSOR_TOL,
+      model.layers)
   end
   local last = table.remove(ids)
   local greedy = file:integers "greedy"
@@ -123,16 +128,18 @@ local function check_scores(scores, file, ctx, rule)
     for t = 0, n - 1 do
       local a, b = mine[head * n + t], expected[head * n + t]
       if a ~= math.huge and not (math.abs(a - b) <= SCORE_REL * math.abs(b) + small) then
-        fail("score of layer %d, KV head %d, token %d is %.7g, expected %.7g", head / ctx.kv_heads, head % ctx.kv_heads, t, a, b)
+        fail("score of layer %d, KV head %d, token %d is %.7g, expected %.7g", head / ctx.kv_heads, head % ctx.kv_heads,
+          t, a, b)
       end
     end
   end
 end
 
--- A rule as JSON may name parameters that follow the ratio ("ratio", "ratio/2", "1-ratio", "ratio-0.5") and files beside
--- the golden.
+-- A rule as JSON may name parameters that follow the ratio ("ratio", "ratio/2", "1-ratio", "ratio-0.5") and files
+-- beside the golden.
 local function resolved(spec, ratio, folder)
-  local known = { ratio = ratio, ["ratio/2"] = ratio / 2, ["1-ratio"] = math.max(0, 1 - ratio), ["ratio-0.5"] = ratio - 0.5 }
+  local known = { ratio = ratio, ["ratio/2"] = ratio / 2, ["1-ratio"] = math.max(0, 1 - ratio),
+    ["ratio-0.5"] = ratio - 0.5 }
   for key, value in pairs(spec) do
     if type(value) == "table" then
       resolved(value, ratio, folder)
@@ -156,7 +163,8 @@ local function answer_file(ctx, keep, file)
       fail("token %d is %d, expected %d (margin %.4g)", i, result.ids[i], id, expected[i - 1])
     end
     local off = math.abs(result.margins[i] - expected[i - 1])
-    if off > TENSOR_TOL * scale then fail("margin of token %d is %.5g, expected %.5g", i, result.margins[i], expected[i - 1]) end
+    if off > TENSOR_TOL * scale then fail("margin of token %d is %.5g, expected %.5g", i, result.margins[i],
+      expected[i - 1]) end
   end
   return true
 end
@@ -171,9 +179,9 @@ local function uneven(keep)
   return false
 end
 
--- KVPress cannot leave out a key in one head only: it puts another in its place that should draw no attention, and on sharp
--- attention draws some (docs/numerics.md). Where such a file's logits are off, the scalar specification, on the file's own
--- keep-set, says who is: skipped with both numbers if it agrees with this program.
+-- KVPress cannot leave out a key in one head only: it puts another in its place that should draw no attention, and on
+-- sharp attention draws some (docs/numerics.md). Where such a file's logits are off, the scalar specification, on the
+-- file's own keep-set, says who is: skipped with both numbers if it agrees with this program.
 local function by_specification(path, ids, question, keep, logits, why)
   local model = kv.model.load(path:match "^(.*)/", { dtype = "f32", device = "ref" })
   local exact = model:prefill(ids):logits(question, { keep = keep }):cpu()
@@ -190,7 +198,8 @@ local function press_file(model, path)
   local press, reason = kv.press.from_spec(spec)
   if not press then return nil, reason end
   local ctx = model:prefill(file:integers "ids", press.needs)
-  if file:info "scores" and not press.rule.order_only then check_scores(press:score(ctx, ratio), file, ctx, press.rule.name) end
+  if file:info "scores" and not press.rule.order_only then check_scores(press:score(ctx, ratio), file, ctx,
+    press.rule.name) end
   local keep = press:keep(ctx, ratio)
   if file:info "kept" then
     local reference = common.read_keep(file, "kept")
@@ -262,7 +271,8 @@ for _, dir in ipairs(dirs) do
     model_folder(dir, wanted)
   else
     for _, name in ipairs(common.names_in(dir)) do
-      if name:sub(-1) == "/" and exists(dir .. "/" .. name .. "config.json") then model_folder(dir .. "/" .. name:sub(1, -2), wanted) end
+      if name:sub(-1) == "/" and exists(dir .. "/" .. name .. "config.json") then model_folder(dir .. "/"
+        .. name:sub(1, -2), wanted) end
     end
   end
 end

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- kvbench tests/golden_answers.lua MODEL DIR: real questions on a real model against stored reference answers.
 --
--- DIR holds answers.json and passage<N>.safetensors (context ids, keep-sets, last logits). One count per answer: the prompt's
--- token ids, the keep-set of the rule, and the greedy tokens must agree, up to the first token whose reference margin is
--- under 0.02. Always f32.
+-- DIR holds answers.json and passage<N>.safetensors (context ids, keep-sets, last logits). One count per answer: the
+-- prompt's token ids, the keep-set of the rule, and the greedy tokens must agree, up to the first token whose reference
+-- margin is under 0.02. Always f32.
 local kv = require "kvbench"
 local json = require "kvbench.json"
 local common = dofile((arg[0]:gsub("[^/]*$", "")) .. "golden_common.lua")
@@ -32,7 +32,8 @@ local function check_answer(result, expected)
   for i, id in ipairs(expected.ids) do
     if expected.margins[i] < MARGIN then return end
     if result.ids[i] ~= id then
-      error(("token %d is %s, expected %d (reference margin %.3f); text '%s', expected '%s'"):format(i, tostring(result.ids[i]), id,
+      error(("token %d is %s, expected %d (reference margin %.3f); text '%s', expected '%s'"):format(i,
+        tostring(result.ids[i]), id,
         expected.margins[i], result.text or "", expected.text), 0)
     end
   end

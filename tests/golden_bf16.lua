@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench [--device D] tests/golden_bf16.lua DIR...: the f32 references of golden.lua against a 16-bit run (bf16; f16 with
+-- kvbench [--device D] tests/golden_bf16.lua DIR...: the f32 references of golden.lua against a
+-- 16-bit run (bf16; f16 with
 -- --dtype f16).
 --
 -- What 16 bits can be asked for: hidden states within 6e-2 (L2, per layer), keep-sets that overlap the reference's by a
--- Jaccard index of .93 (.8 at ratio .9 and above, where a head keeps a dozen tokens and one swap costs .12; .85 and .6 for
--- rules that choose within pieces of the context, two tokens a piece at .9), logits from the reference's own keep-set
--- within .15 of the largest. transformers in bf16 measures 1.5e-2 to 4.6e-2, .91 to .96 and 5e-2 to 8e-2 against the same
--- files. Tokens that a rule forces are alike: where the budget is smaller than they are many, either choice counts as equal.
+-- Jaccard index of .93 (.8 at ratio .9 and above, where a head keeps a dozen tokens and one swap costs .12; .85 and .6
+-- for rules that choose within pieces of the context, two tokens a piece at .9), logits from the reference's own
+-- keep-set within .15 of the largest. transformers in bf16 measures 1.5e-2 to 4.6e-2, .91 to .96 and 5e-2 to 8e-2
+-- against the same files. Tokens that a rule forces are alike: where the budget is smaller than they are many, either
+-- choice counts as equal.
 local kv = require "kvbench"
 local C = require("kvbench.ffi").C
 local json = require "kvbench.json"
@@ -95,7 +97,8 @@ local function press_file(model, path)
   local jaccard, high = overlap(keep, reference, press, ctx, ratio), ratio >= .9
   local allowed = in_pieces[press.name] and (high and PIECES_HIGH or PIECES) or high and KEPT_HIGH or KEPT
   worst.kept = math.min(worst.kept, jaccard)
-  if press.name ~= "random" and not (jaccard >= allowed) then fail("keep-sets overlap by %.3f (at least %g)", jaccard, allowed) end
+  if press.name ~= "random" and not (jaccard >= allowed) then fail("keep-sets overlap by %.3f (at least %g)", jaccard,
+    allowed) end
   local difference = furthest(ctx:logits(file:integers "question", { keep = reference }), file, "logits")
   worst.logits = math.max(worst.logits, difference)
   if not (difference <= LOGITS) then fail("logits are %.3g of the largest away (allowed %g)", difference, LOGITS) end
@@ -135,6 +138,7 @@ for _, dir in ipairs(arg) do
     end
   end
 end
-print(("furthest hidden states %.3g, logits %.3g, smallest overlap %.3f"):format(worst.hidden, worst.logits, worst.kept))
+print(("furthest hidden states %.3g, logits %.3g, smallest overlap %.3f"):format(worst.hidden, worst.logits,
+  worst.kept))
 print(("%d passed, %d failed, %d skipped"):format(tally.passed, tally.failed, tally.skipped))
 os.exit(tally.failed == 0 and tally.passed > 0 and 0 or 1)

@@ -37,8 +37,8 @@ function M.read_keep(file, name)
 end
 
 --- An error unless the keep-sets are equal but for swaps of tokens whose scores tie (within TIE relative, or both
---- forced): what ours keeps too many and what it keeps too few must have the same scores. Rules that spend one budget over
---- all heads of a layer may swap between heads, those that spend one over the model between layers.
+--- forced): what ours keeps too many and what it keeps too few must have the same scores. Rules that spend one budget
+--- over all heads of a layer may swap between heads, those that spend one over the model between layers.
 function M.check_kept(keep, reference, press, ctx, ratio)
   local extra, lacking, first = {}, {}, nil
   local function compare_groups(where)
@@ -58,7 +58,8 @@ function M.check_kept(keep, reference, press, ctx, ratio)
     local a, b = tied and values(extra), tied and values(lacking)
     for i = 1, tied and #a or 0 do tied = tied and (a[i] == b[i] or math.abs(a[i] - b[i]) <= TIE * math.abs(b[i])) end
     if not tied then
-      error(("%s: %d tokens kept that the reference evicts, %d evicted that it keeps (first: %s)"):format(where, #extra, #lacking, first), 0)
+      error(("%s: %d tokens kept that the reference evicts, %d evicted that it keeps (first: %s)"):format(where, #extra,
+        #lacking, first), 0)
     end
     extra, lacking, first = {}, {}, nil
   end
@@ -72,7 +73,8 @@ function M.check_kept(keep, reference, press, ctx, ratio)
           first = first or ("KV head %d, token %d"):format(h, t)
         end
       end
-      if press.scope == "head" and not press.rule.thresholds then compare_groups(("layer %d, KV head %d"):format(l, h)) end
+      if press.scope == "head" and not press.rule.thresholds then compare_groups(("layer %d, KV head %d"):format(l,
+        h)) end
     end
     if press.scope ~= "model" then compare_groups("layer " .. l) end
   end

@@ -7,7 +7,8 @@ for _, file in ipairs(arg) do
     local before = t.passed + t.failed + t.skipped
     local ok, message = xpcall(chunk, debug.traceback)
     if not ok then t.case(file, function() error(message, 0) end) end
-    t.case(file .. " runs at least one case", function() t.ok(t.passed + t.failed + t.skipped > before, "no case ran") end)
+    t.case(file .. " runs at least one case", function() t.ok(t.passed + t.failed + t.skipped > before,
+      "no case ran") end)
   end
 end
 os.exit(t.finish() and 0 or 1)

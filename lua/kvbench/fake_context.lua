@@ -56,8 +56,8 @@ local function part(ctx, from, to)
   return out
 end
 
---- options: layers, heads, kv_heads, tokens, head_dim, seed, rope_theta, layer_first, device ("cpu"; the numbers are the
---- CPU's on every device).
+--- options: layers, heads, kv_heads, tokens, head_dim, seed, rope_theta, layer_first, device ("cpu"; the numbers are
+--- the CPU's on every device).
 function M.new(options)
   local o = options or {}
   local layers, kv_heads, heads = o.layers or 3, o.kv_heads or 2, o.heads or 2 * (o.kv_heads or 2)
@@ -73,7 +73,8 @@ function M.new(options)
       group_size = heads / kv_heads,
     tokens = tokens, head_dim = d, seed = seed,
     keys = keys, values = noise("/values", { layers, kv_heads, tokens, d }),
-    queries = noise("/queries", { layers, heads, tokens, d }), hidden = noise("/hidden", { layers + 1, tokens, heads * d }),
+    queries = noise("/queries", { layers, heads, tokens, d }), hidden = noise("/hidden",
+      { layers + 1, tokens, heads * d }),
     rope = rope_tables(o.rope_theta or 10000, d, device), select = part, weight = weight, device = device,
     variant = require("kvbench.press_pick").variant,
   }

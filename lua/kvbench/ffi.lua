@@ -34,7 +34,8 @@ function M.diagnostic()
   return hint == "" and message or message .. "\n" .. hint
 end
 
---- Raises the diagnostic unless status is KVB_OK. Errors carry no Lua position: they are for the user, not about our code.
+--- Raises the diagnostic unless status is KVB_OK. Errors carry no Lua position: they are for the
+--- user, not about our code.
 function M.check(status)
   if status ~= C.KVB_OK then error(M.diagnostic(), 0) end
 end

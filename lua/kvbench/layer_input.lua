@@ -16,7 +16,8 @@ end
 function M.value_norms(ctx, layer, values)
   local weight = ctx:weight("o", layer - 1) -- [hidden, heads * head_dim]
   local columns = weight:view(weight:size(1), ctx.heads, ctx.head_dim):permute(2, 1, 3) -- [heads, hidden, head_dim]
-  local gram = columns:transpose():matmul(columns):view(ctx.kv_heads, ctx.heads / ctx.kv_heads, ctx.head_dim, ctx.head_dim)
+  local gram = columns:transpose():matmul(columns):view(ctx.kv_heads, ctx.heads / ctx.kv_heads, ctx.head_dim,
+    ctx.head_dim)
   local rows = values:squeeze(1):unsqueeze(2) -- [kv_heads, 1, n, head_dim]
   return rows:matmul(gram):vecdot(rows):clamp(0, math.huge):sqrt()
 end

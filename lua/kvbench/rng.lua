@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Seeded randomness for everything that is stored, hashed or compared.
 --
--- xoshiro128** (Blackman & Vigna, "Scrambled linear pseudorandom number generators", 2018) over 32-bit words, because LuaJIT's
--- bit library works on 32 bits and gives the same stream on every machine. `math.random` is never used: its stream
--- differs between Lua builds, and it is global state.
+-- xoshiro128** (Blackman & Vigna, "Scrambled linear pseudorandom number generators", 2018) over 32-bit words, because
+-- LuaJIT's bit library works on 32 bits and gives the same stream on every machine. `math.random` is never used: its
+-- stream differs between Lua builds, and it is global state.
 local bit = require "bit"
 local bxor, bor, lshift, rshift, tobit = bit.bxor, bit.bor, bit.lshift, bit.rshift, bit.tobit
 

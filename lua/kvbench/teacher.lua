@@ -7,8 +7,8 @@ local C, check = library.C, library.check
 
 local M = {}
 
---- Tokens of a gold answer as they would follow a prompt that ends with `before`: with a leading space unless the prompt
---- ends in white space.
+--- Tokens of a gold answer as they would follow a prompt that ends with `before`: with a leading space unless the
+--- prompt ends in white space.
 function M.gold_ids(model, before, gold)
   return model:ids((before:find "%s$" and "" or " ") .. gold)
 end

@@ -37,13 +37,15 @@ end
 function M.ok(cond, message) if not cond then error(message or "expected a true value", 2) end end
 
 function M.eq(a, b, message)
-  if not same(a, b) then error((message and message .. ": " or "") .. "got " .. show(a) .. ", expected " .. show(b), 2) end
+  if not same(a, b) then error((message and message .. ": " or "") .. "got " .. show(a) .. ", expected " .. show(b),
+    2) end
 end
 
 -- NaN never passes: the comparison is written so that it has to be true, not merely not false.
 function M.near(a, b, tol, message)
   if not (type(a) == "number" and math.abs(a - b) <= (tol or 1e-9)) then
-    error(string.format("%sgot %s, expected %s within %g", message and message .. ": " or "", tostring(a), tostring(b), tol or 1e-9), 2)
+    error(string.format("%sgot %s, expected %s within %g", message and message .. ": " or "", tostring(a), tostring(b),
+      tol or 1e-9), 2)
   end
 end
 
@@ -51,7 +53,8 @@ end
 function M.fails(fn, pattern)
   local ok, err = pcall(fn)
   if ok then error("expected an error matching '" .. pattern .. "', but nothing was raised", 2) end
-  if not tostring(err):find(pattern) then error("error was: " .. tostring(err) .. "\nexpected a match for: " .. pattern, 2) end
+  if not tostring(err):find(pattern) then error("error was: " .. tostring(err) .. "\nexpected a match for: " .. pattern,
+    2) end
   return tostring(err)
 end
 

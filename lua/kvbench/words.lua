@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The words after a subcommand: names and --options in any order, a verb, one usage line when something is not understood.
+-- The words after a subcommand: names and --options in any order, a verb, one usage line
+-- when something is not understood.
 local args = require "kvbench.args"
 local text = require "kvbench.text"
 

@@ -8,7 +8,8 @@ local C = require("kvbench.ffi").C
 
 local folder = process.binary:match "^(.*)/" .. "/fault/driver"
 local script = process.write("work.lua", [[
-  local model = require("kvbench").model.random { layers = 1, hidden = 32, heads = 2, kv_heads = 1, head_dim = 16, ffn = 32,
+  local model = require("kvbench").model.random { layers = 1, hidden = 32, heads = 2, kv_heads = 1, head_dim = 16,
+    ffn = 32,
     vocab = 40, max_positions = 64, norm_eps = 1e-5 }
   print(model.device)
 ]])

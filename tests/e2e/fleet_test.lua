@@ -19,7 +19,8 @@ local script = process.write("sweep.lua", [[
     print("lost its device")
     os.exit(9)
   end
-  local run = kv.sweep { model = kv.model.load("smollm2", { dtype = "f32" }), dataset = kv.dataset("base", { size = 3 }),
+  local run = kv.sweep { model = kv.model.load("smollm2", { dtype = "f32" }),
+    dataset = kv.dataset("base", { size = 3 }),
     presses = { "knorm" }, ratios = { 0, .5 }, out = arg[1], max_new_tokens = 2, quiet = true }
   print(#run.rows .. " rows")
 ]])

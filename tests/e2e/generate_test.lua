@@ -42,7 +42,8 @@ t.case("good: records that pass the validator, names invented, everything in the
   local r = make("good", "--n 3 --seed X")
   t.eq(r.status, 0, r.err)
   t.ok(r.out:find("good.jsonl: 3 of 3 records accepted, 0 given up; 3 calls (100 % of them", 1, true), r.out)
-  t.ok(process.shell("$K dataset check good.jsonl").out:find("3 records (18 questions) pass: 3 base; 0 rejected", 1, true))
+  t.ok(process.shell("$K dataset check good.jsonl").out:find("3 records (18 questions) pass: 3 base; 0 rejected", 1,
+    true))
   local passages = 0
   for passage in process.shell("cat good.jsonl").out:gmatch('"passage":"(.-)"') do
     passages = passages + 1
@@ -122,7 +123,8 @@ end)
 t.case("budgets hold, and the same command goes on from where it stopped", function()
   local r = make("good", "--n 5 --seed budget --out b.jsonl --max-calls 2")
   t.eq(r.status, 1)
-  t.ok(r.err:find("stopped after 2 of 5 records: the budget is used up (2 calls) -> the same command goes on", 1, true), r.err)
+  t.ok(r.err:find("stopped after 2 of 5 records: the budget is used up (2 calls) -> the same command goes on", 1, true),
+    r.err)
   t.ok(process.shell("$K dataset check b.jsonl").out:find("^b.jsonl: 2 records"))
   r = make("good", "--n 5 --seed budget --out b.jsonl --max-tokens 4000") -- 2 calls of 1,200 are behind us
   t.ok(r.err:find("stopped after 4 of 5 records: the budget is used up (4800 tokens)", 1, true), r.err)
@@ -134,7 +136,8 @@ t.case("budgets hold, and the same command goes on from where it stopped", funct
   make("good", "--n 5 --seed budget --out c.jsonl")
   t.ok(process.shell("cat c.jsonl").out == whole, "interrupted or not: the same records")
   r = make("good", "--n 5 --seed other --out b.jsonl")
-  t.ok(r.status == 1 and r.err:find("is the audit of another run %(seed: 'budget', now 'other'%) %-> another %-%-out"), r.err)
+  t.ok(r.status == 1 and r.err:find("is the audit of another run %(seed: 'budget', now 'other'%) %-> another %-%-out"),
+    r.err)
 end)
 
 t.case("killed in the middle of a line, and Ctrl-C: nothing is lost that was finished", function()

@@ -32,7 +32,8 @@ local html = file:read "*a"
 file:close()
 
 t.case("a caption is text of the page, not also of the picture", function()
-  local f = kv.plot.lines { title = "t", caption = "said once", series = { { label = "a", x = { 0, 1 }, y = { 0, 1 } } },
+  local f = kv.plot.lines { title = "t", caption = "said once",
+    series = { { label = "a", x = { 0, 1 }, y = { 0, 1 } } },
     x = { label = "x" }, y = { label = "y" } }
   local with, bare = f:draw(), f:draw { caption = false }
   t.ok(bare.height < with.height and bare.width == with.width)

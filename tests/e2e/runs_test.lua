@@ -127,7 +127,8 @@ t.case("a store that is made for a merge is there when it is whole", function()
   local r = K "runs merge out/d out/a out/b"
   t.ok(r.err:find "^kvbench: [^\n]*holds another run: max_new_tokens was[^\n]*\n$", r.err)
   t.eq(process.shell("ls out/d").status, 2) -- not even a folder
-  process.shell "mkdir out/d && cd out/d && echo x > run.sqlite.merging && echo x > run.sqlite.merging-journal" -- killed
+  -- killed
+  process.shell "mkdir out/d && cd out/d && echo x > run.sqlite.merging && echo x > run.sqlite.merging-journal"
   t.ok(good "runs merge out/d out/a":find "75 new answers of 75; complete")
   t.eq(process.shell("ls out/d").out, "rows.csv\nrows.jsonl\nrun.json\nrun.sqlite\n")
   good "runs verify out/d"

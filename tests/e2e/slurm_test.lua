@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench submit on a real Slurm: a job array whose tasks are killed, fail, and lose their node gives the rows of one
--- process.
+-- kvbench submit on a real Slurm: a job array whose tasks are killed, fail, and lose their node gives
+-- the rows of one process.
 local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "tests/e2e"
 local json = require "kvbench.json"
 local process = dofile(here .. "/process.lua")
@@ -60,7 +60,8 @@ local function at(name) return process.folder .. "/" .. name end
 local function exists(path) return io.open(path) ~= nil end
 
 t.case("--dry-run prints the job array and writes nothing", function()
-  local r = process.run("--dtype", "f32", "submit", script, "--tasks", "64", "--gpus-per-task", "1", "--time", "2:00:00",
+  local r = process.run("--dtype", "f32", "submit", script, "--tasks", "64", "--gpus-per-task", "1", "--time",
+    "2:00:00",
     "--cpus-per-task", "4", "--mem", "16G", "--partition", "gpu", "--dry-run", "--", "--out", "out/my sweep")
   t.eq(r.status, 2)
   t.ok(r.err:find("--folder 'out/my sweep/submit'", 1, true), r.err)

@@ -11,7 +11,8 @@ local C = require("kvbench.ffi").C
 local base = os.tmpname()
 os.remove(base)
 local head_dim = require("kvbench.model.where").device():find "^cuda" and 16 or nil -- the least that GPUs run
-local folder, gguf = files.hf(base .. "-hf", { head_dim = head_dim }), files.gguf(base .. ".gguf", { head_dim = head_dim })
+local folder, gguf = files.hf(base .. "-hf", { head_dim = head_dim }), files.gguf(base .. ".gguf",
+  { head_dim = head_dim })
 local TINY = { dtype = "f32" }
 
 local ids, question = {}, { 8, 33, 7 }
@@ -110,7 +111,8 @@ stage("evict while decoding", function()
 end)
 
 t.case("what is freed twice or never made is no fault", function()
-  for _, free in ipairs { "model", "ctx", "keep", "batch", "weights", "tokenizer" } do C["kvb_" .. free .. "_free"](nil) end
+  for _, free in ipairs { "model", "ctx", "keep", "batch", "weights",
+    "tokenizer" } do C["kvb_" .. free .. "_free"](nil) end
   local ctx = model:prefill(ids)
   ctx:close()
   ctx:close()

@@ -34,10 +34,10 @@ local function round(n, sign, action)
   return ok, result
 end
 
---- Runs action() with its n-th allocation failing, n = 1, 1 + step, ... (KVB_FAULT_STEP, 1 unless told) until it no longer reaches the n-th; then
---- with the n-th and all later ones failing. Each time: either the value of the undisturbed run, or a clear error; the
---- byte counters return to where they began. action must return a comparable value and keep nothing. Returns how often
---- an error came through.
+--- Runs action() with its n-th allocation failing, n = 1, 1 + step, ... (KVB_FAULT_STEP, 1 unless told) until it no
+--- longer reaches the n-th; then with the n-th and all later ones failing. Each time: either the value of the
+--- undisturbed run, or a clear error; the byte counters return to where they began. action must return a comparable
+--- value and keep nothing. Returns how often an error came through.
 function M.every_allocation(name, action)
   local step, expected = tonumber(os.getenv "KVB_FAULT_STEP" or 1), action()
   t.eq(action(), expected, name .. ": repeated")

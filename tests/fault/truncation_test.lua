@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Files that end too early, at every 4 KiB (and densely in their first 2 KiB, where headers are): a clear error that names
--- the file, or what the whole file gives (padding was cut). Never less than the whole in silence.
+-- Files that end too early, at every 4 KiB (and densely in their first 2 KiB, where headers are): a clear error that
+-- names the file, or what the whole file gives (padding was cut). Never less than the whole in silence.
 local ffi = require "ffi"
 local paths = require "kvbench.paths"
 local files = dofile(paths.at "tests/lua/model_files.lua")

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench tests/fuzz/lua_fuzz.lua TARGET [--seconds N] [--seed N] [--only K] [--dump FILE] FILE...: mutated inputs for what
--- is read in Lua (lua_targets.lua). Mutation K of a file depends on the file, the seed and K alone.
+-- kvbench tests/fuzz/lua_fuzz.lua TARGET [--seconds N] [--seed N] [--only K] [--dump FILE] FILE...: mutated inputs for
+-- what is read in Lua (lua_targets.lua). Mutation K of a file depends on the file, the seed and K alone.
 local library = require "kvbench.ffi"
 local rng = require "kvbench.rng"
 local C = library.C

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What is done with an input of what is read in Lua: dofile(this)(TARGET) gives run(text), which returns nothing when the
--- text was taken, or refused with one line that is meant for the user; else what is wrong: an error with a place in our
--- code, bytes that are not given back. lua_fuzz.lua and lua_libfuzzer.c make the inputs.
+-- What is done with an input of what is read in Lua: dofile(this)(TARGET) gives run(text), which returns nothing when
+-- the text was taken, or refused with one line that is meant for the user; else what is wrong: an error with a place in
+-- our code, bytes that are not given back. lua_fuzz.lua and lua_libfuzzer.c make the inputs.
 local json = require "kvbench.json"
 local kv = require "kvbench"
 local library = require "kvbench.ffi"

@@ -9,7 +9,8 @@ from gguf import GGMLQuantizationType as T
 from gguf import GGUFWriter, quants
 
 OUT = "tests/golden/gguf/"
-SCALES_AT = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208]}
+SCALES_AT = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q5_K: [0, 2],
+    T.Q6_K: [208]}
 
 
 def write(w):

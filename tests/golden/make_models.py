@@ -36,12 +36,15 @@ FAMILIES = {
     "llama_mha": ("llama", dict(rope_parameters=rope(1e4), tie_word_embeddings=True, num_key_value_heads=4)),
     "qwen2": ("qwen2", dict(rope_parameters=rope(1e6), tie_word_embeddings=True)),
     "qwen3": ("qwen3", dict(rope_parameters=rope(1e6), tie_word_embeddings=False, head_dim=32)),
-    "mistral": ("mistral", dict(rope_parameters=rope(1e4), tie_word_embeddings=False, sliding_window=None, num_key_value_heads=1)),
+    "mistral": ("mistral", dict(rope_parameters=rope(1e4), tie_word_embeddings=False, sliding_window=None,
+        num_key_value_heads=1)),
     "gemma3": gemma("ssfsf", 24, query_pre_attn_scalar=32, num_key_value_heads=1),
-    # two KV heads, a scale of its own, a width whose root is no whole number; not judged by presses, which assume the scale
+    # two KV heads, a scale of its own, a width whose root is no whole number; not judged by presses, which assume the
+    # scale
     "gemma3_scaled": gemma("sfs", 9, query_pre_attn_scalar=48, hidden_size=96, rms_norm_eps=1e-6),
 }
-EA = dict(press="expected_attention", n_future_positions=512, n_sink=4, use_covariance=True, use_vnorm=True, epsilon=0.0)
+EA = dict(press="expected_attention", n_future_positions=512, n_sink=4, use_covariance=True, use_vnorm=True,
+    epsilon=0.0)
 SNAP = dict(press="snapkv", window_size=16, kernel_size=5)
 # name -> (the reference's object, the same rule as data)
 PRESSES = {
@@ -52,7 +55,8 @@ PRESSES = {
                                          dict(EA, use_covariance=False, use_vnorm=False)),
     "adakv_expected_attention_e2": (lambda r: AdaKVPress(ExpectedAttentionPress(r, epsilon=1e-2)),
                                     dict(press="adakv", of=dict(EA, epsilon=1e-2), alpha_safeguard=0.2)),
-    "adakv_snapkv16": (lambda r: AdaKVPress(SnapKVPress(r, window_size=16)), dict(press="adakv", of=SNAP, alpha_safeguard=0.2)),
+    "adakv_snapkv16": (lambda r: AdaKVPress(SnapKVPress(r, window_size=16)),
+        dict(press="adakv", of=SNAP, alpha_safeguard=0.2)),
     "chunk64_expected_attention": (lambda r: ChunkPress(ExpectedAttentionPress(r), chunk_length=64),
                                    dict(press="chunk", of=EA, chunk_length=64)),
     "streaming_llm": (lambda r: StreamingLLMPress(r), dict(press="streaming_llm", n_sink=4)),
@@ -138,15 +142,17 @@ def press_golden(model, press, question=8, new=12):
         answer.append(int(out.logits[0, -1].argmax()))
     for layer in model.model.layers:
         layer.self_attn.masked_key_indices = None
-    g = {"ids": ids[0].int(), "question": q[0].int(), "logits": logits, "answer": torch.tensor(answer, dtype=torch.int32),
+    g = {"ids": ids[0].int(), "question": q[0].int(), "logits": logits,
+        "answer": torch.tensor(answer, dtype=torch.int32),
          "kept": torch.stack(kept).to(torch.uint8)}
     if all(s is not None and s.shape == (heads, TOKENS) for s in scores):
         g["scores"] = torch.stack(scores)
     return g
 
 
-# ---- Gemma 3: only full layers are compressed. The reference would compress all of them, and build the masks of all layers
-# from the length of the first; here the cache stays whole, KVPress says what it would keep, and masks are written out.
+# ---- Gemma 3: only full layers are compressed. The reference would compress all of them, and build the masks of all
+# layers from the length of the first; here the cache stays whole, KVPress says what it would keep, and masks are
+# written out.
 
 def evicting_attention(module, query, key, value, attention_mask, scaling, **_):
     """Attention in which the keys that module.evicted [kv_heads, TOKENS] names are masked."""
@@ -223,7 +229,8 @@ def gemma_golden(model, press, question=8, new=12):
     answer = [int(logits[-1].argmax())]
     for i in range(new - 1):
         answer.append(int(step(torch.tensor([answer[-1:]]), TOKENS + question + i)[-1].argmax()))
-    g = {"ids": ids[0].int(), "question": q[0].int(), "logits": logits, "answer": torch.tensor(answer, dtype=torch.int32),
+    g = {"ids": ids[0].int(), "question": q[0].int(), "logits": logits,
+        "answer": torch.tensor(answer, dtype=torch.int32),
          "kept": torch.stack(kept).to(torch.uint8)}
     if all(i in scores and scores[i].shape == (config.num_key_value_heads, TOKENS) for i in full):
         g["scores"] = torch.stack([scores.get(i, torch.zeros_like(scores[full[0]])) for i in range(len(kept))])
@@ -251,10 +258,12 @@ def main():
             for ratio in RATIOS:
                 try:
                     golden = judge(model, make(ratio))
-                except ValueError as reason:  # AdaKV in the reference needs keys that no query attends to; not always found
+                # AdaKV in the reference needs keys that no query attends to; not always found
+                except ValueError as reason:
                     print(family, name, ratio, "the reference raised:", reason)
                     continue
-                save(golden, os.path.join(folder, f"press-{name}-{ratio:g}.safetensors"), press=json.dumps(spec), ratio=f"{ratio:g}")
+                save(golden, os.path.join(folder, f"press-{name}-{ratio:g}.safetensors"), press=json.dumps(spec),
+                    ratio=f"{ratio:g}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ text += " Überraschung naïve café déjà vu 日本語 の テキスト 你好
 def base(vocab_size=700):
     tok = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tok.normalizer = normalizers.Replace(" ", "▁")
-    tr = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=["<pad>", "<eos>", "<bos>", "<unk>"] + [f"<0x{i:02X}>" for i in range(256)], limit_alphabet=80, max_token_length=12)
+    tr = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=["<pad>", "<eos>", "<bos>",
+        "<unk>"] + [f"<0x{i:02X}>" for i in range(256)], limit_alphabet=80, max_token_length=12)
     tok.train_from_iterator([text[i:i+400] for i in range(0, len(text), 400)], tr)
     return json.loads(tok.to_str())
 d = base()
@@ -28,10 +29,12 @@ def add(content, special):
     id = d['model']['vocab'].get(content)
     if id is None:
         id = max(list(d['model']['vocab'].values()) + [t['id'] for t in d['added_tokens']]) + 1
-    d['added_tokens'].append(dict(id=id, content=content, single_word=False, lstrip=False, rstrip=False, normalized=False, special=special))
+    d['added_tokens'].append(dict(id=id, content=content, single_word=False, lstrip=False, rstrip=False,
+        normalized=False, special=special))
 add("<start_of_turn>", True); add("\n\n", False); add("<table>", False)
 d['pre_tokenizer'] = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
-d['decoder'] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]}
+d['decoder'] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"}, {"type": "Fuse"}]}
 d["post_processor"] = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<bos>", "type_id": 0}},
     {"Sequence": {"id": "A", "type_id": 0}}], "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B",
     "type_id": 1}}], "special_tokens": {"<bos>": {"id": "<bos>", "ids": [d["model"]["vocab"]["<bos>"]],
@@ -55,9 +58,11 @@ emit('pieces', d)
 m = copy.deepcopy(d)
 m['normalizer'] = None
 m['pre_tokenizer'] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
-m['decoder'] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
+m['decoder'] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
 emit('pieces_first', m)
 p = copy.deepcopy(d)
-p['normalizer'] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
+p['normalizer'] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
 p['pre_tokenizer'] = None
 emit('pieces_every', p)

@@ -19,7 +19,8 @@ VOCAB = 101  # what the tokenizer knows
 FAMILIES = {
     "llama": dict(num_hidden_layers=3, tie_word_embeddings=True, rope_parameters=dict(
         rope_type="llama3", factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64, rope_theta=5e5)),
-    "qwen3": dict(num_hidden_layers=2, tie_word_embeddings=False, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+    "qwen3": dict(num_hidden_layers=2, tie_word_embeddings=False,
+        rope_parameters=dict(rope_type="default", rope_theta=1e6)),
 }
 CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
@@ -77,7 +78,8 @@ def artefacts(folder, config, seed):
     draw = torch.Generator().manual_seed(seed + 7)
     new = lambda *shape: torch.randn(shape, generator=draw)  # noqa: E731
     root = new(layers, heads, d, d) * 0.4
-    a = {"q_filters": new(layers, kv, d), "query_mean": new(layers, heads, d), "query_cov": root @ root.transpose(-1, -2),
+    a = {"q_filters": new(layers, kv, d), "query_mean": new(layers, heads, d),
+        "query_cov": root @ root.transpose(-1, -2),
          "curve": np.sort(np.random.default_rng(seed).random((99, layers, kv)), axis=0),
          "pattern": np.round(np.random.default_rng(seed + 1).random((layers, kv)), 6)}
     mlp, linear = {}, {}
@@ -104,7 +106,8 @@ def gates(folder, config, seed):
     draw = torch.Generator().manual_seed(seed + 8)
     kv, out = config.num_key_value_heads, []
     for i in range(config.num_hidden_layers):
-        gate = module.FastKVzipGate(i, config.hidden_size, kv, config.num_attention_heads // kv, torch.float32, output_dim=8, sink=5)
+        gate = module.FastKVzipGate(i, config.hidden_size, kv, config.num_attention_heads // kv, torch.float32,
+            output_dim=8, sink=5)
         with torch.no_grad():
             for name, p in gate.named_parameters():
                 p.copy_(torch.randn(p.shape, generator=draw) * (0.3 if "proj" in name else 0.5) + (1 if "norm" in name else 0))
@@ -116,13 +119,15 @@ def gates(folder, config, seed):
         for k in state:
             state[k] = state[k].bfloat16() if "proj" in k or k == "b" else state[k]
     curve = np.random.default_rng(seed).random((3, config.num_hidden_layers))
-    torch.save({"module": states, "loss": curve, "acc": curve, "loss_train": curve, "acc_train": curve}, f"{folder}/gates.pt")
+    torch.save({"module": states, "loss": curve, "acc": curve, "loss_train": curve, "acc_train": curve},
+        f"{folder}/gates.pt")
     return out
 
 
 def restore_adapter(folder, model, seed):
     """Random restore tokens and a random LoRA on all projections, saved by PEFT as the published ones are."""
-    config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=[f"{s}_proj" for s in ("q", "k", "v", "o", "gate", "up", "down")])
+    config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=[f"{s}_proj" for s in ("q", "k", "v", "o", "gate", "up",
+        "down")])
     adapted, draw = peft.get_peft_model(copy.deepcopy(model), config), torch.Generator().manual_seed(seed + 9)
     with torch.no_grad():
         for name, p in adapted.named_parameters():
@@ -225,42 +230,58 @@ PRESSES = {
     "lagkv16": (lambda a, r: LagKVPress(r, lag_size=16), dict(press="lagkv", lag_size=16)),
     "lagkv16_cross": (lambda a, r: LagKVPress(r, lag_size=16, n_sink=3, cross_scoring=True),
                       dict(press="lagkv", lag_size=16, n_sink=3, cross_scoring=True)),
-    "non_causal_attention32": (lambda a, r: NonCausalAttnPress(r, chunk_size=32), dict(press="non_causal_attention", chunk_size=32)),
+    "non_causal_attention32": (lambda a, r: NonCausalAttnPress(r, chunk_size=32),
+        dict(press="non_causal_attention", chunk_size=32)),
     "cap": (lambda a, r: CapPress(r, n_future_positions=64), dict(press="cap", n_future_positions=64)),
     "cur": (lambda a, r: CURPress(r), dict(CUR)),
     "cur_avg": (lambda a, r: CURPress(r, leverage_type="kv_avg", use_local_approximation=False, num_sinks=2),
                 dict(CUR, leverage_type="kv_avg", use_local_approximation=False, num_sinks=2)),
     "cur_random": (lambda a, r: CURPress(r, use_random_leverage=True), dict(CUR, use_random_leverage=True), "cur/0"),
-    "simlayerkv": (lambda a, r: SimLayerKVPress(lazy_threshold=1 - r, n_last=2, n_recent=20, n_initial=3), dict(SIM, lazy_threshold="1-ratio")),
-    "entropy_gated_chunkkv": (lambda a, r: EntropyGatedChunkKVPress(SnapKVPress(r, window_size=8)), dict(press="entropy_gated_chunkkv", of=SNAP)),
-    "entropy_gated_chunkkv_keydiff": (lambda a, r: EntropyGatedChunkKVPress(KeyDiffPress(r), chunk_length=7, low_entropy_chunk_length=2),
-                                      dict(press="entropy_gated_chunkkv", of=dict(press="keydiff"), chunk_length=7, low_entropy_chunk_length=2)),
-    "leverage": (lambda a, r: LeverageScorePress(r, sketch_dimension=12), dict(press="leverage", sketch_dimension=12), "leverage/0"),
+    "simlayerkv": (lambda a, r: SimLayerKVPress(lazy_threshold=1 - r, n_last=2, n_recent=20, n_initial=3),
+        dict(SIM, lazy_threshold="1-ratio")),
+    "entropy_gated_chunkkv": (lambda a, r: EntropyGatedChunkKVPress(SnapKVPress(r, window_size=8)),
+        dict(press="entropy_gated_chunkkv", of=SNAP)),
+    "entropy_gated_chunkkv_keydiff": (lambda a, r: EntropyGatedChunkKVPress(KeyDiffPress(r), chunk_length=7,
+        low_entropy_chunk_length=2),
+                                      dict(press="entropy_gated_chunkkv", of=dict(press="keydiff"), chunk_length=7,
+                                          low_entropy_chunk_length=2)),
+    "leverage": (lambda a, r: LeverageScorePress(r, sketch_dimension=12), dict(press="leverage", sketch_dimension=12),
+        "leverage/0"),
     "leverage48": (lambda a, r: LeverageScorePress(r), dict(press="leverage"), "leverage/0"),
-    "compactor": (lambda a, r: CompactorPress(r, chunk_size=32, sketch_dimension=12, sink_size_start=3, sink_size_end=2),
-                  dict(press="compactor", chunk_size=32, sketch_dimension=12, sink_size_start=3, sink_size_end=2), "leverage/0"),
+    "compactor": (lambda a, r: CompactorPress(r, chunk_size=32, sketch_dimension=12, sink_size_start=3,
+        sink_size_end=2),
+                  dict(press="compactor", chunk_size=32, sketch_dimension=12, sink_size_start=3,
+                      sink_size_end=2), "leverage/0"),
     "compactor_blended": (lambda a, r: CompactorPress(r, blending=0.35, sink_size_end=0, sink_size_start=3),
                           dict(press="compactor", blending=0.35, sink_size_end=0, sink_size_start=3), "leverage/0"),
-    "expected_attention_stats": (stats_press, dict(press="expected_attention_stats", epsilon=1e-2, stats_folder="query_stats.safetensors")),
+    "expected_attention_stats": (stats_press, dict(press="expected_attention_stats", epsilon=1e-2,
+        stats_folder="query_stats.safetensors")),
     "qfilter": (qfilter_press, dict(press="qfilter", path="q_filters.safetensors")),
     "kvzap_mlp": (lambda a, r: kvzap_press(a, r, "mlp"), dict(press="kvzap", path="kvzap_mlp.safetensors")),
-    "kvzap_linear": (lambda a, r: kvzap_press(a, r, "linear"), dict(press="kvzap", model_type="linear", path="kvzap_linear.safetensors")),
+    "kvzap_linear": (lambda a, r: kvzap_press(a, r, "linear"),
+        dict(press="kvzap", model_type="linear", path="kvzap_linear.safetensors")),
     "dms_kvzap": (lambda a, r: DMSPress(kvzap_press(a, 0, "mlp"), threshold=r - 0.5, sliding_window_size=10),
-                  dict(press="dms", of=dict(press="kvzap", path="kvzap_mlp.safetensors"), threshold="ratio-0.5", sliding_window_size=10)),
-    "duo_attention": (lambda a, r: duo_press(a, r, False), dict(press="duo_attention", head_compression_ratio="ratio", path="pattern")),
+                  dict(press="dms", of=dict(press="kvzap", path="kvzap_mlp.safetensors"), threshold="ratio-0.5",
+                      sliding_window_size=10)),
+    "duo_attention": (lambda a, r: duo_press(a, r, False), dict(press="duo_attention", head_compression_ratio="ratio",
+        path="pattern")),
     "duo_attention_on_the_fly": (lambda a, r: duo_press(a, r, True),
-                                 dict(press="duo_attention", head_compression_ratio="ratio", sink_size=2, recent_size=9)),
+                                 dict(press="duo_attention", head_compression_ratio="ratio", sink_size=2,
+                                     recent_size=9)),
     "lukv": (lukv_press, dict(press="lukv", of=EA, path="curve.npy")),
     "kvzip": (lambda a, r: KVzipPress(r), dict(press="kvzip")),
-    "kvzip_chunks": (lambda a, r: KVzipPress(r, chunk_size=30, layerwise=True, n_sink=2), dict(press="kvzip", chunk_size=30, layerwise=True, n_sink=2)),
-    "kvzip_plus": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True), dict(press="kvzip", kvzip_plus_normalization=True)),
+    "kvzip_chunks": (lambda a, r: KVzipPress(r, chunk_size=30, layerwise=True, n_sink=2),
+        dict(press="kvzip", chunk_size=30, layerwise=True, n_sink=2)),
+    "kvzip_plus": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True),
+        dict(press="kvzip", kvzip_plus_normalization=True)),
     "fastkvzip": (lambda a, r: fastkvzip_press(a, r), dict(press="fastkvzip", path="gates.pt")),
     "fastkvzip_layerwise": (lambda a, r: fastkvzip_press(a, r, layerwise=True, n_sink=2, window_ratio=0.1),
                             dict(press="fastkvzip", path="gates.pt", layerwise=True, n_sink=2, window_ratio=0.1)),
     "restorekv": (lambda a, r: restore_press(a, r), dict(press="restorekv", path="restorekv")),
     "restorekv_plus": (lambda a, r: restore_press(a, r, kvzip_plus_normalization=True, n_sink=2),
                        dict(press="restorekv_plus", n_sink=2, path="restorekv")),
-    "kvzip_plus_chunks": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True, chunk_size=40), dict(press="kvzip", kvzip_plus_normalization=True, chunk_size=40)),
+    "kvzip_plus_chunks": (lambda a, r: KVzipPress(r, kvzip_plus_normalization=True, chunk_size=40),
+        dict(press="kvzip", kvzip_plus_normalization=True, chunk_size=40)),
 }
 
 # ---- the models ----
@@ -270,13 +291,17 @@ def tokenizer_of(folder, chat):
     added = [dict(id=i, content=c, special=True) for c, i in vocab.items() if i < 3]
     added += [dict(id=99 + i, content=c, special=True) for i, c in enumerate(("<|im_start|>", "<|im_end|>"))]
     flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False)
-    full = dict(version="1.0", truncation=None, padding=None, added_tokens=[dict(a, **flags) for a in added], normalizer=None,
+    full = dict(version="1.0", truncation=None, padding=None, added_tokens=[dict(a, **flags) for a in added],
+        normalizer=None,
                 pre_tokenizer=dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True),
-                post_processor=None, decoder=dict(type="ByteLevel", add_prefix_space=True, trim_offsets=True, use_regex=True),
-                model=dict(type="BPE", dropout=None, unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None,
+                post_processor=None, decoder=dict(type="ByteLevel", add_prefix_space=True, trim_offsets=True,
+                    use_regex=True),
+                model=dict(type="BPE", dropout=None, unk_token=None, continuing_subword_prefix=None,
+                    end_of_word_suffix=None,
                            fuse_unk=False, byte_fallback=False, ignore_merges=False, vocab=vocab, merges=[]))
     json.dump(full, open(f"{folder}/tokenizer.json", "w"), ensure_ascii=False)
-    config = dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<s>", eos_token="</s>", unk_token="<unk>", add_bos_token=False)
+    config = dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        add_bos_token=False)
     if chat:
         config["chat_template"] = CHATML
     json.dump(config, open(f"{folder}/tokenizer_config.json", "w"))
@@ -284,9 +309,11 @@ def tokenizer_of(folder, chat):
 
 def build(family, folder, heads, kv_heads, head_dim, seed):
     torch.manual_seed(seed)
-    config = dict(vocab_size=VOCAB, hidden_size=48, intermediate_size=64, num_attention_heads=heads, num_key_value_heads=kv_heads,
+    config = dict(vocab_size=VOCAB, hidden_size=48, intermediate_size=64, num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
                   head_dim=head_dim, max_position_embeddings=2048, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **dict(config, **FAMILIES[family]))).float().eval()
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family,
+        **dict(config, **FAMILIES[family]))).float().eval()
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -304,7 +331,8 @@ def build(family, folder, heads, kv_heads, head_dim, seed):
 def ids_of(model, tokens, seed):  # distinct, after the chat template's opening where there is one
     prefix = []
     if model.config.model_type == "qwen3":
-        prefix = AutoTokenizer.from_pretrained(model.config.name_or_path).encode("<|im_start|>user\n", add_special_tokens=False)
+        prefix = AutoTokenizer.from_pretrained(model.config.name_or_path).encode("<|im_start|>user\n",
+            add_special_tokens=False)
     rest = [i for i in (torch.randperm(VOCAB - 3, generator=torch.Generator().manual_seed(seed)) + 3).tolist() if i not in prefix]
     return torch.tensor([(prefix + rest)[:tokens]])
 
@@ -319,7 +347,8 @@ def masked_attention(module, q, k, v, mask, scaling=None, dropout=0.0, **_):
     if state["kept"] is not None:
         kept = state["kept"][module.layer_idx].bool().repeat_interleave(group, 0)
         visible[:, :, : kept.shape[-1]] &= kept[:, None]
-    weights = (q @ k.repeat_interleave(group, 1).transpose(-1, -2) * scaling).masked_fill(~visible[None], -float("inf")).softmax(-1)
+    weights = (q @ k.repeat_interleave(group, 1).transpose(-1, -2) * scaling).masked_fill(~visible[None],
+        -float("inf")).softmax(-1)
     return (weights @ v.repeat_interleave(group, 1)).transpose(1, 2).contiguous(), None
 
 
@@ -393,8 +422,10 @@ def answer(model, ids, question, kept, cache=None, new=6):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("out"), p.add_argument("--seed", type=int, default=9), p.add_argument("--tokens", type=int, default=77)
-    p.add_argument("--heads", default="6,2,16"), p.add_argument("--ratios", default="0.6,0.9"), p.add_argument("--only", default="")
+    p.add_argument("out"), p.add_argument("--seed", type=int, default=9), p.add_argument("--tokens", type=int,
+        default=77)
+    p.add_argument("--heads", default="6,2,16"), p.add_argument("--ratios", default="0.6,0.9"), p.add_argument("--only",
+        default="")
     a = p.parse_args()
     wanted = a.only.split(",") if a.only else PRESSES
     for family in FAMILIES:
@@ -414,7 +445,8 @@ def main():
                 g = {"ids": ids[0].int(), "question": question[0].int(), "kept": kept, "logits": logits, "answer": said}
                 if scores is not None:
                     g["scores"] = scores
-                meta = dict(torch=torch.__version__.split("+")[0], transformers=transformers.__version__, kvpress="0.5.5", seed=str(a.seed))
+                meta = dict(torch=torch.__version__.split("+")[0], transformers=transformers.__version__,
+                    kvpress="0.5.5", seed=str(a.seed))
                 save_file({k: v.contiguous() for k, v in g.items()}, f"{folder}/press-{name}-{ratio:g}.safetensors",
                           metadata=dict(meta, press=json.dumps(spec), ratio=f"{ratio:g}"))
                 print(family, name, ratio, "kept of each head", kept.sum(-1).tolist())

@@ -47,7 +47,8 @@ case("eigh", [symmetric], w=torch.linalg.eigvalsh(symmetric))
 a, rhs = inputs(6, 3), inputs(6, 2)
 case("lstsq", [a, rhs], x=torch.linalg.lstsq(a, rhs).solution)
 
-# -- what is not linear algebra: name, inputs, result (booleans as 1 and 0; tests/lua/tensor_torch_test.lua has the calls) --
+# -- what is not linear algebra: name, inputs, result (booleans as 1 and 0; tests/lua/tensor_torch_test.lua has the
+# calls) --
 F = torch.nn.functional
 
 
@@ -122,7 +123,9 @@ call("bmm", [b3, b3.transpose(1, 2)], b3.bmm(b3.transpose(1, 2)))
 call("outer", [a[0], rows[0]], a[0].outer(rows[0]))
 signal, weight, bias = inputs(2, 4, 9), inputs(6, 2, 3), inputs(6)
 call("conv1d", [signal, weight, bias], F.conv1d(signal, weight, bias, stride=2, padding=2, dilation=2, groups=2))
-call("conv1d_plain", [signal[0], weight[:, :, :2].repeat(1, 2, 1)], F.conv1d(signal[0], weight[:, :, :2].repeat(1, 2, 1)))
+call("conv1d_plain", [signal[0], weight[:, :, :2].repeat(1, 2, 1)],
+    F.conv1d(signal[0], weight[:, :, :2].repeat(1, 2, 1)))
 call("avg_pool1d", [signal], F.avg_pool1d(signal, 4, 3, 2))
 call("max_pool1d", [signal], F.max_pool1d(signal, 3, 1, 1))
-print(json.dumps(cases, indent=None, allow_nan=False, separators=(",", ":")).replace('"},"', '"},\n"').replace('},"', '},\n"'))
+print(json.dumps(cases, indent=None, allow_nan=False, separators=(",", ":")).replace('"},"', '"},\n"').replace('},"',
+    '},\n"'))

@@ -10,7 +10,8 @@ on from its own set (layers of several lengths). Needs what make_models.py needs
 """
 import contextlib, json, os, sys
 import torch
-from kvpress import (AdaKVPress, CAMPress, CompressionRatioDecodingPress, DecodingPress, PrefillDecodingPress, TOVAPress, BlockPress, ChunkKVPress, ComposedPress, CriticalAdaKVPress, CriticalKVPress,
+from kvpress import (AdaKVPress, CAMPress, CompressionRatioDecodingPress, DecodingPress, PrefillDecodingPress,
+    TOVAPress, BlockPress, ChunkKVPress, ComposedPress, CriticalAdaKVPress, CriticalKVPress,
                      ExpectedAttentionPress, FinchPress, KeyDiffPress, KeyRerotationPress, KnormPress, KVComposePress,
                      MergingPress, PerLayerCompressionPress, SnapKVPress, ThinKPress)
 from kvpress.presses.base_press import BasePress
@@ -38,7 +39,8 @@ def finch(r, **kw):
 
 # name -> (the reference's object, the same rule as data)
 PRESSES = {
-    "criticalkv_ea": (lambda r: CriticalKVPress(nov(r)), dict(press="criticalkv", of=NOV, epsilon=1e-4, first_stage_ratio=0.5)),
+    "criticalkv_ea": (lambda r: CriticalKVPress(nov(r)), dict(press="criticalkv", of=NOV, epsilon=1e-4,
+        first_stage_ratio=0.5)),
     "criticalkv_knorm": (lambda r: CriticalKVPress(KnormPress(r), first_stage_ratio=0.2),
                          dict(press="criticalkv", of=KNORM, first_stage_ratio=0.2)),
     "adakv_criticalkv": (lambda r: AdaKVPress(CriticalKVPress(nov(r))),
@@ -46,7 +48,8 @@ PRESSES = {
     "criticaladakv_ea": (lambda r: CriticalAdaKVPress(nov(r)),
                          dict(press="criticaladakv", of=NOV, alpha_safeguard=0.2, epsilon=1e-4, first_stage_ratio=0.5)),
     "chunkkv_snapkv": (lambda r: ChunkKVPress(snap(r), chunk_length=6), dict(press="chunkkv", of=SNAP, chunk_length=6)),
-    "block_keydiff": (lambda r: BlockPress(KeyDiffPress(r), block_size=9), dict(press="block", of=KEYDIFF, block_size=9)),
+    "block_keydiff": (lambda r: BlockPress(KeyDiffPress(r), block_size=9),
+        dict(press="block", of=KEYDIFF, block_size=9)),
     "composed_keydiff_snapkv": (lambda r: ComposedPress([KeyDiffPress(r / 2), snap(r / 3)]), dict(
         press="composed", of=[dict(KEYDIFF, ratio="ratio/2"), dict(SNAP, ratio="ratio/3")])),
     "composed_snapkv_think": (lambda r: ComposedPress([snap(r / 2), ThinKPress(r / 2, window_size=8)]), dict(
@@ -158,19 +161,25 @@ DECODING = {
                       dict(press="decoding", of=dict(press="tova"), compression_interval=1, target_size=20)),
     "decoding_small": (lambda r: DecodingPress(KnormPress(), compression_interval=100, target_size=6),
                        dict(press="decoding", of=KNORM, compression_interval=100, target_size=6)),
-    "ratio_decoding_keydiff": (lambda r: CompressionRatioDecodingPress(KeyDiffPress(), compression_interval=4, target_compression_ratio=r),
-                             dict(press="ratio_decoding", of=KEYDIFF, compression_interval=4, target_compression_ratio="ratio")),
-    "prefill_decoding": (lambda r: PrefillDecodingPress(snap(r), DecodingPress(KeyDiffPress(), compression_interval=4, target_size=25)),
+    "ratio_decoding_keydiff": (lambda r: CompressionRatioDecodingPress(KeyDiffPress(), compression_interval=4,
+        target_compression_ratio=r),
+                             dict(press="ratio_decoding", of=KEYDIFF, compression_interval=4,
+                                 target_compression_ratio="ratio")),
+    "prefill_decoding": (lambda r: PrefillDecodingPress(snap(r),
+        DecodingPress(KeyDiffPress(), compression_interval=4, target_size=25)),
                          dict(press="prefill_decoding", prefilling_press=SNAP,
-                              decoding_press=dict(press="decoding", of=KEYDIFF, compression_interval=4, target_size=25))),
+                              decoding_press=dict(press="decoding", of=KEYDIFF, compression_interval=4,
+                                  target_size=25))),
 }
 
 
 # CaM draws; here a token merges from probability .5 on, as with sampling = false
 torch.bernoulli = lambda p: (p >= 0.5).float()
-for name, of, make, kw in (("cam_knorm", KNORM, KnormPress, dict(compression_interval=4, target_size=30, merge_budget=3)),
+for name, of, make, kw in (("cam_knorm", KNORM, KnormPress, dict(compression_interval=4, target_size=30,
+    merge_budget=3)),
                            ("cam_keydiff", KEYDIFF, KeyDiffPress, dict(compression_interval=1, target_size=50))):
-    DECODING[name] = (lambda r, make=make, kw=kw: CAMPress(make(), **kw), dict(press="cam", of=of, sampling=False, **kw))
+    DECODING[name] = (lambda r, make=make, kw=kw: CAMPress(make(), **kw),
+        dict(press="cam", of=of, sampling=False, **kw))
 
 
 @torch.no_grad()
@@ -220,7 +229,8 @@ def main():
                     print(family, name, ratio, "the reference raised:", repr(reason)[:120])
                     continue
                 data = spec(ratio) if callable(spec) else spec
-                save(g, os.path.join(folder, f"press-{name}-{ratio:g}.safetensors"), press=json.dumps(data), ratio=f"{ratio:g}")
+                save(g, os.path.join(folder, f"press-{name}-{ratio:g}.safetensors"), press=json.dumps(data),
+                    ratio=f"{ratio:g}")
                 print(family, name, ratio, sorted(g), g["kept"].sum(-1).tolist() if "kept" in g else "")
 
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Every causal script, and probing, on the worst of data: a model whose answers are all wrong (the floor), two passages,
--- one KV head, a task without evidence. It must end, say why it cannot tell, and write no NaN.
+-- Every causal script, and probing, on the worst of data: a model whose answers are all wrong (the floor), two
+-- passages, one KV head, a task without evidence. It must end, say why it cannot tell, and write no NaN.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local paths = require "kvbench.paths"
@@ -81,7 +81,8 @@ t.case("a task whose questions have no evidence says so", function()
   kv.dataset = package.loaded["kvbench.dataset"]
   local failures = {}
   for _, case in ipairs(cases) do -- layers makes a dataset of its own records, which must be whole
-    local ok, err = case[1] == "layers" or pcall(check, case[1], many, words_of(case, { "--task", "knowledge", "--seed", "none" }))
+    local ok, err = case[1] == "layers" or pcall(check, case[1], many,
+      words_of(case, { "--task", "knowledge", "--seed", "none" }))
     if not ok then failures[#failures + 1] = case[1] .. ": " .. tostring(err):sub(1, 200) end
   end
   package.loaded["kvbench.dataset"], kv.dataset = module, real

@@ -37,7 +37,8 @@ t.case("a prompt is the conversation of one user turn, cut in two", function()
     local p = prompt.render("paper", record, { template = name })
     if name ~= "none" then
       local content = prompt.instruction .. record.passage .. "\n" .. record.questions[1].q
-      t.eq(p.context .. p.suffix(record.questions[1]), chat.render(name, { { role = "user", content = content } }), name)
+      t.eq(p.context .. p.suffix(record.questions[1]), chat.render(name, { { role = "user", content = content } }),
+        name)
     end
     t.eq(p.context:sub(p.passage_span[1] + 1, p.passage_span[2]), record.passage)
   end
@@ -46,7 +47,8 @@ t.case("a prompt is the conversation of one user turn, cut in two", function()
 end)
 
 t.case("roles that do not exist", function()
-  t.fails(function() chat.render("chatml", { { role = "robot", content = "x" } }) end, "message 1 needs content and the role")
+  t.fails(function() chat.render("chatml", { { role = "robot", content = "x" } }) end,
+    "message 1 needs content and the role")
   t.fails(function() chat.render("chatml", { { role = "user" } }) end, "message 1")
   t.fails(function() chat.render("lama-3", {}) end, "unknown chat template 'lama%-3' %-> did you mean 'llama%-3")
 end)

@@ -213,7 +213,8 @@ local lines = {
   { "a span that holds something else", small:format([[, "facts": [{"id": "f1", "value": "red", "mentions":
     [{"sentence": [0, 10], "value": [3, 6]}]}] ]]):gsub("\n", " "), "value span holds 'ed ', not 'red'" },
   { "a doubled id", good_line, "id: 'base%-A%-0001' was already used %(line 1%)" },
-  { "a known task's rules", (good_line:gsub('"id":"[^"]*"', '"id":"z"', 1):gsub('"direction":"%a+"', '"direction":"up"', 1)),
+  { "a known task's rules", (good_line:gsub('"id":"[^"]*"', '"id":"z"', 1):gsub('"direction":"%a+"', '"direction":"up"',
+    1)),
     "direction 'up'" },
 }
 

@@ -62,7 +62,8 @@ t.case("GER restricted to some cells", function()
   t.near(eviction.span_survival(v, { { 4, 5 }, { 3, 5 } }), 1)
   local top = eviction.view(fake_keep(grid), { cells = function(l) return l == 0 end })
   t.eq(eviction.ger_by_layer(top, { 7 }), { { layer = 0, ger = 1 } })
-  t.fails(function() eviction.view(fake_keep(grid), { cells = function() return false end }) end, "no %(layer, head%) cell")
+  t.fails(function() eviction.view(fake_keep(grid), { cells = function() return false end }) end,
+    "no %(layer, head%) cell")
 end)
 
 t.case("span co-survival: tokens may survive while no head holds them together", function()
@@ -92,18 +93,23 @@ end)
 -- kappa from sklearn.metrics.cohen_kappa_score on the same bits: 0.5 and 0.5; jaccard by hand 3/5 and 2/4.
 t.case("agreement of two keep-sets", function()
   local x = { 0, 1, 2, 3, 4, 5, 6, 7 }
-  local a = eviction.agreement(eviction.view(fake_keep { { "11010010" } }), eviction.view(fake_keep { { "10011010" } }), x)
+  local a = eviction.agreement(eviction.view(fake_keep { { "11010010" } }), eviction.view(fake_keep { { "10011010" } }),
+    x)
   t.near(a.kappa, .5, 1e-12)
   t.near(a.jaccard, 3 / 5, 1e-12)
-  local b = eviction.agreement(eviction.view(fake_keep { { "10000010" } }), eviction.view(fake_keep { { "10011010" } }), x)
+  local b = eviction.agreement(eviction.view(fake_keep { { "10000010" } }), eviction.view(fake_keep { { "10011010" } }),
+    x)
   t.near(b.kappa, .5, 1e-12)
   t.near(b.jaccard, 2 / 4, 1e-12)
-  local same = eviction.agreement(eviction.view(fake_keep(grid)), eviction.view(fake_keep(grid)), { 1, 2, 3, 4, 5, 6, 7 })
+  local same = eviction.agreement(eviction.view(fake_keep(grid)), eviction.view(fake_keep(grid)),
+    { 1, 2, 3, 4, 5, 6, 7 })
   t.near(same.kappa, 1)
   t.near(same.jaccard, 1)
-  local full = eviction.agreement(eviction.view(fake_keep { { "1111" } }), eviction.view(fake_keep { { "1111" } }), { 0, 1 })
+  local full = eviction.agreement(eviction.view(fake_keep { { "1111" } }), eviction.view(fake_keep { { "1111" } }),
+    { 0, 1 })
   t.eq({ full.kappa, full.kappa_cells, full.jaccard }, { nil, 0, 1 })
-  t.fails(function() eviction.agreement(eviction.view(fake_keep(grid)), eviction.view(fake_keep { { "1" } }), { 0 }) end,
+  t.fails(function() eviction.agreement(eviction.view(fake_keep(grid)), eviction.view(fake_keep { { "1" } }),
+    { 0 }) end,
     "differ in shape")
 end)
 

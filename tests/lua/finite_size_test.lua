@@ -63,7 +63,8 @@ end
 
 t.case("crossings of the isotonic fit, by hand", function()
   local crossings = require("kvbench.stats.scaling").crossings
-  -- 3 and 2 pool to 2.5 each: 0 1 2.5 2.5 4; a quarter of 4 is at 1, half at 1 + 1 / 1.5, three quarters at 3 + .5 / 1.5
+  -- 3 and 2 pool to 2.5 each: 0 1 2.5 2.5 4; a quarter of 4 is at 1, half at 1 + 1 / 1.5, three quarters at
+  -- 3 + .5 / 1.5
   local at, fit = crossings({ 0, 1, 2, 3, 4 }, { 0, 1, 3, 2, 4 }, nil, { .25, .5, .75 })
   t.eq(fit, { 0, 1, 2.5, 2.5, 4 })
   t.near(at[1], 1, 1e-12)

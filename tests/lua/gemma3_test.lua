@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Sliding windows: what a row sees of its passage and of itself, through masks, evicted contexts and presses. On the tiny
--- model of tests/golden/models/gemma3: layers sliding, sliding, full, sliding, full; a window of 24; one KV head.
+-- Sliding windows: what a row sees of its passage and of itself, through masks, evicted contexts and presses. On the
+-- tiny model of tests/golden/models/gemma3: layers sliding, sliding, full, sliding, full; a window of 24; one KV head.
 local kv = require "kvbench"
 local t = require "kvbench.testing"
 local keepset = require "kvbench.keep"
@@ -201,7 +201,8 @@ t.case("presses and observation use the model's attention scale", function()
   local golden = json.load(dir .. "/../../gemma_scale.json")
   local scaled = os.tmpname()
   os.remove(scaled)
-  os.execute(("mkdir '%s' && cp '%s'/model.safetensors '%s'/generation_config.json '%s'"):format(scaled, dir, dir, scaled))
+  os.execute(("mkdir '%s' && cp '%s'/model.safetensors '%s'/generation_config.json '%s'"):format(scaled, dir, dir,
+    scaled))
   local config = json.load(dir .. "/config.json")
   config.query_pre_attn_scalar = golden.scalar
   local file = assert(io.open(scaled .. "/config.json", "w"))
@@ -215,7 +216,8 @@ t.case("presses and observation use the model's attention scale", function()
     for _, l in ipairs(FULL) do
       local own, want = scores[l + 1][1], kv.tensor.from(golden[name][tostring(l)])
       t.ok(gap(own:narrow(1, first, last - first + 1):cpu(), want) < 1e-4, name .. " of layer " .. l)
-      t.ok(gap(kv.press(press):score(model:prefill(ids, { queries = true }))[l + 1][1]:narrow(1, first, last - first + 1)
+      t.ok(gap(kv.press(press):score(model:prefill(ids, { queries = true }))[l + 1][1]:narrow(1, first,
+        last - first + 1)
         :cpu(), want) > 1e-3, name .. " depends on the scale")
     end
   end
@@ -235,7 +237,8 @@ t.case("presses and observation use the model's attention scale", function()
     for h = 0, other.heads - 1 do
       for i = 0, 8 do
         for key = 0, N + i do
-          worst = math.max(worst, math.abs(a[(h * rows.rows + i) * rows.keys + key] - seen:at(i + 1, l + 1, h + 1, key + 1)))
+          worst = math.max(worst, math.abs(a[(h * rows.rows + i) * rows.keys + key] - seen:at(i + 1, l + 1, h + 1,
+            key + 1)))
         end
       end
       for key = 0, N - 1 do

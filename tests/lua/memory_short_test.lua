@@ -70,7 +70,8 @@ t.case("a batch that memory runs out for becomes smaller, says so, and answers t
     t.eq(got, expected)
     t.ok(fewer >= 1 and fewer < most and fewer <= 2 * slots,
       ("%d in flight, %d with room for %d"):format(fewer, most, slots))
-    t.ok(line:find "^kvbench: out of memory on %S+ with %d+ continuations in flight: going on with these at a time", line)
+    t.ok(line:find "^kvbench: out of memory on %S+ with %d+ continuations in flight: going on with these at a time",
+      line)
   end
 end)
 

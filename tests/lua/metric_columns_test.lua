@@ -94,7 +94,8 @@ end)
 
 t.case("agreement compares with another press's set at the same ratio; its own rows and ratio 0 have none", function()
   local keeps = {}
-  local rows = sweep({ presses = { "knorm", "random", "streaming_llm" }, metrics = { columns.agreement { with = "random" },
+  local rows = sweep({ presses = { "knorm", "random", "streaming_llm" },
+    metrics = { columns.agreement { with = "random" },
     { name = "keep", columns = function(view)
       keeps[view.row.key] = { keep = view.keep, x = view.index.x }
       return {}

@@ -113,7 +113,8 @@ local function u64(n) return ffi.string(ffi.new("uint64_t[1]", n), 8) end
 local function f32(x) return ffi.string(ffi.new("float[1]", x), 4) end
 
 --- Writes config.json, model.safetensors and whatever opt.files holds (name -> text) into `folder`.
--- opt: config (changes), head_dim (8 unless told; GPUs want 16), tied, qkv_bias, qk_norm, post_norms, drop, add, reshape.
+-- opt: config (changes), head_dim (8 unless told; GPUs want 16), tied, qkv_bias,
+-- qk_norm, post_norms, drop, add, reshape.
 function M.hf(folder, opt)
   opt = opt or {}
   check(C.kvb_dir_make(folder))
@@ -147,7 +148,8 @@ local encoders = {
 }
 
 --- Writes the same model as a GGUF file. opt as in hf, and: architecture ("llama"), permuted (true), meta (list of
--- plus_one (norms are stored as 1 more than in the folder), {key, kind, value}; a later entry of the same key wins, value nil removes it), factors (rope_freqs.weight values).
+-- plus_one (norms are stored as 1 more than in the folder), {key, kind, value}; a later entry of the same key wins,
+-- value nil removes it), factors (rope_freqs.weight values).
 function M.gguf(path, opt)
   opt = opt or {}
   local a = opt.architecture or "llama"

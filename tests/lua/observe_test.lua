@@ -322,7 +322,8 @@ t.case("what cannot be is told", function()
   fails({ attention = { classes = { { 150 } } } }, "class 0 names token 150 of 150")
   fails({ attention = { rows = 9 } }, "attention: rows 4 to 12, there are 0 to 7")
   fails({ weights = { layers = { 99 } } }, "weights of layer 99")
-  fails({ lost = { keeps = { kv.press("knorm"):keep(model:prefill(draw("x", 9)), .5) } } }, "keep%-set 0 to weigh is for")
+  fails({ lost = { keeps = { kv.press("knorm"):keep(model:prefill(draw("x", 9)), .5) } } },
+    "keep%-set 0 to weigh is for")
   local evicted = ctx:evict(kv.press("knorm"):keep(ctx, .5))
   t.fails(function() ask(model, { attention = {} }, evicted) end, "evicted context's heads")
 end)
@@ -338,7 +339,8 @@ local function sweep(more)
   return kv.sweep(o)
 end
 
-local NAMES = { "attention_V", "attention_B", "attention_sinks", "attention_X", "attention_other", "attention_own", "top_V",
+local NAMES = { "attention_V", "attention_B", "attention_sinks", "attention_X", "attention_other", "attention_own",
+  "top_V",
   "attention_recall", "output_error" }
 
 t.case("a sweep's rows: masses sum to 1, the full cache loses nothing, answers stay", function()

@@ -249,7 +249,8 @@ for name, make in pairs {
   end,
   ["crowded marks"] = function()
     return plot.lines { series = { { x = { 0, 10 }, y = { 0, 1 } } },
-      vlines = { { x = 9, label = "one of the marks" }, { x = 9.2, label = "another one" }, { x = 10, label = "third" } } }
+      vlines = { { x = 9, label = "one of the marks" }, { x = 9.2, label = "another one" },
+        { x = 10, label = "third" } } }
   end,
   ["one cell"] = function()
     return plot.heatmap { matrix = { { 3 } }, x = { label = "x" }, y = { label = "y" }, color = { label = "v" },

@@ -78,7 +78,8 @@ t.case("words: counting them gives the answer", function()
     t.eq(top, answers)
   end
   counted(dataset("ruler/cwe", { length = 500, size = 1, common = 5, often = 12, seldom = 2 }).records[1], 5)
-  for _, length in ipairs { 40, 300, 2000 } do counted(dataset("ruler/fwe", { length = length, size = 1 }).records[1], 3) end
+  for _, length in ipairs { 40, 300, 2000 } do counted(dataset("ruler/fwe", { length = length, size = 1 }).records[1],
+    3) end
 end)
 
 t.case("a tokenizer measures the length when asked to", function()
@@ -109,7 +110,8 @@ t.case("LongBench's rules, by hand", function()
   t.eq(suite.classification("It is a City", { "City" }, classes), 1)
   t.eq(suite.classification("City or Date", { "City" }, classes), 0.5)
   t.eq(suite.classification("Date", { "City" }, classes), 0)
-  t.eq(suite.classification("Other city", { "Other city" }, { "city", "Other city" }), 1) -- "city" is part of the right one
+  -- "city" is part of the right one
+  t.eq(suite.classification("Other city", { "Other city" }, { "city", "Other city" }), 1)
   t.eq(suite.count("There are 7, not 9", { "7" }), 0.5)
   t.eq(suite.count("none", { "7" }), 0)
   t.eq(suite.retrieval("Paragraph 12", { "Paragraph 12" }), 1)

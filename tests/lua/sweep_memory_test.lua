@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What a stored sweep holds is bounded by the passages in flight: three times the passages, the same memory but for what
--- the dataset itself and the names of finished passages take.
+-- What a stored sweep holds is bounded by the passages in flight: three times the passages, the same memory but for
+-- what the dataset itself and the names of finished passages take.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local C = require("kvbench.ffi").C
@@ -19,7 +19,8 @@ local function sweep(n)
   local data, folder = tiny.data(n, 3), os.tmpname()
   os.remove(folder)
   local before, most = lua_bytes(), 0 -- the records themselves are there already
-  local run = kv.sweep { model = model, dataset = data, presses = { "knorm" }, ratios = { 0, .5, .9 }, max_new_tokens = 2,
+  local run = kv.sweep { model = model, dataset = data, presses = { "knorm" }, ratios = { 0, .5, .9 },
+    max_new_tokens = 2,
     quiet = true, out = folder, group = 4, observe = { "attention" }, metrics = { "selectivity", { name = "memory",
       columns = function()
         most = math.max(most, tonumber(C.kvb_memory_bytes(C.KVB_MEM_CACHE)))

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kv.sweep on a tiny stored model: every condition once, the same rows whatever the packing and whatever interrupted them, and
--- one clear line for what cannot be run. The model's answers mean nothing.
+-- kv.sweep on a tiny stored model: every condition once, the same rows whatever the packing and whatever interrupted
+-- them, and one clear line for what cannot be run. The model's answers mean nothing.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local C = require("kvbench.ffi").C
@@ -23,7 +23,8 @@ end
 -- ---- sweeps ----
 
 local function settings(more)
-  local o = { model = model, dataset = data, presses = { "knorm", { press = "snapkv", window_size = 16 } }, ratios = { 0, .5, .9 },
+  local o = { model = model, dataset = data, presses = { "knorm", { press = "snapkv", window_size = 16 } },
+    ratios = { 0, .5, .9 },
     max_new_tokens = 3, quiet = true }
   for name, value in pairs(more or {}) do o[name] = value end
   return o
@@ -107,7 +108,8 @@ t.case("an interrupted run goes on and ends with the same bytes", function()
   end
 end)
 
-t.case("rows of a version without a store are taken over; of a torn last line only that passage is run again", function()
+t.case("rows of a version without a store are taken over; of a torn last line only that passage is run again",
+  function()
   local out = new_folder()
   sweep { out = out }
   local lines = {}
@@ -135,7 +137,8 @@ end)
 t.case("a folder of another run is not mixed with", function()
   local out = new_folder()
   sweep { out = out }
-  for field, more in pairs { seed = { seed = 2 }, ratios = { ratios = { 0, .5 } }, evictable = { evictable = "context" },
+  for field, more in pairs { seed = { seed = 2 }, ratios = { ratios = { 0, .5 } },
+    evictable = { evictable = "context" },
     presses = { presses = { "knorm" } }, style = { style = "paper" }, max_new_tokens = { max_new_tokens = 4 },
     idk_example = { idk_example = false }, regimes = { regimes = { "aware" } } } do
     more.out = out
@@ -171,7 +174,8 @@ t.case("presses that fail are named and what is done is kept", function()
   end
   local cases = {
     { bad("raises", function() error "this is mine" end), "this is mine" },
-    { bad("nan", function(_, ctx) return ctx.keys:norm(-1) * (0 / 0) end), "press 'nan' .*score is NaN at layer 0, head 0, token 0" },
+    { bad("nan", function(_, ctx) return ctx.keys:norm(-1) * (0 / 0) end),
+      "press 'nan' .*score is NaN at layer 0, head 0, token 0" },
     { bad("shape", function(_, ctx) return ctx.keys end), "press 'shape' .*score has shape %[2, 2, %d+, 16%], expected" },
     { bad("nothing", function() end), "press 'nothing' .*score returned nothing" },
   }
@@ -207,7 +211,8 @@ end)
 t.case("equal conditions run once and are written for each", function()
   local function adds(presses, ratios)
     local n, run = 0, nil
-    tiny.watching(model, "add", function() n = n + 1 end, function() run = sweep { presses = presses, ratios = ratios or { 0, .5 } } end)
+    tiny.watching(model, "add", function() n = n + 1 end, function() run = sweep { presses = presses,
+      ratios = ratios or { 0, .5 } } end)
     return n, run
   end
   local twin = kv.press { name = "twin", score = function(_, ctx) return -ctx.keys:norm(-1) end }
@@ -235,7 +240,8 @@ t.case("what may be evicted", function()
       sets = sets + 1
       for l = 0, keep.layers - 1 do
         for h = 0, keep.kv_heads - 1 do
-          outside = outside + passage[1] - keep:count(l, h, 0, passage[1]) + (keep.tokens - passage[2]) - keep:count(l, h, passage[2], keep.tokens)
+          outside = outside + passage[1] - keep:count(l, h, 0, passage[1]) + (keep.tokens - passage[2]) - keep:count(l,
+            h, passage[2], keep.tokens)
           local n = evictable == "passage" and passage[2] - passage[1] or keep.tokens
           local kept = evictable == "passage" and keep:count(l, h, passage[1], passage[2]) or keep:count(l, h)
           t.eq(kept, kv.ratios.n_kept(n, .5))
@@ -284,7 +290,8 @@ t.case("presses that know the question are asked anew for every question", funct
     end
     return { answer_kept = n > 0 and kept / n or nil, set = view.keep:hash() }
   end
-  local run = kv.sweep { model = model, dataset = data, presses = { "knorm", "oracle", { press = "rescue", of = "knorm" },
+  local run = kv.sweep { model = model, dataset = data, presses = { "knorm", "oracle",
+    { press = "rescue", of = "knorm" },
     { press = "ablation", of = "knorm" } }, ratios = { 0, 0.7 }, quiet = true,
     metrics = { { name = "answers", columns = columns } } }
   t.eq(#run.rows, QUESTIONS * (1 + 4))
@@ -325,7 +332,8 @@ end)
 t.case("what a record's contexts begin with is prefilled once, and changes no row", function()
   local presses = { "knorm", "expected_attention", { press = "snapkv", window_size = 16 }, "observed_attention" }
   local function rows(prefix_cache)
-    local run = sweep { regimes = { "aware_one" }, presses = presses, ratios = { 0, .5, .9 }, prefix_cache = prefix_cache }
+    local run = sweep { regimes = { "aware_one" }, presses = presses, ratios = { 0, .5, .9 },
+      prefix_cache = prefix_cache }
     local by_key = {}
     for _, row in ipairs(run.rows) do by_key[row.key] = json.encode(row) end
     return by_key, run.shared_tokens, #run.rows
@@ -348,7 +356,8 @@ t.case("the bytes of a sweep are given back", function()
   local cache, tensors, scratch = live()
   sweep()
   local a, b, c = live()
-  t.ok(a <= cache and b <= tensors and c <= scratch, ("%d %d %d, before %d %d %d"):format(a, b, c, cache, tensors, scratch))
+  t.ok(a <= cache and b <= tensors and c <= scratch, ("%d %d %d, before %d %d %d"):format(a, b, c, cache, tensors,
+    scratch))
 end)
 
 model:close()

@@ -123,6 +123,7 @@ t.case("imported questions are tagged where they have no tags, and say so", func
   local r = ds.records[1]
   t.eq({ r.tagged, r.questions[1].answer_type, r.questions[1].question_type, r.questions[2].answer_type },
     { "rules", "Location", "standard", "Creature" })
-  t.eq(dataset({ { passage = "x", questions = { { q = "y?", a = "x" } } } }, { untagged = true }).records[1].tagged, nil)
+  t.eq(dataset({ { passage = "x", questions = { { q = "y?", a = "x" } } } }, { untagged = true }).records[1].tagged,
+    nil)
   t.eq(dataset("base", { size = 1 }).records[1].tagged, nil)
 end)

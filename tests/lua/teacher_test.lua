@@ -171,7 +171,8 @@ end)
 t.case("one question at a time: ctx:logprob", function()
   local ctx = model:prefill("The Salt Gate was designed by Nyla Soren in the spring of a cold year")
   local keep = kv.press("knorm"):keep(ctx, .6)
-  local full, half = ctx:logprob("Who? A:", "Nyla Soren"), ctx:logprob("Who? A:", "Nyla Soren", { keep = keep, kl = true })
+  local full, half = ctx:logprob("Who? A:", "Nyla Soren"), ctx:logprob("Who? A:", "Nyla Soren",
+    { keep = keep, kl = true })
   t.eq(#full.logprob, #model:ids " Nyla Soren")
   t.ok(half.kl > 0 and half.total ~= full.total, "eviction changed nothing")
   t.eq(ctx:logprob("Who? A:", "Nyla Soren", { kl = true }).kl, 0)
@@ -209,7 +210,8 @@ t.case("rows with and without scores are never mixed in one folder", function()
   os.remove(folder)
   sweep { out = folder, ratios = { 0 } }
   t.fails(function() sweep { out = folder, ratios = { 0 }, teacher = false } end, "teacher was true")
-  t.fails(function() sweep { out = folder, ratios = { 0 }, metrics = { { name = "mine", columns = function() end } } } end,
+  t.fails(function() sweep { out = folder, ratios = { 0 }, metrics = { { name = "mine",
+    columns = function() end } } } end,
     "metrics was null")
   for _, name in ipairs { "rows.jsonl", "rows.csv", "run.json" } do os.remove(folder .. "/" .. name) end
   os.remove(folder)

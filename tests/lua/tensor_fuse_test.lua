@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Chains of element-wise ops in one pass: the bits of the ops one by one, whatever the shapes; what cannot be fused says so.
+-- Chains of element-wise ops in one pass: the bits of the ops one by one, whatever the shapes; what cannot be fused
+-- says so.
 local t = require "kvbench.testing"
 local tensor = require "kvbench.tensor"
 local C = require("kvbench.ffi").C
@@ -38,7 +39,8 @@ t.case("the bits of the ops one by one: long runs, ragged ends, broadcast, strid
   local function both(x) return (x * 2 + 1):exp() end
   t.eq(bits(tensor.fuse(both)(a)), bits(both(a)))
   t.eq(bits(tensor.fuse(both)(b)), bits(both(b)))
-  t.eq(tensor.fuse(both)(tensor.arange(3):to("i32")):tolua(), both(tensor.arange(3)):tolua()) -- converted, as in the ops
+  -- converted, as in the ops
+  t.eq(tensor.fuse(both)(tensor.arange(3):to("i32")):tolua(), both(tensor.arange(3)):tolua())
 end)
 
 t.case("fn is recorded anew at each call, so that what it sees around it counts", function()

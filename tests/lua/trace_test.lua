@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Interventions and hidden states: what changes nothing, to the bit (a factor of 1, a state put back where it came from);
--- what is recorded, against prefill's own record; the logit lens; company and order. With --device cuda: on the GPU.
+-- Interventions and hidden states: what changes nothing, to the bit (a factor of 1, a state put back where it came
+-- from); what is recorded, against prefill's own record; the logit lens; company and order. With
+-- --device cuda: on the GPU.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local options = require "kvbench.options"
@@ -53,7 +54,8 @@ local function suite(label, model, tolerance)
 
   case("a factor of 1 is no factor, to the bit", function()
     same(ask { keep = keep, temperature = 1 })
-    t.ok(distance(ask({ keep = keep, temperature = .5 }, "logits"), plain.logits) > 1e-3, "a factor of 1/2 does nothing")
+    t.ok(distance(ask({ keep = keep, temperature = .5 }, "logits"), plain.logits) > 1e-3,
+      "a factor of 1/2 does nothing")
   end)
 
   case("a factor of 0 attends to everything alike", function()
@@ -81,7 +83,8 @@ local function suite(label, model, tolerance)
     t.eq(seen:size(1), model.layers + 1)
     for l = 1, model.layers do
       for i, row in ipairs { 0, 3, #ids - 1 } do
-        t.ok(distance(seen[l][i], whole.hidden[l][#text + row + 1]) <= tolerance, ("level %d, row %d"):format(l - 1, row))
+        t.ok(distance(seen[l][i], whole.hidden[l][#text + row + 1]) <= tolerance,
+          ("level %d, row %d"):format(l - 1, row))
       end
     end
     same(ask { keep = keep, hidden = {} }, "recording changed the answer")
@@ -122,16 +125,20 @@ local function suite(label, model, tolerance)
   case("records see the patch", function()
     local state = {}
     for i = 1, model.hidden do state[i] = i / 64 end
-    local seen = ask({ patch = { layer = 1, row = 4, hidden = state }, hidden = { layers = { 1 }, rows = { 4 } } }, "hidden")
+    local seen = ask({ patch = { layer = 1, row = 4, hidden = state }, hidden = { layers = { 1 }, rows = { 4 } } },
+      "hidden")
     t.eq(numbers(seen), state)
   end)
 
   case("company, order and shared questions change nothing", function()
     local states = ask({ hidden = { rows = { -1 } } }, "hidden")
     local list = {
-      { ctx = ctx, ids = ids, keep = keep, max_new_tokens = 4, ignore_stop = true, trunk = 3, hidden = { rows = { 4, 8 } } },
-      { ctx = ctx, ids = ids, max_new_tokens = 3, temperature = .7, trunk = 3, hidden = { layers = { 1, 2 }, rows = { 0 } } },
-      { ctx = ctx, ids = ids, keep = keep, max_new_tokens = 2, trunk = 6, patch = { layer = 1, hidden = states[2][1] } },
+      { ctx = ctx, ids = ids, keep = keep, max_new_tokens = 4, ignore_stop = true, trunk = 3,
+        hidden = { rows = { 4, 8 } } },
+      { ctx = ctx, ids = ids, max_new_tokens = 3, temperature = .7, trunk = 3,
+        hidden = { layers = { 1, 2 }, rows = { 0 } } },
+      { ctx = ctx, ids = ids, keep = keep, max_new_tokens = 2, trunk = 6,
+        patch = { layer = 1, hidden = states[2][1] } },
       { ctx = ctx, ids = ids, keep = keep, max_new_tokens = 4, trunk = 5 },
       { ctx = ctx, ids = draw("other", 12), max_new_tokens = 4, hidden = {} },
     }
@@ -142,7 +149,8 @@ local function suite(label, model, tolerance)
         batch:add(list[i])
       end
       for _, result in ipairs(batch:run()) do
-        out[result.tag] = { ids = result.ids, margins = result.margins, hidden = result.hidden and numbers(result.hidden) }
+        out[result.tag] = { ids = result.ids, margins = result.margins,
+          hidden = result.hidden and numbers(result.hidden) }
       end
       batch:close()
       return out

@@ -10,7 +10,8 @@ return {
     for _, d in ipairs(c.same or {}) do shape[d] = 1 end
     local index = tensor.rand(shape, h.seed .. "/index") * (c.outside and size + 5 or size)
     if c.negative then index = index - size end
-    return h:input(c.shape), h:input(out, { dtype = "i32", values = index:to("i32"), broadcast = c.same }), h:output(out), c.dim - 1, 0
+    return h:input(c.shape), h:input(out, { dtype = "i32", values = index:to("i32"),
+      broadcast = c.same }), h:output(out), c.dim - 1, 0
   end,
   cases = {
     { shape = { 5 }, dim = 1, take = 0 }, { shape = { 1 }, dim = 1, take = 3 }, { shape = { 50 }, dim = 1,

@@ -12,8 +12,10 @@ return {
   end,
   cases = {
     { n = 0, d = 3 }, { n = 1, d = 1 }, { n = 5, d = 3 }, { n = 250, d = 64 }, { n = 41, d = 33 }, { n = 7, d = 0 },
-    { batch = { 0 }, n = 4, d = 8 }, { batch = { 30, 3, 3 }, n = 37, d = 64, x = { 3 } }, { batch = { 2, 3 }, n = 130, d = 128 },
+    { batch = { 0 }, n = 4, d = 8 }, { batch = { 30, 3, 3 }, n = 37, d = 64, x = { 3 } }, { batch = { 2, 3 }, n = 130,
+      d = 128 },
     { batch = { 3 }, n = 20, d = 96, strided = true }, { batch = { 3 }, n = 20, d = 16, transposed = true },
-    { batch = { 4, 2 }, n = 9, d = 16, c = { 1 }, b = { 2 } }, { n = 50, d = 48, square = 0 }, { n = 50, d = 48, linear = 0 },
+    { batch = { 4, 2 }, n = 9, d = 16, c = { 1 }, b = { 2 } }, { n = 50, d = 48, square = 0 }, { n = 50, d = 48,
+      linear = 0 },
   },
 }

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench tests/ops/run.lua [--op NAME] [--case N] [--device cpu|cuda]: every operation of core/ops.def on every backend
--- (a GPU where there is one) against the reference. KVB_CPU_TIER=avx512|avx2|scalar runs it on a lower instruction set than this CPU's.
+-- kvbench tests/ops/run.lua [--op NAME] [--case N] [--device cpu|cuda]: every operation of core/ops.def on every
+-- backend (a GPU where there is one) against the reference. KVB_CPU_TIER=avx512|avx2|scalar runs it on a lower
+-- instruction set than this CPU's.
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local harness = require "kvbench.ops_harness"

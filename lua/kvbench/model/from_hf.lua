@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A Hugging Face model folder: config.json in the layouts of transformers 4 and 5, safetensors (one file or an index
--- with shards), generation_config.json, tokenizer files if there are any. What the decoder cannot do is refused by name
--- here.
+-- with shards), generation_config.json, tokenizer files if there are any. What the decoder cannot do
+-- is refused by name here.
 local C = require("kvbench.ffi").C
 local ffi = require "ffi"
 local families = require "kvbench.model.family"
@@ -152,7 +152,8 @@ function M.open(folder, name)
   desc.tied_embeddings = get "tie_word_embeddings" == true
   local file = open_weights(folder)
   return {
-    kind = "hf", path = folder, name = name, family = family, desc = desc, rope = rope.from_config(config, path, family),
+    kind = "hf", path = folder, name = name, family = family, desc = desc, rope = rope.from_config(config, path,
+      family),
       weights = file,
     stop_ids = stop_ids(folder, config), chat_template = chat_template(folder),
     has_tokenizer = exists(folder .. "/tokenizer.json") or exists(folder .. "/tokenizer.json.zst"), config_path = path,

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Shapes of well-known models, for benchmarks with random weights (core/model_random.c). From their published config.json.
+-- Shapes of well-known models, for benchmarks with random weights
+-- (core/model_random.c). From their published config.json.
 local ffi = require "ffi"
 local C = require("kvbench.ffi").C
 
@@ -14,14 +15,18 @@ end
 M.presets = {
   ["llama3-8b"] = { family = "llama", layers = 32, hidden = 4096, heads = 32, kv_heads = 8, head_dim = 128, ffn = 14336,
     vocab = 128256, max_positions = 8192, norm_eps = 1e-5, rope = rope(500000) },
-  ["llama3.2-3b"] = { family = "llama", layers = 28, hidden = 3072, heads = 24, kv_heads = 8, head_dim = 128, ffn = 8192,
+  ["llama3.2-3b"] = { family = "llama", layers = 28, hidden = 3072, heads = 24, kv_heads = 8, head_dim = 128,
+    ffn = 8192,
     vocab = 128256, max_positions = 131072, norm_eps = 1e-5, tied_embeddings = true,
     rope = rope(500000, { kind = "llama3", factor = 32, low_freq = 1, high_freq = 4, original_positions = 8192 }) },
-  ["qwen2.5-3b"] = { family = "qwen2", layers = 36, hidden = 2048, heads = 16, kv_heads = 2, head_dim = 128, ffn = 11008,
+  ["qwen2.5-3b"] = { family = "qwen2", layers = 36, hidden = 2048, heads = 16, kv_heads = 2, head_dim = 128,
+    ffn = 11008,
     vocab = 151936, max_positions = 32768, norm_eps = 1e-6, tied_embeddings = true, rope = rope(1e6) },
-  ["qwen2.5-7b"] = { family = "qwen2", layers = 28, hidden = 3584, heads = 28, kv_heads = 4, head_dim = 128, ffn = 18944,
+  ["qwen2.5-7b"] = { family = "qwen2", layers = 28, hidden = 3584, heads = 28, kv_heads = 4, head_dim = 128,
+    ffn = 18944,
     vocab = 152064, max_positions = 32768, norm_eps = 1e-6, rope = rope(1e6) },
-  ["qwen2.5-14b"] = { family = "qwen2", layers = 48, hidden = 5120, heads = 40, kv_heads = 8, head_dim = 128, ffn = 13824,
+  ["qwen2.5-14b"] = { family = "qwen2", layers = 48, hidden = 5120, heads = 40, kv_heads = 8, head_dim = 128,
+    ffn = 13824,
     vocab = 152064, max_positions = 32768, norm_eps = 1e-6, rope = rope(1e6) },
   smollm2 = { family = "llama", layers = 30, hidden = 576, heads = 9, kv_heads = 3, head_dim = 64, ffn = 1536,
     vocab = 49152, max_positions = 8192, norm_eps = 1e-5, tied_embeddings = true, rope = rope(100000) },

@@ -65,7 +65,8 @@ local function summary(p, question, count)
   }
   if p.list_span then
     table.insert(rows, 4, part_row(p.regime == "aware" and "  list of questions" or "  the question inside",
-      context:sub(p.list_span[1] + 1, p.list_span[2]), count, ("bytes %d to %d"):format(p.list_span[1], p.list_span[2])))
+      context:sub(p.list_span[1] + 1, p.list_span[2]), count, ("bytes %d to %d"):format(p.list_span[1],
+        p.list_span[2])))
   end
   return text.columns(rows, "  ")
 end

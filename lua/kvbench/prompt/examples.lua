@@ -14,8 +14,9 @@ M.shots = {
   { q = "Which harbor was rebuilt in 1907?", a = "Brindle Quay" },
 }
 
--- An extra one, second, when the prompt is to show that a question may have no answer. Measured on 96 base questions without
--- eviction (word F1, answers withheld): none .59, 0; second .53, 0; first .42, 10; in the place of another .42, 4.
+-- An extra one, second, when the prompt is to show that a question may have no answer. Measured on 96 base questions
+-- without eviction (word F1, answers withheld): none .59, 0; second .53, 0; first .42, 10; in the
+-- place of another .42, 4.
 M.unknown = { q = "How deep is Brindle Quay?", a = "I don't know" }
 
 --- The questions and answers as {q, a}: three, with idk four.

@@ -26,7 +26,8 @@ set([[city town village country nation region state province continent district 
   island mountain valley desert hall theater theatre venue place location landmark building tower bridge prison jail
   site formation harbor port stadium planet capital birthplace hometown water room cave forest temple castle ruin
   kingdom settlement plain plateau coast]], "Location", M.asked)
-set([[animal creature species bird fish predator dinosaur insect mammal reptile beast pet companion prey amphibian]], "Creature", M.asked)
+set([[animal creature species bird fish predator dinosaur insect mammal reptile beast pet companion prey amphibian]],
+  "Creature", M.asked)
 set([[event celebration festival war battle disaster occasion ceremony trial feast parade tournament accident
   revolution expedition competition holiday ritual incident case]], "Event", M.asked)
 set("year date day month decade century time period era birthday", "Date/Time", M.asked)
@@ -50,7 +51,8 @@ set([[river lake mountain mountains bay island islands street avenue tower bridg
   church cathedral prison jail penitentiary fortress theater theatre hall casino stadium park square harbor valley
   desert forest sea ocean sound strait coast peninsula falls needles terraces arches columns cliffs traps granary
   arcade aqueduct plateau plain canyon cave monument]], "Location", M.suffix)
-set([[festival parade procession war battle games championship cup olympics ceremony feast carnival trials revolution]], "Event", M.suffix)
+set([[festival parade procession war battle games championship cup olympics ceremony feast carnival trials revolution]],
+  "Event", M.suffix)
 
 --- Names of animals that occur as answers.
 M.animals = {}

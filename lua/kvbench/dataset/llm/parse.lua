@@ -189,7 +189,8 @@ function M.record(raw, id, task_name, r)
       cue_ids = list_or_empty(q.cues), direction = q.direction, answer_type = q.answer_type,
       question_type = q.question_type, hop = q.hop or 0, depth = q.depth or 0, answerable = true }
   end
-  return { id = id, task = task_name, subject = value.subject, passage = passage, facts = facts, questions = questions },
+  return { id = id, task = task_name, subject = value.subject, passage = passage, facts = facts,
+    questions = questions },
     replaced
 end
 

@@ -23,7 +23,8 @@ local function refusal(reply, key_variable)
 end
 
 local function endpoint(url, opt)
-  if url:find("^%a+://[^/]*@") then error("an address with a key in it -> put the key into $" .. opt.key_variable, 0) end
+  if url:find("^%a+://[^/]*@") then error("an address with a key in it -> put the key into $" .. opt.key_variable,
+    0) end
   url = url:gsub("/+$", "")
   if not url:find("/chat/completions$") then url = url .. "/chat/completions" end
   local function ask(messages, o)

@@ -53,8 +53,8 @@ local function writer()
 end
 M.writer = writer
 
---- n sentences of hay with needles[k] after the sentence number places[k] (0 = before the first; ascending). Returns the
--- text and the needles' mentions.
+--- n sentences of hay with needles[k] after the sentence number places[k] (0 = before the first; ascending). Returns
+-- the text and the needles' mentions.
 function M.assemble(sentence, n, needles, places)
   local w, mentions, next_needle = writer(), {}, 1
   for i = 0, n do

@@ -25,7 +25,8 @@ end
 
 local function question_of(keys, per_key)
   if #keys > 1 then return ("What are the locker numbers of %s?"):format(join(keys)) end
-  return (per_key > 1 and "What are all the locker numbers of %s?" or "What is the locker number of %s?"):format(keys[1])
+  return (per_key > 1 and "What are all the locker numbers of %s?"
+    or "What is the locker number of %s?"):format(keys[1])
 end
 
 function M.make(_, p, r, measure)

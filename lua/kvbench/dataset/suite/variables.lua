@@ -67,7 +67,8 @@ function M.make(_, p, r, measure)
   local passage, mentions = hay.assemble(sentence, n, needles, hay.places(r, #needles, n))
   local facts, answers, ids = {}, {}, {}
   for i, step in ipairs(all) do
-    facts[i] = { id = "f" .. i, subject = "chain " .. step.chain, relation = "variable", type = "Thing", value = step.name,
+    facts[i] = { id = "f" .. i, subject = "chain " .. step.chain, relation = "variable", type = "Thing",
+      value = step.name,
       mentions = { mentions[i] } }
     if step.chain == 1 then answers[#answers + 1], ids[#ids + 1] = step.name, facts[i].id end
   end

@@ -5,7 +5,8 @@ local hay = require "kvbench.dataset.suite.hay"
 
 local M = {}
 
-local onset, vowel = { "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z" }, { "a", "e", "i", "o", "u" }
+local onset, vowel = { "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z" }, { "a", "e", "i", "o",
+  "u" }
 
 local function words_of(n, syllables, r)
   local seen, list = {}, {}
