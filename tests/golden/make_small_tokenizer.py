@@ -6,7 +6,8 @@ in order.
     python3 make_small_tokenizer.py TOKENIZER.json OUT.json [--merges N] [--added N] [--pairs] [--set KEY=JSON ...]
 
 --pairs writes merges as ["a", "b"], otherwise as "a b". --set replaces a top-level member (normalizer,
-pre_tokenizer, ...); --set added+=JSON appends an added token without its id. Pre-tokenizer, normalizer and flags are kept as they are.
+pre_tokenizer, ...); --set added+=JSON appends an added token without its id.
+Pre-tokenizer, normalizer and flags are kept as they are.
 """
 import argparse, json
 
