@@ -22,6 +22,9 @@ function M.why_not()
       return ("no %s -> apt-get install $(cat tests/packages.txt)"):format(name)
     end
   end
+  if select(2, shell "grep -q ' /sys/fs/cgroup ' /proc/mounts") ~= 0 then
+    return "nothing is mounted at /sys/fs/cgroup, and slurmd does not start without it"
+  end
 end
 
 local CONF = [[
