@@ -132,6 +132,12 @@ t.case("a store that is made for a merge is there when it is whole", function()
   t.ok(good "runs merge out/d out/a":find "75 new answers of 75; complete")
   t.eq(process.shell("ls out/d").out, "rows.csv\nrows.jsonl\nrun.json\nrun.sqlite\n")
   good "runs verify out/d"
+  -- stores whose processes were killed before they began: nothing is in them, and nothing is lost
+  process.shell "mkdir -p out/e/shard-0-of-2 && : > out/e/run.sqlite && : > out/e/shard-0-of-2/run.sqlite"
+  t.ok(K("runs merge out/e").err:find "holds no run and no shards")
+  process.shell "cp -r out/a out/e/shard-1-of-2"
+  t.ok(good "runs merge out/e":find "2 parts, 75 new answers of 75; complete")
+  t.ok(K("runs merge out/f out/e/shard-0-of-2").err:find "no run")
   -- killed at any moment, it is made by the next
   for i = 1, 6 do
     process.shell("rm -rf out/d; timeout -s KILL " .. .02 * i .. " $K runs merge out/d out/a </dev/null")

@@ -166,6 +166,21 @@ mounted("a full disk", "200k", function(folder)
   t.ok(rows_of(folder .. "/run") == whole)
 end)
 
+mounted("a full disk while a store is merged", "100k", function(folder)
+  process.shell(command(at "part") .. " </dev/null")
+  local merge = ("$K runs merge %s/merged %s </dev/null"):format(folder, at "part")
+  for _, size in ipairs { "100k", "240k", "300k" } do
+    process.shell(("mount -o remount,size=%s %s"):format(size, folder))
+    local r = process.shell(merge)
+    t.eq(r.status, 1, r.err)
+    t.ok(r.err:find "^kvbench: cannot write [^\n]+ %-> free some space[^\n]*\n$", size .. ": " .. r.err)
+    t.eq(process.shell("ls " .. folder).out, "") -- nothing half made
+  end
+  process.shell(("mount -o remount,size=50m %s"):format(folder))
+  t.eq(process.shell(merge).status, 0)
+  t.ok(rows_of(folder .. "/merged") == whole)
+end)
+
 mounted("a folder that may only be read", "50m", function(folder)
   local r = process.shell(("cp -r %s %s/whole && cp -r %s %s/part && rm %s/part/rows.*"):format(at "whole", folder,
     at "whole", folder, folder))

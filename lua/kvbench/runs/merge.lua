@@ -52,8 +52,9 @@ return function(rest)
   local fresh = C.kvb_path_kind(folder) == 0
   check(C.kvb_dir_make(folder))
   local parts = #names > 0 and names or shards.folders(folder)
-  local exists = C.kvb_path_kind(folder .. "/run.sqlite") == 1
-  if not exists and #parts == 0 then
+  local exists, first = not merge.blank(folder), 1
+  while parts[first] and merge.blank(parts[first]) do first = first + 1 end
+  if not exists and not parts[first] then
     if fresh then os.remove(folder) end
     error(("'%s' holds no run and no shards -> kvbench runs merge RUN PART..."):format(folder), 0)
   end
@@ -61,7 +62,8 @@ return function(rest)
   local out = { run = folder, parts = #parts, answers_new = 0, at_work = 0 }
   local removing = opt.remove and #names == 0
   local ok, err = pcall(function()
-    local db = exists and runs.store(folder, "write") or merge.begin(folder, parts[1], removing)
+    exists = not merge.blank(folder) -- a sweep may have been waited for
+    local db = exists and runs.store(folder, "write") or merge.begin(folder, parts[first], removing)
     local unpublished = not exists and not removing
     local done, why = pcall(function()
       take_parts(db, parts, out, removing)
@@ -71,7 +73,7 @@ return function(rest)
       if out.units_left == 0 then finish(folder, db) end
     end)
     if unpublished then
-      merge.abandon(db, folder)
+      merge.abandon(db)
     else
       db:settle()
       db:close()

@@ -8,6 +8,7 @@ local json = require "kvbench.json"
 local manifests = require "kvbench.sweep.manifest"
 local schema = require "kvbench.store.schema"
 local work = require "kvbench.store.units"
+local C = require("kvbench.ffi").C
 
 local M = {}
 
@@ -68,9 +69,25 @@ end
 
 local UNFINISHED = "run.sqlite.merging"
 
--- What a merge that was killed has left.
-local function sweep_up(folder)
-  for _, more in ipairs { "", "-journal", "-wal", "-shm" } do os.remove(folder .. "/" .. UNFINISHED .. more) end
+local function remove(path)
+  for _, more in ipairs { "", "-journal", "-wal", "-shm" } do os.remove(path .. more) end
+end
+
+--- Does a folder hold no store, or one that a process has begun and, killed at once, put nothing into?
+function M.blank(folder)
+  local path = folder .. "/run.sqlite"
+  if C.kvb_path_kind(path) ~= 1 then return true end
+  local db = database.open(path, "read")
+  local ok, blank = pcall(function() return schema.version(db) == 0 or not db:row "SELECT 1 FROM runs" end)
+  db:close()
+  if not ok then error(blank, 0) end
+  return blank
+end
+
+--- Removes a store of begin() that was not published.
+function M.abandon(db)
+  db:close()
+  remove(db.path)
 end
 
 --- A new store in `folder` for the run that the store in the folder `part` is of; open for writing. It is lost unless
@@ -86,17 +103,24 @@ function M.begin(folder, part, safe)
   end)
   source:close()
   if not ok then error(err, 0) end
-  sweep_up(folder)
+  if not M.blank(folder) then error(("'%s' holds a run"):format(folder), 0) end
+  for _, name in ipairs { UNFINISHED, "run.sqlite" } do remove(folder .. "/" .. name) end -- of those that were killed
   local db = database.open(folder .. (safe and "/run.sqlite" or "/" .. UNFINISHED), "write")
-  schema.migrate(db)
-  if not safe then db:run "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF" end
-  db:transaction(function()
-    local all = answers.new(db)
-    work.prepare(db, all, records, manifest)
-    all:make_view()
-    db:exec("INSERT INTO runs (id, manifest, created) VALUES (1, ?, ?)", json.encode(manifest),
-      os.date "!%Y-%m-%dT%H:%M:%SZ")
+  ok, err = pcall(function()
+    schema.migrate(db)
+    if not safe then db:run "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF" end
+    db:transaction(function()
+      local all = answers.new(db)
+      work.prepare(db, all, records, manifest)
+      all:make_view()
+      db:exec("INSERT INTO runs (id, manifest, created) VALUES (1, ?, ?)", json.encode(manifest),
+        os.date "!%Y-%m-%dT%H:%M:%SZ")
+    end)
   end)
+  if not ok then
+    M.abandon(db)
+    error(err, 0)
+  end
   if safe then json.save(folder .. "/run.json", manifest) end
   return db
 end
@@ -117,23 +141,18 @@ function M.publish(db, folder)
   return db
 end
 
---- Removes a store of begin() that was not published.
-function M.abandon(db, folder)
-  db:close()
-  sweep_up(folder)
-end
-
 --- Takes the store at `path` into the open store `db` of the same run. Returns the number of answers that were new.
 function M.take(db, path)
   local source = database.open(path, "write") -- also finishes what a killed writer left in the journal
+  local stored
   local ok, err = pcall(function()
     schema.migrate(source)
-    local stored = source:row "SELECT manifest FROM runs"
-    if not stored then error(("'%s' is empty"):format(path), 0) end
-    manifests.require_same(stored, json.decode(db:row "SELECT manifest FROM runs", db.path), path)
+    stored = source:row "SELECT manifest FROM runs"
+    if stored then manifests.require_same(stored, json.decode(db:row "SELECT manifest FROM runs", db.path), path) end
   end)
   source:close()
   if not ok then error(err, 0) end
+  if not stored then return 0 end -- its process was killed before it began
   db:exec("ATTACH ? AS part", path)
   local new
   ok, err = pcall(db.transaction, db, function()
