@@ -179,3 +179,39 @@ end)
 t.case("an unknown name of a metric is told", function()
   t.fails(function() sweep { metrics = { "selectvity" } } end, "selectivity")
 end)
+
+t.case("the list of questions: its tokens, and those that give an answer away, by hand", function()
+  local list = require "kvbench.metric.list"
+  local text = "Who is Ann Lee? Was annals Ann? Text: Ann Lee."
+  local offsets = {} -- one token a word, with the space before it
+  for from, word in text:gmatch "()(%S+)" do offsets[#offsets + 1] = { math.max(0, from - 2), from - 1 + #word } end
+  local span = { 0, 31 } -- both questions: tokens 0 to 6
+  local got = list.tokens(offsets, text, span, { a = "Ann Lee", aliases = { "ann" } })
+  t.eq(got.tokens, { 0, 1, 2, 3, 4, 5, 6 })
+  t.eq(got.answer, { 2, 3, 6 }) -- not "annals", not the passage's
+  -- two layers of one head: token 6 is kept nowhere, 2 and 4 in the first layer only
+  local keep = dofile(paths.at "tests/lua/fake_keep.lua") { { "1111110111" }, { "1101010111" } }
+  local view = eviction.view(keep)
+  local columns = list.columns(view, offsets, text, span, { a = "Ann Lee", aliases = { "ann" } })
+  t.near(columns.list_eviction_rate, 1 / 7, 1e-12)
+  t.eq(columns.answer_in_list, true)
+  t.near(columns.ger_list, 1 / 3, 1e-12)
+  columns = list.columns(view, offsets, text, span, { a = "Zoe" })
+  t.eq({ columns.answer_in_list, columns.ger_list }, { false })
+  columns = list.columns(view, offsets, text, span, { a = "Ann", answerable = false })
+  t.eq(columns.answer_in_list, nil)
+end)
+
+t.case("the list competes only where the whole context does, and only aware rows speak of it", function()
+  for _, evictable in ipairs { "passage", "context" } do
+    local rows = sweep({ regimes = { "agnostic", "aware" }, evictable = evictable, ratios = { 0, .9 } }).rows
+    local most = 0
+    for _, row in ipairs(rows) do
+      t.eq(row.list_eviction_rate ~= nil, row.regime == "aware")
+      t.eq(row.answer_in_list == true, row.ger_list ~= nil)
+      most = math.max(most, row.list_eviction_rate or 0)
+      if row.press == "full" and row.regime == "aware" then t.eq(row.list_eviction_rate, 0) end
+    end
+    t.eq(most > 0, evictable == "context")
+  end
+end)

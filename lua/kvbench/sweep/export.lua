@@ -52,11 +52,13 @@ local function writing(path, fill)
   return bytes
 end
 
---- Calls fn(rows, passage_id, revision) for every passage in the order of the keys.
-function M.each(answers, fn)
+--- Calls fn(rows, passage_id, revision) for every passage (of the set `wanted`, if given) in the order of the keys.
+function M.each(answers, fn, wanted)
   local names = {}
   for row in passages(answers, "name || '|'") do names[#names + 1] = row end
-  for _, row in ipairs(names) do fn(answers:rows(row[1]), row[1], row[2]) end
+  for _, row in ipairs(names) do
+    if not wanted or wanted[row[1]] then fn(answers:rows(row[1]), row[1], row[2]) end
+  end
 end
 
 --- All rows by ascending key.

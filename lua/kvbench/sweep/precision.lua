@@ -121,8 +121,9 @@ end
 function Precision:resume(run, left)
   local open = {}
   for _, record in ipairs(left) do open[record.id] = true end
-  for _, row in ipairs(run.rows) do self:see(row) end
-  if self.out then rawset(run, "rows", nil) end -- they are read again when the sweep has ended
+  run:each(function(rows)
+    for _, row in ipairs(rows) do self:see(row) end
+  end)
   for _, record in ipairs(self.order) do if not open[record.id] then self:done(record.id) end end
   return self.stopped and {} or self:sorted(left)
 end
@@ -218,7 +219,9 @@ function M.finish(watcher, run)
     run.sample[i] = watcher.order[i].id
     inside[watcher.order[i].id] = true
   end
-  for _, row in ipairs(run.rows) do if inside[row.passage_id] then rows[#rows + 1] = row end end
+  run:each(function(list)
+    for _, row in ipairs(list) do rows[#rows + 1] = row end
+  end, inside)
   rawset(run, "rows", rows)
   run.stopped = watcher:report()
   if watcher.out then

@@ -4,6 +4,7 @@ local metric = require "kvbench.metric"
 local eviction = require "kvbench.metric.eviction"
 local evidence = require "kvbench.metric.evidence"
 local keepset = require "kvbench.keep"
+local listed = require "kvbench.metric.list"
 local observe = require "kvbench.sweep.observe"
 local questions = require "kvbench.sweep.asked"
 
@@ -118,6 +119,8 @@ function M.make(o, asked, condition, set)
   view.eviction = evicted.keep
   merge(evicted.passage)
   merge(evidence.columns(evicted.keep, unit.index, question, { degenerate = row.class == "degenerate" }))
+  local list = unit.prompt.list_span
+  if list then merge(listed.columns(evicted.keep, unit.index.offsets, unit.prompt.context, list, question)) end
   measure(o, row, view)
   return row
 end

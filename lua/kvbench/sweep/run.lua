@@ -195,6 +195,21 @@ function Run:finish()
   return self
 end
 
+--- Calls fn(rows of a passage, its id) passage by passage, so that a large run is never in memory as a whole; wanted:
+--- set of passage ids (default: all).
+function Run:each(fn, wanted)
+  if rawget(self, "out") and not rawget(self, "rows") then
+    return self:reading(function(db) export.each(answers.new(db), fn, wanted) end)
+  end
+  local by, order = {}, {}
+  for _, row in ipairs(self.rows) do
+    local id = row.passage_id
+    if not by[id] and (not wanted or wanted[id]) then by[id], order[#order + 1] = {}, id end
+    if by[id] then table.insert(by[id], row) end
+  end
+  for _, id in ipairs(order) do fn(by[id], id) end
+end
+
 --- The keep-set that a press (its label) left of a passage at a ratio, from the ledger. opt: regime (default agnostic),
 --- question (of regime aware_one).
 function Run:keep(passage_id, press, ratio, opt)
