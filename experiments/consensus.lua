@@ -51,6 +51,18 @@ local function measure(c, q, keep, base, steps, stride, row)
   end
 end
 
+-- Presses that keep the same tokens in all heads of a layer, as StreamingLLM and TOVA do: what they do to agreement is
+-- how they are built. Told by their keep-sets.
+local one_set = {}
+local function note_sets(label, keep)
+  local counts, same = keep:layer_counts(), one_set[label] ~= false
+  for i = 0, same and keep.layers * keep.tokens - 1 or -1 do
+    same = same and (counts[i] == 0 or counts[i] == keep.kv_heads)
+  end
+  one_set[label] = same
+end
+local function shown(label) return e.shown(label) .. (one_set[label] and " (one set)" or "") end
+
 contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime }, function(c)
   for _, asked in ipairs(contexts.questions(c, opt.questions)) do
     local q = { index = asked.index, rows = question_rows.of(c.ctx, c.prompt.suffix(asked.question)), sinks = {} }
@@ -61,6 +73,7 @@ contexts.each(e, { dataset = dataset, presses = opt.presses, regime = opt.regime
     for _, press in ipairs(c.presses) do
       for _, ratio in ipairs(opt.ratios) do
         keeps[#keeps + 1] = c.keep(press, ratio)
+        note_sets(press:label(), keeps[#keeps])
         conditions[#conditions + 1] = { press = press:label(), ratio = ratio, random = c.random(press, ratio) }
       end
     end
@@ -95,6 +108,11 @@ local measures = { { "consensus", "Consensus (raw)" }, { "c_star", "C*" }, { "rh
   { "diversity", "diversity D" } }
 local caption = e:setting(dataset) .. (" %d questions a passage; attention of %d rows of each answer as they ran; "
   .. "null and full-cache queries: last question row. "):format(opt.questions, opt.steps) .. e.bands
+for _, label in ipairs(labels) do
+  if one_set[label] then
+    caption = caption .. (" %s: one set for all heads of a layer by construction."):format(shown(label))
+  end
+end
 
 local full = {}
 for _, m in ipairs(measures) do
@@ -112,7 +130,7 @@ for _, m in ipairs(measures) do
         { rows = pick("full", 0, "observed"), label = "full cache" },
         { rows = pick(label, ratio, "frozen"), label = "press, full-cache queries" },
         { rows = pick(label, ratio, "null"), label = "null: random, as many per head", style = "reference" } },
-        { title = ("%s, %g"):format(e.shown(label), ratio), x = "layer", step = 1, x_label = "layer",
+        { title = ("%s, %g"):format(shown(label), ratio), x = "layer", step = 1, x_label = "layer",
           x_max = layers - 1,
           y = m[1], y_label = m[2], min = 0, max = 1, indicator = false })
     end
@@ -160,8 +178,8 @@ for _, x in ipairs { { "ratio", "evicted share", 0, 1 }, { "log_left", "log2 of 
   for _, m in ipairs(measures) do
     local lines = {}
     for _, label in ipairs(labels) do
-      lines[#lines + 1] = { rows = over_layers(label, "observed"), label = e.shown(label) }
-      lines[#lines + 1] = { rows = over_layers(label, "null"), label = e.shown(label) .. ", null", style = "reference" }
+      lines[#lines + 1] = { rows = over_layers(label, "observed"), label = shown(label) }
+      lines[#lines + 1] = { rows = over_layers(label, "null"), label = shown(label) .. ", null", style = "reference" }
     end
     lines[#lines + 1] = { rows = over_layers("full", "observed"), label = "full cache" }
     panels[#panels + 1] = e.panel(lines, { title = m[2], x = x[1], x_label = x[2], x_min = x[3], x_max = x[4], y = m[1],
@@ -217,17 +235,17 @@ for _, m in ipairs(measures) do
         mean_of(pick("full", 0, "observed"), m[1], 0, layers))
       if q then
         table_rows[#table_rows + 1] = { measure = m[2], what = ("%s - full cache at %g, as observed"):format(
-          e.shown(label), ratio), difference = q.mean, lo = q.lo, hi = q.hi, passages = q.clusters }
+          shown(label), ratio), difference = q.mean, lo = q.lo, hi = q.hi, passages = q.clusters }
       end
       if p then
         table_rows[#table_rows + 1] = { measure = m[2],
-          what = ("%s - null at %g, full-cache queries"):format(e.shown(label), ratio),
+          what = ("%s - null at %g, full-cache queries"):format(shown(label), ratio),
           difference = p.mean, lo = p.lo, hi = p.hi, passages = p.clusters }
         if m[1] == "c_star" and ratio == opt.ratios[#opt.ratios] then
           local clear = p.clusters >= 5 and p.lo and (p.hi < 0 and "supported" or "not supported")
           e:verdict(clear or "cannot tell", ((clear and ""
             or "under 5 passages: ") .."%s at %g brings heads together beyond the null (C* minus "
-            .. "its null below 0)"):format(e.shown(label), ratio), p)
+            .. "its null below 0)"):format(shown(label), ratio), p)
         end
       end
     end

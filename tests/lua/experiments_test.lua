@@ -123,6 +123,14 @@ t.case("a model of one KV head: no script that compares heads breaks, and none f
   scripts.model = tiny
 end)
 
+t.case("consensus flags presses that keep one set for all heads, by what they keep", function()
+  local result = run("consensus", { "--task", "knowledge", "--questions", "1", "--passages", "2", "--ratios", "0.5",
+    "--presses", "streaming_llm,knorm", "--model", "tiny" })
+  local caption = result.figures[2].caption
+  t.ok(caption:find("StreamingLLM (one set): one set for all heads of a layer by construction", 1, true), caption)
+  t.ok(not caption:find("knorm (one set)", 1, true))
+end)
+
 t.case("one class only compares with nothing, and the figure says so", function()
   local result = run("hops", words { "--tasks", "knowledge", "--compare", "knorm" })
   t.ok(read(result.figures[1].files[4]):find("one class only, nothing to compare", 1, true))

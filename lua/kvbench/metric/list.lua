@@ -33,8 +33,8 @@ function M.tokens(offsets, text, span, question)
 end
 
 --- Columns of a question under a keep-set's view: list_eviction_rate (share of the list's tokens that no cell keeps),
---- answer_in_list (does the list name the answer?) and, where it does, ger_list over those tokens. Unanswerable questions
---- have the first only.
+--- answer_in_list (does the list name the answer?) and, where it does, ger_list over those tokens. Unanswerable
+--- questions have the first only.
 function M.columns(view, offsets, text, span, question)
   local t = M.tokens(offsets, text, span, question)
   local list = eviction.ger(view, t.tokens)
