@@ -14,6 +14,33 @@ end
 local function fox(n) return { passage = "The fox number " .. n .. " is red.",
   questions = { { q = "Which colour?", a = "red" } } } end
 
+t.case("evidence for answers without spans: the sentence of highest recall, half of the content words", function()
+  local align = require "kvbench.dataset.align"
+  local passage = "Mira Dahl met the mayor. The old mill near Orvane was sold to Mira Dahl in 1821! Nobody came."
+  local function said(found, k) return passage:sub(found.values[k][1] + 1, found.values[k][2]) end
+  -- "sold to Mira Dahl": 4 of 4 in the second sentence, 2 of 4 in the first; "to" is no content word
+  local found = align.find(passage, { a = "sold to Mira Dahl" })
+  t.eq({ found.recall, found.coverage, #found.values }, { 1, 1, 2 })
+  t.eq({ said(found, 1), said(found, 2) }, { "sold", "Mira Dahl" })
+  t.eq(passage:sub(found.sentence[1] + 1, found.sentence[2]),
+    "The old mill near Orvane was sold to Mira Dahl in 1821! ")
+  -- the article goes: old, mill of old, stone, mill, ruin = 2 of 4
+  found = align.find(passage, { a = "The old stone mill ruin" })
+  t.eq({ found.recall, found.coverage, said(found, 1) }, { .5, .5, "old mill" })
+  t.eq(align.find(passage, { a = "granite" }), nil)
+  t.eq(align.find(passage, { a = "granite", aliases = { "1821" } }).recall, 1)
+  local records, n = align.records { { id = "r", passage = passage, facts = {}, questions = {
+    { q = "1", a = "Mira Dahl", fact_ids = {} }, { q = "2", a = "a big blue mill", fact_ids = {} },
+    { q = "3", a = "I don't know", answerable = false, fact_ids = {} }, { q = "4", a = "x", fact_ids = { "f" } } } } }
+  t.eq(n, { given = 1, aligned = 1, excluded = 1 })
+  t.eq({ #records[1].facts, records[1].questions[1].fact_ids[1], #records[1].questions[2].fact_ids },
+    { 1, "aligned-1", 0 })
+  -- the first of two sentences with equal recall
+  t.eq(records[1].facts[1].mentions[1].value, { 0, 9 })
+  local index = require("kvbench.metric.evidence").index(records[1], { { 0, 4 }, { 4, 9 }, { 9, #passage } })
+  t.eq(require("kvbench.metric.evidence").of(index, records[1].questions[1]).answer, { 0, 1 })
+end)
+
 t.case("records(), len, filter, sample: parts know what they are parts of", function()
   local ds = dataset("knowledge", { size = 40, seed = "B" })
   t.eq({ ds:len(), #ds.records, ds.size, ds.questions }, { 40, 40, 40, 520 })

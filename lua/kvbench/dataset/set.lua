@@ -84,6 +84,13 @@ function Set:filter(keep)
   return part(self, out, ("filtered from %d"):format(#self.records))
 end
 
+--- The records with evidence for questions that came without (dataset/align.lua), and {given, aligned, excluded} = how
+--- many answerable questions had facts, got them, and are left without.
+function Set:align()
+  local records, counts = require("kvbench.dataset.align").records(self.records)
+  return part(self, records, ("%d questions aligned, %d excluded"):format(counts.aligned, counts.excluded)), counts
+end
+
 --- n records drawn without replacement, in drawn order: a smaller sample of the same seed is the beginning of a bigger.
 function Set:sample(n, seed)
   local total = #self.records
