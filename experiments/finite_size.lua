@@ -48,7 +48,7 @@ end
 
 -- ---- one sweep a size ----
 
-local source = e:dataset(opt.task, opt.passages > 0 and opt.passages or 16)
+local source = e:dataset(opt.task, opt.passages > 0 and opt.passages or 30)
 local sizes, datasets = {}, {}
 for i, tokens in ipairs(opt.sizes) do
   if tokens % 1 ~= 0 or tokens < 16 then
