@@ -20,6 +20,7 @@ computation.
 
   help(kv.press)   help("kvb_prefill")   help(x)     the documentation of a module, a C function, anything
   help("tensor.softmax")    help(kv.tensor)           one function of the tensor API, all of it
+  help("snapkv")            kv.press.list()           one press with its parameters, all of them
   :help            this text             :quit       leave (or Ctrl-D)
   :time EXPR       runs it and says how long it took   :reload [NAME]  reads your changed modules again
   :heat [EXPR]     a tensor or keep-set as a picture   :png FILE [EXPR]  the same as a figure (EXPR: the last value)]==]
@@ -197,10 +198,15 @@ function M.of(x)
   local found = of_tensor(x)
   if found then return found end
   if type(x) == "string" then
+    local press = package.loaded["kvbench.press"] or require "kvbench.press"
+    local ok, made = pcall(press.new, (x:gsub("^kv%.", ""):gsub("^press%.", "")))
+    if ok then return of_press(made) end
     local path = not x:find("^kvb_") and module_path((x:gsub("^kv%.", "")))
     found = path and of_file(path) or x:find("^[%w_]+$") and M.of_c(x)
     if found then return found end
-    return nil, ("no documentation for '%s' %s"):format(x, text.suggest(x, M.c_names(), 0):gsub("^%-> there.*", ""))
+    local names = M.c_names()
+    for _, name in ipairs(press.list()) do names[#names + 1] = name end
+    return nil, ("no documentation for '%s' %s"):format(x, text.suggest(x, names, 0):gsub("^%-> there.*", ""))
   end
   if type(x) == "function" then return of_function(x) or "a function that is built in or was typed here" end
   for name, module in pairs(package.loaded) do

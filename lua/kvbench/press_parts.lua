@@ -7,11 +7,23 @@ local tensor = require "kvbench.tensor"
 
 local M = {}
 
+local trying = false
+
+-- Would the two nest the other way round? (Which is checked by the same rules, once.)
+local function swapped(outer, inner)
+  if trying or outer == inner then return false end
+  trying = true
+  local ok = pcall(require("kvbench.press").new, inner, { of = outer })
+  trying = false
+  return ok
+end
+
 --- For a wrapper's check: the rule inside must only score. `what` says what the wrapper does to it.
 function M.expect_scorer(press, inner, what)
   if inner.decides or not inner.rule.score then
-    error(("press '%s' %s, but '%s' decides by itself what is kept -> a rule that only scores, or '%s' inside '%s'")
-      :format(press.rule.name, what, inner.name, press.rule.name, inner.name), 0)
+    local outer = press.rule.name
+    error(("press '%s' %s, but '%s' decides by itself what is kept -> a rule that only scores%s"):format(outer, what,
+      inner.name, swapped(outer, inner.name) and (", or '%s' inside '%s'"):format(outer, inner.name) or ""), 0)
   end
 end
 

@@ -33,7 +33,8 @@ function M.compile(source)
   if fn then return fn end
   local _, of_expression = loadstring("return " .. expression, CHUNK)
   for _, message in ipairs { problem, of_expression } do
-    if message:find("near '<eof>'$") or message:find("unfinished long") then return nil, "more" end
+    local open = message:find "near '<eof>'$" and not message:find "unfinished string" -- which ends with its line
+    if open or message:find "unfinished long" then return nil, "more" end
   end
   return nil, problem
 end

@@ -97,6 +97,9 @@ end
 function commands.png(rest)
   local path, source = rest:match "^(%S+)%s*(.*)$"
   if not path then error(":png takes a file -> :png scores.png, or :png scores.png ctx.keys:norm(-1)", 0) end
+  if source:find "^%S*/?%S+%.png$" and not path:find "%.png$" then
+    error((":png takes the file first -> :png %s %s"):format(source, path), 0)
+  end
   if not path:find "%.%a+$" then path = path .. ".png" end
   local tensor, plot = require "kvbench.tensor", require "kvbench.plot"
   local value = value_of(source)

@@ -235,8 +235,7 @@ local named = {
     "press 'knrom' is unknown -> did you mean 'knorm'?" },
   { "inside: what decides", { "adakv", { of = "chunkkv" } },
     "press 'adakv' shares a budget among heads, but 'chunkkv' decides by itself what is kept -> a rule that only "
-      .. "scores, "
-    .. "or 'adakv' inside 'chunkkv'" },
+      .. "scores" },
   { "inside: what evicts later", { "key_rerotation", { of = "decoding" } },
     "press 'key_rerotation': 'decoding'" .. LATER:format "key_rerotation" },
   { "a decoding press before another", { "composed", { of = { "decoding", "knorm" } } },

@@ -84,7 +84,7 @@ return {
       end)
     end
     file:close()
-    local window = whole < LONG and math.floor(whole * self.window_ratio) or self.window_size
+    local window = whole < LONG and math.max(1, math.floor(whole * self.window_ratio)) or self.window_size
     local position = tensor.arange(n)
     return tensor.where(position:lt(self.n_sink) + position:ge(n - window), math.huge, tensor.stack(rows))
   end,
