@@ -72,6 +72,10 @@ end)
 session("help, :time and :png at a terminal", function(tty)
   tty:type("help(kv.press 'snapkv')\n"):wait "window_size"
   tty:wait "kv> "
+  tty:type("help('h2o')\n"):wait "received most attention"
+  tty:wait "kv> "
+  tty:type("help('snapvk')\n"):wait "did you mean 'snapkv'?"
+  tty:wait "kv> "
   tty:type(":time kv.tensor.ones(4):sum()\n"):wait " s, CPU "
   tty:wait "kv> "
   tty:type("picture = kv.tensor.arange(12):view(3, 4)\n"):wait "kv> "
@@ -80,6 +84,7 @@ session("help, :time and :png at a terminal", function(tty)
   local file = assert(io.open(process.folder .. "/shown.png", "rb"))
   t.eq(file:read(4):sub(2), "PNG")
   file:close()
+  tty:type(":png picture shown.png\n"):wait ":png takes the file first -> :png shown.png picture"
 end)
 
 session("two hasty Ctrl-C are one", function(tty)
@@ -102,6 +107,8 @@ end)
 
 session("errors take a line and leave the prompt", function(tty)
   tty:type("error('no luck')\n"):wait "input:1: no luck"
+  tty:wait "kv> "
+  tty:type("x = 'no end\n"):wait "unfinished string" -- no line that follows could end it
   tty:wait "kv> "
   tty:type("nothing.field\n"):wait "attempt to index global 'nothing'"
   tty:wait "kv> "

@@ -74,6 +74,14 @@ t.case("restorekv: the restore tokens stay in every head, and what is masked is 
   t.eq((ctx:logits(question) - before):abs():max(), 0, "the context is as it was")
 end)
 
+t.case("fastkvzip keeps the last token of a context whose two per cent are none", function()
+  local model = kv.model.load(tiny, { dtype = "f32" })
+  local press, ids = kv.press("fastkvzip", { path = tiny .. "/gates.pt" }), {}
+  for i = 1, 13 do ids[i] = 3 + i * 31 % 95 end
+  local score = press:score(model:prefill(ids, press.needs))
+  t.ok(score:narrow(3, 13, 1):eq(math.huge):min() == 1 and score:narrow(3, 5, 8):max() < 1)
+end)
+
 t.case("safetensors that we write are read back", function()
   local path = os.tmpname()
   local a, b = tensor.randn({ 3, 4 }, 1), tensor.randn({ 5 }, 2)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What tests of wrappers share: kept tokens, the best of a list, rules whose scores are given.
+local errors = require "kvbench.errors"
 local tensor = require "kvbench.tensor"
 
 local M = {}
@@ -41,6 +42,12 @@ function M.made_up(l, h, n, s)
     end
   end
   return out
+end
+
+--- What the prompt prints for what fn raises.
+function M.line_of(fn)
+  local ok, raised = errors.call(fn)
+  return ok and "nothing was raised" or raised.text
 end
 
 return M

@@ -130,7 +130,8 @@ t.case("every press of KVPress 0.5.5 and of its evaluation has a name here, and 
   function()
   local known = {}
   for _, name in ipairs(kv.press.list()) do known[name] = true end
-  local classes = "criticaladakv criticalkv cur adakv composed expected_attention knorm observed_attention random restorekv "
+  local classes = "criticaladakv criticalkv cur adakv composed expected_attention knorm observed_attention random "
+    .. "restorekv "
     .. "simlayerkv snapkv streaming_llm think tova per_layer key_rerotation chunk duo_attention chunkkv qfilter "
     .. "pyramidkv finch lagkv block keydiff kvzip expected_attention_stats cam decoding ratio_decoding "
     .. "prefill_decoding compactor leverage non_causal_attention kvzap dms fastkvzip kvcompose merging cap lukv"

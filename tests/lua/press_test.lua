@@ -122,7 +122,7 @@ t.case("labels, presets, needs and hashes", function()
   t.eq(kv.press("adakv").source_hash, kv.press("adakv").source_hash)
 end)
 
-t.case("chunk keeps what its rule keeps on contexts that fit into one chunk, and something else on longer ones", function()
+t.case("chunk keeps what its rule keeps on contexts of one chunk, and something else on longer ones", function()
   local ctx = fake.new { tokens = 60 }
   for _, ratio in ipairs { .1, .5, .9 } do
     local whole = kv.press("ea"):keep(ctx, ratio)
