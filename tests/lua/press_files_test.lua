@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Files that rules read: found, refused, used. Every wrong one has its line in press_bad_input_test.lua.
+-- Files that rules read: found, refused, used. Every wrong one has its line in press_bad_files_test.lua.
 local t = require "kvbench.testing"
 local kv = require "kvbench"
 local fake = require "kvbench.fake_context"
