@@ -18,7 +18,8 @@ end
 ---     tensor.rand({ 2, 3 }, "seed"):size() --> { 2, 3 }
 function core.rand(shape, seed, first)
   if type(shape) == "number" then
-    error(("tensor: randomness takes a list of sizes and a seed, not %g -> tensor.rand({ 2, 3 }, 'my seed')"):format(shape), 0)
+    error(("tensor: randomness takes a list of sizes and a seed, not %g -> tensor.rand({ 2, 3 }, 'my seed')"):format(
+      shape), 0)
   end
   local out = core.new(shape)
   core.run("uniform", out, core.seed(seed), first or 0)
