@@ -117,7 +117,7 @@ function Experiment:sweep(o)
     evictable = true, style = true, name = true }
   for name, value in pairs(o) do if not own[name] then settings[name] = value end end
   local known = { settings.evictable, settings.style, tostring(opt.idk_example), model.dtype, model.device:match "^%a+",
-    ds.hash, o.name or "", settings.teacher and "teacher" or "" }
+    ds.hash, ds.generator_hash or "", o.name or "", settings.teacher and "teacher" or "" }
   for _, ratio in ipairs(require("kvbench.ratios").list(settings.ratios)) do known[#known + 1] = ratio end
   for _, press in ipairs(settings.presses) do known[#known + 1] = press:label() .. press.source_hash end
   for _, metric in ipairs(o.metrics or {}) do
