@@ -2,8 +2,8 @@
 /*
  * backend.c - finds a device's backend and dispatches ops to it.
  *
- * A missing op runs on the reference and is counted, so that a new backend works from its first op on and a result says how
- * much of it was really computed there. Rejected: a switch over an op enum, which every new op would have to touch.
+ * A missing op runs on the reference and is counted, so that a new backend works from its first op on and a result says
+ * how much of it was really computed there. Rejected: a switch over an op enum, which every new op would have to touch.
  */
 #include "model.h"
 #include <stdio.h>

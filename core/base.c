@@ -2,9 +2,9 @@
 /*
  * base.c - failing with a reason, and counted memory.
  *
- * Every block carries a header with its size and tag, so frees need no size and the counters cannot drift. The header is
- * 64 bytes to keep the payload aligned for AVX-512. Rejected: malloc_usable_size (counts what libc rounds up to, so a figure
- * of "cache bytes" would depend on the C library).
+ * Every block carries a header with its size and tag, so frees need no size and the counters cannot drift. The header
+ * is 64 bytes to keep the payload aligned for AVX-512. Rejected: malloc_usable_size (counts what libc rounds up to, so
+ * a figure of "cache bytes" would depend on the C library).
  */
 #include "internal.h"
 #include <stdarg.h>

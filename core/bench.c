@@ -49,7 +49,8 @@ kvb_status kvb_bench_products(kvb_model *m, int32_t which, int32_t rows, int32_t
     const kvb_model_desc *d = &m->desc;
     if (!m->ready) return kvb_fail(KVB_E_MISSING, "bench: the model is not ready");
     if (which < -1 || which > 4 || repeats < 1 || kvb_model_bucket(m, rows) != rows)
-        return kvb_fail(KVB_E_ARG, "bench: product %d, %d rows, %d repeats: rows must be a bucket", which, rows, repeats);
+        return kvb_fail(KVB_E_ARG, "bench: product %d, %d rows, %d repeats: rows must be a bucket", which, rows,
+                        repeats);
     if (d->qkv_bias && (which == 0 || which == -1) && m->resident)
         return kvb_fail(KVB_E_UNSUPPORTED, "bench: products with a bias are pinned with it -> take a llama preset");
     KVB_TRY(kvb_model_enter(m));
@@ -85,7 +86,8 @@ kvb_status kvb_bench_products(kvb_model *m, int32_t which, int32_t rows, int32_t
 kvb_status kvb_bench_copy(int32_t device, int64_t bytes, int32_t repeats, double *seconds) {
     const kvb_backend *b = kvb_backend_get(device);
     if (!b) return kvb_diag_code();
-    if (bytes < 4 || repeats < 1) return kvb_fail(KVB_E_ARG, "bench: %lld bytes, %d repeats", (long long)bytes, repeats);
+    if (bytes < 4 || repeats < 1)
+        return kvb_fail(KVB_E_ARG, "bench: %lld bytes, %d repeats", (long long)bytes, repeats);
     void *from = kvb_backend_alloc(b, (size_t)bytes, KVB_MEM_SCRATCH);
     void *to = kvb_backend_alloc(b, (size_t)bytes, KVB_MEM_SCRATCH);
     kvb_tensor x = kvb_view1(from, KVB_F32, bytes / 4), y = kvb_view1(to, KVB_F32, bytes / 4);

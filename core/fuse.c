@@ -2,8 +2,9 @@
 /*
  * fuse.c - chains of element-wise ops: the checks that every device shares, and the source of a GPU's kernel.
  *
- * A program is data, so a device may interpret it (the CPU, tile by tile) or print it as CUDA and have it compiled (GPUs). The
- * source names what the ops' own kernels compute (kernels/tensor_elementwise.cu), and is compiled without contraction.
+ * A program is data, so a device may interpret it (the CPU, tile by tile) or print it as CUDA and have it compiled
+ * (GPUs). The source names what the ops' own kernels compute (kernels/tensor_elementwise.cu), and is compiled without
+ * contraction.
  */
 #include "fuse.h"
 #include <stdarg.h>
@@ -14,7 +15,8 @@ static kvb_status check_operand(const kvb_fuse_step *steps, int32_t i, int32_t w
     if (which < 0 && -1 - which < given) return KVB_OK;
     if (which >= 0 && which < n) return KVB_OK;
     int32_t from = which - KVB_FUSE_STEP;
-    if (from < 0 || from >= i) return kvb_fail(KVB_E_ARG, "fuse: step %d reads operand %d, which is not there", i, which);
+    if (from < 0 || from >= i)
+        return kvb_fail(KVB_E_ARG, "fuse: step %d reads operand %d, which is not there", i, which);
     for (int32_t k = from + 1; k < i; k++)
         if (steps[k].into == steps[from].into)
             return kvb_fail(KVB_E_ARG, "fuse: step %d reads step %d, whose place step %d has taken", i, from, k);
@@ -28,8 +30,8 @@ int32_t kvb_fuse_operands(const kvb_fuse_step *s) {
 
 static kvb_status check_steps(const kvb_fuse_step *steps, int32_t count, int32_t n, int32_t given) {
     if (count < 1 || count > KVB_FUSE_STEPS || n < 1 || n > KVB_FUSE_INPUTS || given < 0 || given > KVB_FUSE_CONSTANTS)
-        return kvb_fail(KVB_E_ARG, "fuse: %d steps, %d inputs, %d constants; at most %d, %d and %d are possible", count, n,
-                        given, KVB_FUSE_STEPS, KVB_FUSE_INPUTS, KVB_FUSE_CONSTANTS);
+        return kvb_fail(KVB_E_ARG, "fuse: %d steps, %d inputs, %d constants; at most %d, %d and %d are possible", count,
+                        n, given, KVB_FUSE_STEPS, KVB_FUSE_INPUTS, KVB_FUSE_CONSTANTS);
     for (int32_t i = 0; i < count; i++) {
         const kvb_fuse_step *s = steps + i;
         const int32_t operand[] = {s->a, s->b, s->c};
@@ -58,8 +60,8 @@ static kvb_status check_tensors(int32_t device, const kvb_tensor *const *inputs,
     return KVB_OK;
 }
 
-kvb_status kvb_fuse(int32_t device, const kvb_fuse_step *steps, int32_t count, const kvb_tensor *const *inputs, int32_t n,
-                    const float *constants, int32_t given, kvb_tensor *out, const char *cache) {
+kvb_status kvb_fuse(int32_t device, const kvb_fuse_step *steps, int32_t count, const kvb_tensor *const *inputs,
+                    int32_t n, const float *constants, int32_t given, kvb_tensor *out, const char *cache) {
     KVB_TRY(check_steps(steps, count, n, given));
     KVB_TRY(check_tensors(device, inputs, n, out));
     if (kvb_tensor_count(out) == 0) return KVB_OK;
@@ -92,8 +94,8 @@ static const char *const unary_text[UNARY_KINDS] = {
     "-%s", "expf(%s)", "logf(%s)", "sqrtf(%s)", "fabsf(%s)", "%s < %s ? %s : %s > %s ? %s : %s", "cosf(%s)", "sinf(%s)",
     "tanhf(%s)", "sigmoid(%s)", "floorf(%s)", "rintf(%s)", "erff(%s)"};
 static const char *const binary_text[BINARY_KINDS] = {
-    "%s + %s", "%s - %s", "%s * %s", "%s / %s", "powf(%s, %s)", "larger(%s, %s)", "smaller(%s, %s)", "%s < %s", "%s <= %s",
-    "%s > %s", "%s >= %s", "%s == %s", "%s != %s"};
+    "%s + %s", "%s - %s",  "%s * %s", "%s / %s",  "powf(%s, %s)", "larger(%s, %s)", "smaller(%s, %s)",
+    "%s < %s", "%s <= %s", "%s > %s", "%s >= %s", "%s == %s",     "%s != %s"};
 
 static void name_of(int32_t which, char out[32]) {
     if (which < 0) snprintf(out, 32, "p.constant[%d]", -1 - which);
@@ -116,18 +118,21 @@ const char *kvb_fuse_source(const kvb_fuse_step *steps, int32_t count, int32_t n
     static _Thread_local char room[16384];
     text t = {room, 0, sizeof room};
     room[0] = 0;
-    put(&t, "struct plan { unsigned long long count; long long shape[%d], stride[%d][%d]; int ndim; float constant[%d]; };\n",
+    put(&t,
+        "struct plan { unsigned long long count; long long shape[%d], stride[%d][%d]; int ndim; float constant[%d]; };\n",
         KVB_MAX_DIMS, KVB_FUSE_INPUTS, KVB_MAX_DIMS, KVB_FUSE_CONSTANTS);
     put(&t, "struct inputs { const float *at[%d]; };\n", KVB_FUSE_INPUTS);
-    put(&t, "__device__ float sigmoid(float x) { float e = expf(-fabsf(x)); return (x < 0 ? e : 1.0f) / (1.0f + e); }\n"
-            "__device__ float larger(float a, float b) { return a != a || b != b ? __int_as_float(0x7fffffff) : a > b ? a : b; }\n"
-            "__device__ float smaller(float a, float b) { return a != a || b != b ? __int_as_float(0x7fffffff) : a < b ? a : b; }\n"
-            "extern \"C\" __global__ void fused(plan p, inputs in, float *y) {\n"
-            "    unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x, rest = i;\n"
-            "    if (i >= p.count) return;\n    long long at[%d] = {0};\n"
-            "    for (int d = p.ndim - 1; d >= 0; d--) {\n"
-            "        long long c = rest %% p.shape[d];\n        rest /= p.shape[d];\n"
-            "        for (int k = 0; k < %d; k++) at[k] += c * p.stride[k][d];\n    }\n", n, n);
+    put(&t,
+        "__device__ float sigmoid(float x) { float e = expf(-fabsf(x)); return (x < 0 ? e : 1.0f) / (1.0f + e); }\n"
+        "__device__ float larger(float a, float b) { return a != a || b != b ? __int_as_float(0x7fffffff) : a > b ? a : b; }\n"
+        "__device__ float smaller(float a, float b) { return a != a || b != b ? __int_as_float(0x7fffffff) : a < b ? a : b; }\n"
+        "extern \"C\" __global__ void fused(plan p, inputs in, float *y) {\n"
+        "    unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x, rest = i;\n"
+        "    if (i >= p.count) return;\n    long long at[%d] = {0};\n"
+        "    for (int d = p.ndim - 1; d >= 0; d--) {\n"
+        "        long long c = rest %% p.shape[d];\n        rest /= p.shape[d];\n"
+        "        for (int k = 0; k < %d; k++) at[k] += c * p.stride[k][d];\n    }\n",
+        n, n);
     for (int32_t i = 0; i < n; i++) put(&t, "    float x%d = in.at[%d][at[%d]];\n", i, i, i);
     for (int32_t i = 0; i < count; i++) put_step(&t, steps + i, i);
     put(&t, "    y[i] = s%d;\n}\n", count - 1);

@@ -120,7 +120,7 @@ kvb_status kvb_keep_fetch(const kvb_keep *k) { return kvb_keep_host_bits(k, NULL
 
 static bool on_host(const kvb_keep *k) { return kvb_keep_host_bits(k, NULL) == KVB_OK; }
 
-/* A keep-set shaped like a [layers, heads, tokens] tensor of the given dtype; its bits are to be where the tensor is. */
+/* A keep-set shaped like a [layers, heads, tokens] tensor of the given dtype; its bits shall be where the tensor is. */
 static kvb_status new_like(const char *what, const kvb_tensor *t, int32_t dtype, kvb_keep **out) {
     int64_t any[3] = {-1, -1, -1};
     KVB_TRY(kvb_tensor_expect("keep-set", what, t, dtype, 3, any));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lanes.c - keys and values in bulk: out of the cache as plain f32 rows and back, and from one cache into a smaller one.
+ * lanes.c - keys and values in bulk: out of the cache as plain f32 rows and back, and from one cache into a smaller
+ * one.
  *
  * A device does it in one launch; on the host a lane's layout is the backend's secret, so it goes key by key.
  */

@@ -46,8 +46,8 @@ static unsigned char on_tab(EditLine *edit, int key) {
     return CC_NEWLINE;
 }
 
-/* libedit's reader of one character. SIGINT is let in only while this waits: one that came between a look at the flag and
- * a plain read() would be noticed at the next key. */
+/* libedit's reader of one character. SIGINT is let in only while this waits: one that came between a look at the flag
+ * and a plain read() would be noticed at the next key. */
 static int read_char(EditLine *edit, wchar_t *out) {
     (void)edit;
     sigset_t interrupt, before;

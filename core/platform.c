@@ -281,8 +281,7 @@ int32_t kvb_path_kind(const char *path) {
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* Reads a folder into an array of names; folders get a trailing '/'. On failure what was read so far is handed out too.
- */
+/* Reads a folder into an array of names; folders get a trailing '/'. On failure what was read so far is given too. */
 static kvb_status read_names(DIR *dir, char ***names_out, size_t *n_out) {
     size_t n = 0, room = 0;
     char **names = NULL;

@@ -16,8 +16,8 @@
 #include <omp.h>
 #include <string.h>
 
-/* Below this many multiplications a product is done before a second thread has woken up (measured: 8 times slower on a busy
- * machine). */
+/* Below this many multiplications a product is done before a second thread has woken up (measured: 8 times slower on a
+ * busy machine). */
 enum { SMALL_PRODUCT = 1 << 23 };
 
 typedef struct fit {
@@ -176,7 +176,8 @@ static kvb_status minimise(fit *f, int32_t most, double tolerance, kvb_tensor *w
     } else if (code == LBFGSERR_OUTOFMEMORY) {
         status = kvb_fail(KVB_E_MEMORY, "probe: no memory for %lld weights", (long long)count);
     } else {
-        /* A line search that gave up, where f32 products no longer tell points apart, is at the optimum to their digits. */
+        /* A line search that gave up, where f32 products no longer tell points apart, is at the optimum to their
+         * digits. */
         unfold(f, p, weights);
         report[0] = loss;
         report[1] = f->gradient;

@@ -2,11 +2,12 @@
 /*
  * sandbox.c - a child process that may compute and answer, and nothing else: for running someone else's press.
  *
- * The child has one socket, to its parent, and of the environment what it is given. Before it sees a byte of foreign code it gives up,
- * for good: opening files, sockets, processes and threads (seccomp: an allow-list of system calls, the rest fail with
- * EPERM), executable memory, more than a bound of memory and of CPU time. The parent bounds the wall time of every
- * answer and kills. Rejected: namespaces (need privileges or a kernel setting that many clusters switch off); a Lua
- * environment alone (one bug in an interpreter and everything is open); libseccomp (forty rules need no library).
+ * The child has one socket, to its parent, and of the environment what it is given. Before it sees a byte of foreign
+ * code it gives up, for good: opening files, sockets, processes and threads (seccomp: an allow-list of system calls,
+ * the rest fail with EPERM), executable memory, more than a bound of memory and of CPU time. The parent bounds the wall
+ * time of every answer and kills. Rejected: namespaces (need privileges or a kernel setting that many clusters switch
+ * off); a Lua environment alone (one bug in an interpreter and everything is open); libseccomp (forty rules need no
+ * library).
  */
 #include "internal.h"
 #include <errno.h>

@@ -3,8 +3,9 @@
  * score.c - what a distribution over the vocabulary says about a token, and about another distribution.
  *
  * Differences between two caches are often far below the logits themselves, so sums run in double, in one fixed order
- * of eight lanes; and the exponential is our own, so that a stored score does not depend on the system's libm. Rejected:
- * doing it where the logits are computed (the reference's row would have to be in flight with every row compared).
+ * of eight lanes; and the exponential is our own, so that a stored score does not depend on the system's libm.
+ * Rejected: doing it where the logits are computed (the reference's row would have to be in flight with every row
+ * compared).
  */
 #include "internal.h"
 #include <math.h>
@@ -70,7 +71,8 @@ kvb_status kvb_score_logprobs(const kvb_tensor *logits, const int32_t *ids, doub
     return KVB_OK;
 }
 
-kvb_status kvb_score_kl(const kvb_tensor *p, const double *p_lse, const kvb_tensor *q, const double *q_lse, double *kl) {
+kvb_status kvb_score_kl(const kvb_tensor *p, const double *p_lse, const kvb_tensor *q, const double *q_lse,
+                        double *kl) {
     KVB_TRY(check("p", p));
     KVB_TRY(check("q", q));
     int64_t n = p->shape[0], vocab = p->shape[1];

@@ -210,8 +210,7 @@ static kvb_status escape(translation *t, bool in_class) {
     }
 }
 
-/* [:name:] inside a class; t->i stands on its bracket. PCRE2 means \p{L} by alpha, Oniguruma the Alphabetic property.
- */
+/* [:name:] inside a class; t->i stands on its bracket. PCRE2's alpha is \p{L}, Oniguruma's the Alphabetic property. */
 static kvb_status posix_class(translation *t) {
     static const char *const names[][2] = {
         {"[:alpha:]", "\\p{Alphabetic}"},  {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"}, {"[:digit:]", "\\p{Nd}"},

@@ -2,9 +2,9 @@
 /*
  * gemm_avx2.c - y = x w^T in f32 on AVX2: six rows against sixteen columns in registers.
  *
- * As fast as oneDNN's product on this instruction set, and its bits do not depend on the number of rows: every bucket of
- * the step is used, where oneDNN's own choice of blocking left only the largest (a step of 40 rows then cost as much as
- * one of 512). On AVX-512 oneDNN keeps its bits and is a little faster.
+ * As fast as oneDNN's product on this instruction set, and its bits do not depend on the number of rows: every bucket
+ * of the step is used, where oneDNN's own choice of blocking left only the largest (a step of 40 rows then cost as much
+ * as one of 512). On AVX-512 oneDNN keeps its bits and is a little faster.
  */
 #include "cpu.h"
 #if defined(__AVX2__)

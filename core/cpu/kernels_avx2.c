@@ -19,7 +19,8 @@ static inline __m256 lane_mask(uint64_t w, int i) {
 #define V_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define V_MAX(a, b) _mm256_max_ps(a, b)
 #define V_ROUND(v) _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define V_POW2I(n) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
+#define V_POW2I(n)                                                                                                     \
+    _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
 #define V_MASKED(v, w, i) _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), v, lane_mask(w, i))
 #define V_MASKED_ZERO(v, w, i) _mm256_and_ps(v, lane_mask(w, i))
 #include "kernels.inc"

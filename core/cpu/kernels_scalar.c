@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels_scalar.c - the row kernels on any machine: vectors of one float, which the compiler may widen where it is allowed. */
+/* kernels_scalar.c - the row kernels on any machine: vectors of one float, which the compiler may widen where it is
+ * allowed. */
 #include "cpu.h"
 #define TIER scalar
 #define VL 1

@@ -163,8 +163,10 @@ kvb_status cpu_attention(const kvb_tensor *q, const kvb_tensor *k, const kvb_ten
     if (status == KVB_OK) {
         fill_words(mask, words, per_head);
         for (int64_t r = 0; r < rows; r++)
-            row[r] = (kvb_attn_row){
-                .prefix = lane, .mask = words + r * kv_heads * per_head, .own = lane + kv_heads, .words = (int32_t)per_head};
+            row[r] = (kvb_attn_row){.prefix = lane,
+                                    .mask = words + r * kv_heads * per_head,
+                                    .own = lane + kv_heads,
+                                    .words = (int32_t)per_head};
         status = kvb_cpu_attend(&kind, row, (int32_t)rows, (int32_t)heads, (int32_t)kv_heads, q->data, scale, y);
     }
     for (int64_t h = 0; lane && h < kv_heads; h++) {

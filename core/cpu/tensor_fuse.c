@@ -2,9 +2,9 @@
 /*
  * tensor_fuse.c - chains of element-wise ops on the CPU, a tile at a time.
  *
- * Every step runs the same inner loop as the op does alone, on TILE elements whose registers stay in the first cache, so the
- * bits are the same and what is saved is the traffic of everything in between. Rejected: compiling C (no compiler where it
- * runs) and emitting machine code (a second set of loops to prove equal).
+ * Every step runs the same inner loop as the op does alone, on TILE elements whose registers stay in the first cache,
+ * so the bits are the same and what is saved is the traffic of everything in between. Rejected: compiling C (no
+ * compiler where it runs) and emitting machine code (a second set of loops to prove equal).
  */
 #include "cpu.h"
 #include "../fuse.h"

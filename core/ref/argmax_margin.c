@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lowest index of the largest element, and how far the second largest lies below it (0 on a tie, +inf when n = 1). */
+/* The lowest index of the largest element, and how far the second largest lies below it (0: a tie, +inf: n = 1). */
 #include "operands.h"
 #include <math.h>
 

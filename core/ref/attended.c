@@ -9,7 +9,8 @@
 kvb_status ref_check_attended(const kvb_tensor *q, const kvb_tensor *k, const kvb_tensor *y) {
     KVB_TRY(ref_check_output("attended", y, KVB_F32));
     int32_t last = y->ndim;
-    if (last < 1 || last + 2 > KVB_MAX_DIMS) return kvb_fail(KVB_E_SHAPE, "attended: an output with %d dimensions", last);
+    if (last < 1 || last + 2 > KVB_MAX_DIMS)
+        return kvb_fail(KVB_E_SHAPE, "attended: an output with %d dimensions", last);
     int64_t shape[KVB_MAX_DIMS];
     memcpy(shape, y->shape, sizeof shape);
     shape[last] = -1;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* y[r][o] = sum over i of x[r][i] w[o][i] + bias[o]. With bf16 x the weights are rounded to bf16 too, as a bf16 model's are. */
+/* y[r][o] = sum over i of x[r][i] w[o][i] + bias[o]. With bf16 x the weights are rounded to bf16 too, as a bf16 model's
+ * are. */
 #include "operands.h"
 
 kvb_status ref_check_linear(const kvb_tensor *x, const kvb_tensor *w, const kvb_tensor *bias, const kvb_tensor *y) {

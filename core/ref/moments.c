@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * moments.c - reference of mean and covariance of the rows of a matrix: m = sum_i x_i / n, C = sum_i (x_i - m)(x_i - m)' / n.
- * An op of its own because the centred rows of all queries are as large as the queries, and C is symmetric.
+ * moments.c - reference of mean and covariance of the rows of a matrix: m = sum_i x_i / n,
+ * C = sum_i (x_i - m)(x_i - m)' / n. An op of its own because the centred rows of all queries are as large as the
+ * queries, and C is symmetric.
  */
 #include "operands.h"
 
@@ -39,7 +40,8 @@ kvb_status ref_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covari
             b += at[i * row + w.at[d + 1] * step];
         }
         for (int64_t i = 0; i < n; i++)
-            total += (at[i * row + w.at[d] * step] - a / (double)n) * (at[i * row + w.at[d + 1] * step] - b / (double)n);
+            total +=
+                (at[i * row + w.at[d] * step] - a / (double)n) * (at[i * row + w.at[d + 1] * step] - b / (double)n);
         *ref_f32(covariance, &w) = (float)(total / (double)n);
     }
     return KVB_OK;

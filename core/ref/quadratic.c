@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * quadratic.c - reference of a quadratic and a linear form of every row: y_i = s x_i' C x_i + l x_i . b. As a matrix product
- * and an inner product it would store x C, as large as the keys times the query heads.
+ * quadratic.c - reference of a quadratic and a linear form of every row: y_i = s x_i' C x_i + l x_i . b. As a matrix
+ * product and an inner product it would store x C, as large as the keys times the query heads.
  */
 #include "operands.h"
 
 kvb_status ref_check_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_tensor *b, const kvb_tensor *y) {
     KVB_TRY(ref_check_output("quadratic", y, KVB_F32));
     int32_t last = y->ndim;
-    if (last < 1 || last + 1 > KVB_MAX_DIMS) return kvb_fail(KVB_E_SHAPE, "quadratic: an output with %d dimensions", last);
+    if (last < 1 || last + 1 > KVB_MAX_DIMS)
+        return kvb_fail(KVB_E_SHAPE, "quadratic: an output with %d dimensions", last);
     int64_t shape[KVB_MAX_DIMS];
     memcpy(shape, y->shape, sizeof shape);
     shape[last] = -1;

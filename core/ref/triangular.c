@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * triangular.c - reference of solving a triangular system by substitution, a row at a time, from the one that has one unknown on.
- * Transposing a lower triangle makes an upper one, so there are two directions, not four cases.
+ * triangular.c - reference of solving a triangular system by substitution, a row at a time, from the one that has one
+ * unknown on. Transposing a lower triangle makes an upper one, so there are two directions, not four cases.
  */
 #include "matrix.h"
 #include <math.h>

@@ -125,6 +125,7 @@ local function head_comment(script)
   return lines[1] and table.concat(lines, "\n") or nil
 end
 
+--- The text of --help: the script's head comment, then each parameter with what it takes, its explanation and default.
 function M.help(defaults, docs, script)
   local rows = {}
   for _, name in ipairs(names_of(defaults)) do

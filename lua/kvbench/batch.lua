@@ -78,8 +78,9 @@ local function resume(batch)
   end
 end
 
+--- The kvb_batch * (borrowed); an error after close.
 function Batch:pointer()
-  if self.handle == nil then error("this batch was closed", 0) end
+  if self.handle == nil then error("this batch was closed -> model:batch() makes another", 0) end
   return self.handle
 end
 
@@ -138,6 +139,7 @@ function Batch:run()
   return results
 end
 
+--- Frees it now; continuations in flight are dropped. More calls do nothing.
 function Batch:close()
   if self.handle == nil then return end
   C.kvb_batch_free(ffi.gc(self.handle, nil))

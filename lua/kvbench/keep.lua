@@ -61,6 +61,7 @@ function M.from_bits(bits)
   return made(C.kvb_keep_from_bits(u8, out), out)
 end
 
+--- An equal set of its own, with what the press noted in this one.
 function Keep:copy()
   local out = out_type()
   local k = made(C.kvb_keep_copy(self.handle, out), out)

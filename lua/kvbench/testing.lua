@@ -19,6 +19,7 @@ local function same(a, b)
   return true
 end
 
+--- Runs fn: a case passes when nothing is raised.
 function M.case(name, fn)
   local ok, err = xpcall(fn, function(e) return type(e) == "string" and debug.traceback(e, 2) or e end)
   if ok then
@@ -29,19 +30,23 @@ function M.case(name, fn)
   end
 end
 
+--- Counts a case that cannot run here, and says why.
 function M.skip(name, reason)
   M.skipped = M.skipped + 1
   io.stdout:write("skip ", name, " (", reason, ")\n")
 end
 
+--- cond must be true (neither nil nor false).
 function M.ok(cond, message) if not cond then error(message or "expected a true value", 2) end end
 
+--- a and b must be equal; tables by their contents.
 function M.eq(a, b, message)
-  if not same(a, b) then error((message and message .. ": " or "") .. "got " .. show(a) .. ", expected " .. show(b),
-    2) end
+  if same(a, b) then return end
+  error((message and message .. ": " or "") .. "got " .. show(a) .. ", expected " .. show(b), 2)
 end
 
--- NaN never passes: the comparison is written so that it has to be true, not merely not false.
+--- a must lie within tol (1e-9) of b. NaN never passes: the comparison is written so that it has to be true, not merely
+--- not false.
 function M.near(a, b, tol, message)
   if not (type(a) == "number" and math.abs(a - b) <= (tol or 1e-9)) then
     error(string.format("%sgot %s, expected %s within %g", message and message .. ": " or "", tostring(a), tostring(b),
@@ -53,9 +58,16 @@ end
 function M.fails(fn, pattern)
   local ok, err = pcall(fn)
   if ok then error("expected an error matching '" .. pattern .. "', but nothing was raised", 2) end
-  if not tostring(err):find(pattern) then error("error was: " .. tostring(err) .. "\nexpected a match for: " .. pattern,
-    2) end
-  return tostring(err)
+  if tostring(err):find(pattern) then return tostring(err) end
+  error("error was: " .. tostring(err) .. "\nexpected a match for: " .. pattern, 2)
+end
+
+--- The bytes of a file that must be there.
+function M.read(path)
+  local file = assert(io.open(path, "rb"))
+  local bytes = file:read "*a"
+  file:close()
+  return bytes
 end
 
 --- Prints the closing line and returns true when nothing failed and something ran.

@@ -26,6 +26,7 @@ function M.open(path)
   }, Weights)
 end
 
+--- Unmaps the file now; more calls do nothing.
 function Weights:close()
   local handle = rawget(self, "handle")
   if not handle then return end

@@ -25,12 +25,7 @@ local script = process.write("sweep.lua", [[
   print(#run.rows .. " rows")
 ]])
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = t.read
 
 local function sweep(name, dies, ...)
   local out = process.folder .. "/" .. name

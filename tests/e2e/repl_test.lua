@@ -32,6 +32,21 @@ session("lines join until the statement is whole", function(tty)
   tty:type("1 + 1\n"):wait "2"
 end)
 
+-- Types a line that runs for long and Ctrl-C behind it; what the session held is still there. Returns the seconds that
+-- the line took to end.
+local function interrupted(tty, line, later)
+  local C = require("kvbench.ffi").C
+  tty:type("print('go' .. 'ing'); " .. line .. "\n"):wait "going"
+  C.kvb_sleep(later or 0)
+  local pressed = C.kvb_time()
+  tty:type("\3"):wait "interrupted"
+  local took = C.kvb_time() - pressed
+  tty:wait "kv> "
+  tty:type("precious = precious + 1; print('<' .. precious .. '>')\n"):wait(">")
+  tty:wait "kv> "
+  return took
+end
+
 session("Ctrl-C stops every loop; the session's variables stay", function(tty)
   process.write("mine.lua", "return { forever = function() while true do end end }\n")
   process.write("spin.lua", "local n = 0 while true do n = n + 1 end\n")
@@ -41,30 +56,19 @@ session("Ctrl-C stops every loop; the session's variables stay", function(tty)
     "loadstring('while true do end')()", "pcall(function() while true do end end) while true do end",
     "while true do pcall(error) end", "while true do pcall(function() while true do end end) end",
     "local m = kv.tensor.randn({64, 64}, 1) while true do m = m:matmul(m):softmax(-1) end" } do
-    tty:type("print('go' .. 'ing'); " .. line .. "\n"):wait "going"
-    tty:type("\3"):wait "interrupted"
-    tty:wait "kv> "
-    tty:type("precious = precious + 1; print('<' .. precious .. '>')\n"):wait(">")
-    tty:wait "kv> "
+    interrupted(tty, line)
   end
   tty:type("print('state=' .. precious)\n"):wait "state=51"
 end)
 
 session("Ctrl-C inside one long tensor operation: it ends at once, the session's variables stay", function(tty)
-  local C = require("kvbench.ffi").C
   tty:type("precious = 41; big = kv.tensor.ones(9000, 9000); small = kv.tensor.randn({700, 700}, 1)\n"):wait "kv> "
   for _, line in ipairs { "big:matmul(big)", "small:svd()", "kv.tensor.rand({4e7}, 1):sort()",
     "kv.tensor.ones(1000, 1):expand(1000, 3000000):norm(2, 3)", "small:expand(500, 700, 700):softmax(1):exp():sum(1)",
     "small:expand(2000, 700, 700):matmul(small:expand(2000, 700, 700))" } do
-    tty:type("print('go' .. 'ing'); " .. line .. "\n"):wait "going"
-    C.kvb_sleep(0.3)
-    local pressed = C.kvb_time()
-    tty:type("\3"):wait "interrupted"
     -- 0.01 to 0.1 s; the bound is for machines that are busy. Left alone, these run for many seconds.
-    t.ok(C.kvb_time() - pressed < 2, ("%s ended %.2f s after Ctrl-C"):format(line, C.kvb_time() - pressed))
-    tty:wait "kv> "
-    tty:type("precious = precious + 1; print('<' .. precious .. '>')\n"):wait(">")
-    tty:wait "kv> "
+    local took = interrupted(tty, line, 0.3)
+    t.ok(took < 2, ("%s ended %.2f s after Ctrl-C"):format(line, took))
   end
   tty:type("print('state=' .. precious, kv.tensor.ones(2, 2):matmul(kv.tensor.ones(2, 2)):sum())\n"):wait "state=47\t8"
 end)

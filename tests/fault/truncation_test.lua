@@ -14,12 +14,7 @@ local C = require("kvbench.ffi").C
 local base = os.tmpname()
 os.remove(base)
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local content = file:read "*a"
-  file:close()
-  return content
-end
+local read = t.read
 
 local function write(path, content) t.eq(C.kvb_file_write(path, content, #content), 0) end
 

@@ -2,9 +2,9 @@
 /*
  * lua_libfuzzer.c - what is read in Lua (lua_targets.lua) as a libFuzzer target; KVB_FUZZ_TARGET names which.
  *
- * Coverage of the C library comes from the compiler. That of Lua comes from a hook called at every line, which counts pairs of
- * lines that follow each other in an array libFuzzer looks at beside its own. The JIT is off: compiled code calls no
- * hook. Rejected: the mutations of lua_fuzz.lua alone, which do not know what they have reached.
+ * Coverage of the C library comes from the compiler. That of Lua comes from a hook called at every line, which counts
+ * pairs of lines that follow each other in an array libFuzzer looks at beside its own. The JIT is off: compiled code
+ * calls no hook. Rejected: the mutations of lua_fuzz.lua alone, which do not know what they have reached.
  */
 #include "kvbench.h"
 #include <lauxlib.h>

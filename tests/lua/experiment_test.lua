@@ -20,12 +20,7 @@ local quiet = function(fn, ...)
   return err
 end
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = t.read
 
 local function new(name, options, words)
   arg = words or {} -- luacheck: ignore

@@ -10,12 +10,7 @@ ffi.cdef "int getpid(void);"
 local nan = 0 / 0
 local folder = "/tmp/kvb_plot_parts_test_" .. ffi.C.getpid()
 
-local function slurp(path)
-  local f = assert(io.open(path, "rb"))
-  local text = f:read "*a"
-  f:close()
-  return text
-end
+local slurp = t.read
 -- ---- csv ------------------------------------------------------------
 
 t.case("csv numbers are the shortest that restore the double", function()

@@ -22,12 +22,7 @@ local C = ffi.C
 local nan = 0 / 0
 local folder = "/tmp/kvb_plot_test_" .. C.getpid()
 
-local function slurp(path)
-  local f = assert(io.open(path, "rb"))
-  local text = f:read "*a"
-  f:close()
-  return text
-end
+local slurp = t.read
 
 --- width, height and at(x, y) -> 0xRRGGBB of a PNG.
 local function png(path)

@@ -18,12 +18,7 @@ local function write(name, text)
   return path
 end
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = t.read
 
 -- ---- a GGUF of metadata only, written by the format's description ----
 

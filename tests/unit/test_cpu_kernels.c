@@ -446,7 +446,8 @@ static void feed_forward(int32_t activation, bool beside) {
         if (r % 37) continue;
         memcpy(alone, x + r * FUSED_IN, sizeof alone);
         float one[FUSED_IN];
-        assert_int_equal(kvb_amx_feed_forward(first, then, alone, 1, norm, 1e-5, activation, beside ? one : NULL), KVB_OK);
+        assert_int_equal(kvb_amx_feed_forward(first, then, alone, 1, norm, 1e-5, activation, beside ? one : NULL),
+                         KVB_OK);
         assert_memory_equal(beside ? one : alone, out + r * FUSED_IN, sizeof alone);
     }
     kvb_cpu_pack_free(first);

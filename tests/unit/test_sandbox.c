@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_sandbox.c - what a locked process cannot do, tried with the system calls themselves: native code that broke out of
- * an interpreter would have no more than this. no valgrind: the child may not make the system calls that valgrind makes
+ * test_sandbox.c - what a locked process cannot do, tried with the system calls themselves: native code that broke out
+ * of an interpreter would have no more than this. no valgrind: the child may not make the system calls that valgrind
+ * makes
  */
 #include "internal.h"
 #include <errno.h>
@@ -44,7 +45,8 @@ static int forbidden(void) {
     };
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
         if (attempts[i] >= 0) return (int)i + 1;
-    if (mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) return 50;
+    if (mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        return 50;
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return 51; /* plain memory is what it may have */
     if (mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0) return 52;

@@ -10,6 +10,7 @@ function M.draw(r, from, to)
   return M.of(year, month, day)
 end
 
+--- The same of a given day: year, month (1 to 12), day (1 to 28).
 function M.of(year, month, day)
   local name = months[month]
   return {

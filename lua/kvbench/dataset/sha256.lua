@@ -53,6 +53,7 @@ function M.new()
   return setmetatable({ h = h, buffer = ffi.new("int32_t[16]"), fill = 0, total = 0 }, Hash)
 end
 
+--- Adds bytes; returns the hash, so that calls chain.
 function Hash:update(s)
   local bytes, at = ffi.cast("uint8_t *", self.buffer), 0
   local source = ffi.cast("const uint8_t *", s)
@@ -69,6 +70,7 @@ function Hash:update(s)
   return self
 end
 
+--- The digest as 64 hex digits. Ends the hash.
 function Hash:hex()
   local bits = self.total * 8
   self:update("\128")

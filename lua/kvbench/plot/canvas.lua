@@ -49,12 +49,14 @@ function Canvas:polygon(points, o)
   if o.outline then stroke(self.c, o.outline) end
 end
 
+--- A rectangle; o: color (of its inside), alpha, outline ({color =, width =}).
 function Canvas:rect(x, y, width, height, o)
   C.kvb_canvas_rect(self.c, x, y, width, height)
   if o.color then C.kvb_canvas_fill(self.c, style.rgba(o.color, o.alpha), o.outline and 1 or 0) end
   if o.outline then stroke(self.c, o.outline) end
 end
 
+--- A disc; o as for rect.
 function Canvas:disc(x, y, radius, o)
   C.kvb_canvas_arc(self.c, x, y, radius, 0, 360)
   C.kvb_canvas_close(self.c)

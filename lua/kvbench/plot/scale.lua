@@ -66,6 +66,7 @@ end
 --- Puts the scale on the page: lo at `from`, hi at `to` (points; to < from for a y axis).
 function Scale:place(from, to) self.from, self.to = from, to end
 
+--- Where a value lies on the page, in points.
 function Scale:map(v)
   local t
   if self.kind == "log2" then
@@ -76,6 +77,7 @@ function Scale:map(v)
   return self.from + t * (self.to - self.from)
 end
 
+--- Does a value lie between the ends (rounding allowed)?
 function Scale:contains(v)
   local slack = self.kind == "linear" and 1e-9 * (self.hi - self.lo) or 1e-9 * self.lo
   return v >= self.lo - slack and v <= self.hi + slack
