@@ -44,7 +44,7 @@ end
 
 local reserved = {}
 for name in ([[name rule file params base needs scope nested budget ratio_dependent source_hash doc paper aliases
-  paper_preset check cut thresholds widen_needs decides order_only whole rewrite from_scores decoding
+  paper_preset check cut thresholds widen_needs decides order_only whole rewrite from_scores
   accumulates square merge fused per_question]]):gmatch "%S+" do reserved[name] = true end
 
 local function merged(a, b)

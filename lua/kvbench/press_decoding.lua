@@ -56,7 +56,8 @@ function M.start(request, keep, source, position)
     source = all.full_part
   end
   local state = {
-    press = press, target = press.rule.decoding(press, source, keep.decoding.ratio, keep.decoding.evictable),
+    press = press, target = press.rule.decoding and press.rule.decoding(press, source, keep.decoding.ratio,
+      keep.decoding.evictable) or function() return math.huge end,
     context = source, held = captured(source, press.needs.queries or press.needs.window_queries), seed = source.seed,
     tokens = source.tokens, position = position, question = #request.ids, seen = 0, accumulates = accumulates(press.of),
     list = list, all_layers = all.layers,
@@ -67,13 +68,19 @@ function M.start(request, keep, source, position)
   end)
   state.protected = protect.mask(press, keep.decoding.evictable, source.tokens, state.target(position + #request.ids))
   if state.accumulates then state.mass = prefill_mass(source, state.held) end
+  if press.rule.outlives then -- tokens are scored when they come, each once
+    state.held.scores = state.held.scores or {}
+    state.held.scores[press.source_hash] = state.held.scores[press.source_hash]
+      or tensor.outside(orders.scores, press.of, source)
+    state.scores = state.held.scores[press.source_hash]
+  end
   if press.rule.merge then -- it counts from the last question token on, and changes values: a cache of its own
     state.merges, state.steps, state.handle = true, 0, list and layer_part.new(all:share(), list) or all:share()
     state.mass = tensor.outside(tensor.zeros, source.layers, source.kv_heads, source.tokens)
     state.held = { keys = state.held.keys, values = state.held.values, queries = state.held.queries }
   end
   -- as in the reference: the question is one step, and one that is no smaller than the budget is cut at once
-  state.pause = #request.ids >= state.target(position + #request.ids) and 1 or press.compression_interval
+  state.pause = #request.ids >= state.target(position + #request.ids) and 1 or press.compression_interval or 1
   return state
 end
 
@@ -166,6 +173,23 @@ local function choose(state, whole, live, target)
   return tensor.zeros(live:size()):scatter(3, index, keep:bits():to("f32"), "max")
 end
 
+-- What stays of live by a rule that judges each token alone: rows that came since are scored as they are.
+local function leaving(state, whole, live, rows)
+  local from, fresh = whole.tokens - rows, {}
+  for name in pairs { keys = true, values = true, queries = true } do
+    fresh[name] = whole[name] and whole[name]:size(3) == whole.tokens and whole[name]:narrow(3, from + 1, rows) or nil
+  end
+  fresh.tokens, fresh.token_first = rows, from
+  local scores = orders.scores(state.press.of, setmetatable(fresh, { __index = whole }))
+  state.scores = tensor.outside(function() return tensor.cat({ state.scores, scores }, 3) end)
+  local stays = state.press.rule.outlives(state.press, state.scores)
+  if state.protected then
+    local safe = state.protected:to("f32"):pad(0, whole.tokens - state.tokens)
+    stays = tensor.where(safe:expand(live:size()), 1, stays)
+  end
+  return live * stays
+end
+
 -- As compress, for presses that merge values: also returns the variant of the context and the own values.
 local function merge(state, whole, live, n, capacity)
   local target, counts = state.target(state.position + n), live:sum(3)
@@ -204,9 +228,10 @@ local function compress(state, own, capacity)
   if state.accumulates then
     state.mass = tensor.outside(tensor.scope, accumulate, state, whole, live, rows)
   end
-  local kept = choose(state, whole, live, state.target(state.position + n))
+  local kept = state.scores and leaving(state, whole, live, rows)
+    or choose(state, whole, live, state.target(state.position + n))
   state.seen, state.live, state.cuts = n, tensor.outside(function() return kept:clone() end), (state.cuts or 0) + 1
-  state.pause = state.press.compression_interval
+  state.pause = state.press.compression_interval or 1
   local mine = kept:narrow(3, state.tokens + 1, n):pad(0, capacity - n, 1)
   return keepset.from_bits(kept:narrow(3, 1, state.tokens)), keepset.from_bits(mine), state.pause
 end

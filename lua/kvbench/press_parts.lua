@@ -28,7 +28,7 @@ function M.expect_scorer(press, inner, what)
 end
 
 local function decodes(press)
-  if press.rule.decoding or press.params.decoding_press then return true end
+  if press.rule.decoding or press.params.decoding_press or press.rule.outlives and press.decoding then return true end
   return press.params.of and press.params.of.rule and decodes(press.params.of) or false
 end
 

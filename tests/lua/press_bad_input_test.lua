@@ -100,6 +100,16 @@ local named = {
     "press 'key_rerotation': 'decoding'" .. LATER:format "key_rerotation" },
   { "a decoding press before another", { "composed", { of = { "decoding", "knorm" } } },
     "press 'composed': 'decoding'" .. LATER:format "composed" },
+  { "a threshold for an answer that nobody gave", { "dms", { decoding = true } },
+    "press 'dms': decoding = true judges tokens one by one, without a budget -> threshold = number" },
+  { "an answer's hidden states", { "dms", { of = "kvzap", threshold = 0, decoding = true } },
+    "press 'dms': 'kvzap' scores by hidden states, which no token of an answer has alone -> decoding = false, or a "
+    .. "rule that needs keys and values only" },
+  { "an answer's queries", { "dms", { of = "ea", threshold = 0, decoding = true } },
+    "press 'dms': 'ea' scores by queries, which no token of an answer has alone -> decoding = false, or a rule that "
+    .. "needs keys and values only" },
+  { "an answer's tokens judged, then keys moved", { "key_rerotation", { of = { press = "dms", threshold = 0,
+    decoding = true } } }, "press 'key_rerotation': 'dms'" .. LATER:format "key_rerotation" },
   { "layers of what spans them", { "per_layer", { of = "simlayerkv" } },
     "press 'per_layer': 'simlayerkv' shares one budget among all layers -> a rule that ranks within a layer or head" },
   { "layers of what changes keys", { "per_layer", { of = "finch" } },

@@ -32,6 +32,7 @@ local presses = {
   kv.press("prefill_decoding", { prefilling_press = { press = "key_rerotation", of = "knorm" }, decoding_press = {
     press = "decoding", of = "heavy_hitters", compression_interval = 2, target_size = 15 } }),
   kv.press("cam", { of = "keydiff", compression_interval = 3, merge_budget = 4 }),
+  kv.press("dms", { of = "knorm", threshold = -6, sliding_window_size = 9, decoding = true }),
 }
 
 t.case("many questions in flight, under many decoding presses, answer as each alone", function()
