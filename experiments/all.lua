@@ -25,7 +25,8 @@ local opt = kv.args({ model = "smollm2", seed = "", passages = 0, style = "", ev
 local order = { "base_scores", "tasks", "directions", "hops", "answer_types", "question_types",
   "abstention", "eviction_rates",
   "errors",
-  "ger_correlation", "consensus", "attention_heatmaps", "atlas", "heads", "routes", "safety_cliff", "susceptibility", "probing" }
+  "ger_correlation", "consensus", "attention_heatmaps", "atlas", "heads", "routes", "safety_cliff", "susceptibility",
+  "finite_size", "probing" }
 
 -- Scripts that leave a result.json: those whose experiment is finished.
 local function scripts()

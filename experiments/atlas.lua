@@ -254,8 +254,8 @@ local function reading_heads()
       values[#values + 1] = of
     end
   end
-  if #values < 5 then
-    e:cannot("which heads read the answer", ("%d passages have a placebo, 5 are needed"):format(#values))
+  if #values < 6 then -- with five, no sign flip can be rarer than 2 in 32
+    e:cannot("which heads read the answer", ("%d passages have a placebo, 6 are needed"):format(#values))
     return
   end
   local test = kv.stats.max_t(values)
@@ -268,8 +268,9 @@ local function reading_heads()
   table.sort(list, function(a, b) return a["V - placebo"] > b["V - placebo"] end)
   e:verdict("exploratory", ("%d of %d heads put more attention on the answer than on other facts' values (max-T, %d "
     .. "passages)"):format(#list, L * H, #values))
-  if #list > 0 then e:table("reading_heads", { "layer", "head", "V - placebo", "p", "passages" }, { unpack(list, 1, 30) },
-    "Heads that read the answer more than other facts' values, p over all heads at once (max-T); at most 30") end
+  if #list == 0 then return end
+  e:table("reading_heads", { "layer", "head", "V - placebo", "p", "passages" }, { unpack(list, 1, 30) },
+    "Heads that read the answer more than other facts' values, p over all heads at once (max-T); at most 30")
 end
 reading_heads()
 local null_rows = {}

@@ -23,12 +23,12 @@ local x = { label = "evicted share", min = 0, max = 1 }
 local answerable = { answerable = true, optional = true }
 
 -- run:data gives the sums of a large run instead of its rows, so that millions of answers are never in memory at once.
-local function panel(title, y, label)
+local function panel(title, y, label, indicator)
   local lines = {}
   for i, press in ipairs(run.presses) do
     lines[i] = { rows = run:data(press, y, answerable), label = e.shown(press) }
   end
-  return e.panel(lines, { title = title, y = y, y_label = label, min = 0, max = 1,
+  return e.panel(lines, { title = title, y = y, y_label = label, min = 0, max = 1, indicator = indicator,
     reason = "no answerable question has " .. y })
 end
 
@@ -38,8 +38,8 @@ local f1 = panel("Answer quality", "word_f1", "word F1")
 local hallucination = panel("Hallucination", "hallucination", "share of questions")
 local abstention = panel("Abstention", "abstention", "share of questions")
 local degenerate = panel("Format collapse", "degenerate", "share of questions")
-local ger = panel("Answer tokens evicted in every head", "ger_model", "GER (model)")
-local placebo = panel("Placebo: other facts' values", "ger_model_placebo", "GER (model)")
+local ger = panel("Answer tokens evicted in every head", "ger_model", "GER (model)", false) -- a share of tokens
+local placebo = panel("Placebo: other facts' values", "ger_model_placebo", "GER (model)", false)
 
 -- A panel as a figure of its own.
 local function alone(p, title, caption)
@@ -90,7 +90,7 @@ for i, press in ipairs(run.presses) do
     { "eviction_rate", "all tokens" }, { "null_model", "independent heads" } } do
     lines[j] = { rows = run:data(press, of[1], answerable), y = of[1], label = of[2] }
   end
-  controls[i] = e.panel(lines, { title = e.shown(press), y_label = "GER (model)", min = 0, max = 1,
+  controls[i] = e.panel(lines, { title = e.shown(press), y_label = "GER (model)", min = 0, max = 1, indicator = false,
     reason = "no question says where its answer stands" })
 end
 save(kv.plot.small_multiples {
