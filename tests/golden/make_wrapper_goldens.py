@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Adds to tests/golden/models what KVPress 0.5.5 does with its wrappers and with the presses that change keys or values:
-press-<name>-<ratio>.safetensors as make_models.py writes them (see models/README.md), on the models that lie there.
+"""Adds to tests/golden/models what KVPress 0.5.5 does with its wrappers and with the presses that change keys or
+values: press-<name>-<ratio>.safetensors as make_models.py writes them (see models/README.md), on the models that lie
+there.
 
     python3 make_wrapper_goldens.py MODELS_DIR [name ...]
 
-`kept` is missing where the reference rewrites keys and composes rules; `logits` and `answer` are missing where it cannot go
-on from its own set (layers of several lengths). Needs what make_models.py needs.
+`kept` is missing where the reference rewrites keys and composes rules; `logits` and `answer` are missing where it
+cannot go on from its own set (layers of several lengths). Needs what make_models.py needs.
 """
 import contextlib, json, os, sys
 import torch

@@ -28,8 +28,8 @@ return {
     if not self.threshold then
       error("press 'dms': decoding = true judges tokens one by one, without a budget -> threshold = number", 0)
     elseif next(self.of.needs) then
-      error(("press 'dms': '%s' scores by %s, which no token of an answer has alone -> decoding = false, or a rule that "
-        .. "needs keys and values only"):format(self.of.name, self.of.needs.hidden and "hidden states" or "queries"), 0)
+      error(("press 'dms': '%s' scores by %s, which no token of an answer has alone -> decoding = false, or a rule "
+        .. "that needs keys and values only"):format(self.of.name, self.of.needs.hidden and "hidden states" or "queries"), 0)
     end
   end,
   score = function(self, ctx, ratio)
