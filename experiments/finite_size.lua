@@ -3,7 +3,7 @@
 --
 -- Hypothesis: the fall of answers over log2(kept tokens) narrows as the passage grows, in F1 and in the gold's
 -- log-probability alike, as a transition does; a smooth response keeps its width. The same facts stand in passages of
--- --sizes tokens, padded with sentences about other things, and are asked for while the passage is evicted in half
+-- --sizes tokens, padded with sentences that say nothing of them, and are asked for while the passage is evicted in half
 -- doublings down to two tokens. The null is random eviction, which has no mechanism that could sharpen. Beside the
 -- width: where the middle of the fall goes. If a fixed number of tokens decides, it stays where it is (shift 0); if the
 -- evicted share decides, it grows with the passage (shift 1).
@@ -12,8 +12,9 @@ local padded = require "kvbench.experiment.padded"
 local e = kv.experiment { name = "finite_size", title = "Does the cliff sharpen with size?",
   paper = "the phase transition",
   options = { task = "knowledge", sizes = { 64, 256, 1024 }, presses = { "ea", "random_sinks" }, ratios = false,
-    haystack = "prose", question_type = "standard", direction = "reverse", questions = 4 },
-  docs = { sizes = "tokens of the passages", haystack = "prose (about other things) or noise (five sentences)",
+    haystack = "noise", question_type = "standard", direction = "reverse", questions = 4 },
+  docs = { sizes = "tokens of the passages",
+    haystack = "noise (five sentences) or prose (about other things: small models lose the facts in it)",
     question_type = "questions that are asked (all: every type)", direction = "forward, reverse or all",
     questions = "of a passage, at most" } }
 local opt = e.opt
@@ -48,7 +49,7 @@ end
 
 -- ---- one sweep a size ----
 
-local source = e:dataset(opt.task, opt.passages > 0 and opt.passages or 30)
+local source = e:dataset(opt.task, opt.passages > 0 and opt.passages or 24)
 local sizes, datasets = {}, {}
 for i, tokens in ipairs(opt.sizes) do
   if tokens % 1 ~= 0 or tokens < 16 then
