@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Is the cliff a transition? Does it become sharper as the passage grows?     (arXiv:2603.01426, "phase transition")
 --
--- Hypothesis: the fall of answers over log2(kept tokens) narrows as the passage grows, in F1 and in the gold's
--- log-probability alike, as a transition does; a smooth response keeps its width. The same facts stand in passages of
--- --sizes tokens, padded with sentences that say nothing of them, and are asked for while the passage is evicted in half
--- doublings down to two tokens. The null is random eviction, which has no mechanism that could sharpen. Beside the
--- width: where the middle of the fall goes. If a fixed number of tokens decides, it stays where it is (shift 0); if the
--- evicted share decides, it grows with the passage (shift 1).
+-- Hypothesis: the fall of answers over log2(kept tokens) narrows as the passage grows, in F1 and in the gold's log-
+-- probability alike, as a transition does; a smooth response keeps its width. The same facts stand in passages of
+-- --sizes tokens, padded with sentences that say nothing of them, and are asked for while the passage is evicted in
+-- half doublings down to two tokens. The null is random eviction, which has no mechanism that could sharpen. Beside
+-- the width: where the middle of the fall goes. If a fixed number of tokens decides, it stays where it is (shift 0);
+-- if the evicted share decides, it grows with the passage (shift 1).
 local kv = require "kvbench"
 local padded = require "kvbench.experiment.padded"
 local e = kv.experiment { name = "finite_size", title = "Does the cliff sharpen with size?",
