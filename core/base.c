@@ -84,6 +84,11 @@ bool kvb_count_should_fail(size_t bytes) {
     return left == -1 || atomic_fetch_add(&fail_in, 1) == -1; /* counts up to -1 and stays: this one and all after it */
 }
 
+int64_t kvb_memory_room(void) {
+    int64_t room = atomic_load(&most);
+    return room > 0 ? kvb_max64(0, room - atomic_load(&live[KVB_MEM_ALL])) : INT64_MAX;
+}
+
 void *kvb_alloc_raw(size_t bytes, int32_t tag) {
     void *p = NULL;
     if (bytes > SIZE_MAX / 2 || kvb_count_should_fail(bytes) || posix_memalign(&p, 64, HEADER_BYTES + bytes) != 0) {

@@ -117,8 +117,8 @@ kvb_status kvb_batch_new(kvb_model *m, const int32_t *stop_ids, int32_t n_stop, 
     }
     /* A device's memory holds little else: half of what the weights and the step left is for sequences in flight, the
      * other half for passages. */
-    int64_t usual = m->backend->free_bytes ? m->backend->free_bytes() / 2 : default_bytes;
-    b->max_bytes = max_bytes ? max_bytes : usual;
+    b->measures = !max_bytes && m->backend->free_bytes;
+    b->max_bytes = max_bytes ? max_bytes : b->measures ? m->backend->free_bytes() / 2 : default_bytes;
     *out = b;
     return KVB_OK;
 }
@@ -207,8 +207,16 @@ static int64_t bytes_of(const kvb_batch *b, const kvb_sequence *s) {
            kvb_trace_bytes(s->trace);
 }
 
+/* What may be in flight in this step: no more than half of what other processes and passages have left by now. */
+static int64_t budget_now(const kvb_batch *b) {
+    if (!b->measures || (!b->queue.first && !b->trunk_queue.first)) return b->max_bytes;
+    int64_t idle = 0;
+    for (const kvb_slot *s = b->free_slots; s; s = s->next) idle += s->bytes;
+    return kvb_min64(b->max_bytes, b->used_bytes + idle + b->m->backend->free_bytes() / 2);
+}
+
 static bool has_room(const kvb_batch *b, const kvb_sequence *s) {
-    return b->n_live < b->m->step_rows && (b->n_live == 0 || b->used_bytes + bytes_of(b, s) <= b->max_bytes);
+    return b->n_live < b->m->step_rows && (b->n_live == 0 || b->used_bytes + bytes_of(b, s) <= b->budget);
 }
 
 /* Beside the others of its context: rows that read one passage are then neighbours, and attention reads it once for
@@ -249,6 +257,19 @@ static kvb_sequences *next_queue(kvb_batch *b) {
     return ahead || !s || s->trunk == trunk->trunk ? &b->trunk_queue : &b->queue;
 }
 
+static void shrink(kvb_batch *b, int64_t bytes) {
+    b->max_bytes = b->budget = bytes;
+    b->shrunk++;
+}
+
+int32_t kvb_batch_relieve(kvb_batch *b, int32_t ask) {
+    if (kvb_model_enter(b->m) != KVB_OK) return 0;
+    bool gave = b->free_slots != NULL || !ask;
+    drop_free_slots(b);
+    if (ask && b->n_live > 0) shrink(b, b->used_bytes / 2);
+    return b->n_live > 0 && b->used_bytes > b->max_bytes ? 2 : gave;
+}
+
 /* Admits the next request. Out of memory shrinks the budget to what is in flight: a smaller batch, not a failure. */
 static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
     *admitted = NULL;
@@ -262,8 +283,7 @@ static kvb_status admit(kvb_batch *b, kvb_sequence **admitted) {
         status = equip(b, s);
     }
     if (status == KVB_E_MEMORY && b->n_live > 0) {
-        b->max_bytes = b->used_bytes;
-        b->shrunk++;
+        shrink(b, b->used_bytes);
         return KVB_OK;
     }
     if (status != KVB_OK) return status;
@@ -334,6 +354,7 @@ static kvb_status pack(kvb_batch *b, int32_t *rows) {
         budget -= appending ? taken : 0;
         n += taken;
     }
+    b->budget = budget_now(b);
     while (budget > 0) {
         kvb_sequence *admitted;
         KVB_TRY(admit(b, &admitted));
@@ -452,8 +473,13 @@ kvb_status kvb_batch_step(kvb_batch *b, int32_t *pending) {
             drop_free_slots(b);
             status = kvb_step_submit(b->step, b->rows, n);
         }
-        KVB_TRY(status);
-        take_off(b, n);
+        if (status == KVB_E_MEMORY && b->n_flights > 0) {
+            shrink(b, b->used_bytes); /* nothing was submitted: what is under way may leave the room for it */
+            n = 0;
+        } else {
+            KVB_TRY(status);
+            take_off(b, n);
+        }
     }
     if (b->n_flights > (n > 0 ? kvb_step_lag(b->step) : 0)) KVB_TRY(land(b));
     *pending = b->queue.n + b->trunk_queue.n + b->n_live;

@@ -59,6 +59,8 @@ struct kvb_batch {
     kvb_step *step;
     int32_t *stop_ids, n_stop;
     int64_t max_bytes, used_bytes, trunk_bytes; /* trunk_bytes: of used_bytes, held by trunks, ready or running */
+    int64_t budget;     /* of max_bytes, in the step that is being packed */
+    bool measures;      /* max_bytes is the device's choice: what is free counts anew in every step */
     int32_t shrunk;     /* times that memory ran out */
     bool whole, ending; /* no refill; and one of those in flight has ended */
     kvb_sequences queue, finished;

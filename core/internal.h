@@ -62,6 +62,7 @@ void kvb_free(void *p);
 /* For memory that is not the host's: counts bytes under a tag; true when kvb_memory_fail_nth says that this one fails. */
 void kvb_count_bytes(int32_t tag, int64_t bytes);
 bool kvb_count_should_fail(size_t bytes);
+int64_t kvb_memory_room(void); /* what kvb_memory_limit leaves, INT64_MAX without one */
 char *kvb_strdup_n(const char *s, size_t n, int32_t tag);
 
 static inline int64_t kvb_min64(int64_t a, int64_t b) { return a < b ? a : b; }

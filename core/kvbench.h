@@ -682,6 +682,9 @@ void kvb_batch_refill(kvb_batch *b, int32_t on);
 /* How often memory ran out while a request was admitted. Each time the bytes that may be in flight shrink to those that
  * are: bytes (NULL is fine). */
 int32_t kvb_batch_shrunk(const kvb_batch *b, int64_t *bytes);
+/* Memory ran out beside the batch: it gives back what nobody holds and (ask) from now on has half of what is in flight.
+ * 2: more is in flight still: call again, without asking, after a step; 1: try what failed again; 0: it had nothing. */
+int32_t kvb_batch_relieve(kvb_batch *b, int32_t ask);
 /* Queues a request. Never blocks; KVB_E_ARG when it could not fit the model's positions. */
 kvb_status kvb_batch_add(kvb_batch *b, const kvb_request *request);
 /* Runs one packed step; *pending = requests queued or in flight after it (0 = nothing left to do). */

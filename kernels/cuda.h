@@ -57,6 +57,7 @@ void *kvb_cuda_alloc_raw(size_t bytes, int32_t tag);
 void kvb_cuda_free(void *p); /* by whichever thread; NULL is fine */
 /* Bytes that can still be allocated on the current device, the pool's idle blocks included. */
 int64_t kvb_cuda_free_bytes(void);
+void kvb_cuda_trim(void); /* gives what this process holds and does not use back to the others on the device */
 
 /* Copies on the stream. To the host: complete on return. From pageable host memory: the source may be reused on
  * return. */

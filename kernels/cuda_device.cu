@@ -187,7 +187,15 @@ int64_t kvb_cuda_free_bytes(void) {
         cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved);
         cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used);
     }
-    return (int64_t)(available + (reserved - used));
+    return kvb_min64((int64_t)(available + (reserved - used)), kvb_memory_room());
+}
+
+void kvb_cuda_trim(void) {
+    cudaMemPool_t pool;
+    if (cudaStreamSynchronize(kvb_cuda_stream()) == cudaSuccess &&
+        cudaDeviceGetDefaultMemPool(&pool, current) == cudaSuccess)
+        cudaMemPoolTrimTo(pool, 0);
+    cudaGetLastError(); /* where the context is gone, the next call that can fail says so */
 }
 
 kvb_status kvb_cuda_upload(void *to, const void *from, size_t bytes) {

@@ -148,4 +148,5 @@ void kvb_cuda_gone(kvb_model *m) {
     kvb_free(r->layer);
     kvb_free(r);
     m->resident = NULL;
+    kvb_cuda_trim();
 }

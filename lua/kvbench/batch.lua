@@ -84,21 +84,41 @@ function Batch:pointer()
   return self.handle
 end
 
--- Memory ran out for another continuation: a smaller batch goes on, and says so.
-local function tell(batch)
+-- Memory ran out, for another continuation or for something beside the batch: a smaller batch goes on, and says so.
+local function tell(batch, beside)
   local bytes = ffi.new "int64_t[1]"
-  batch.shrunk = C.kvb_batch_shrunk(batch:pointer(), bytes)
-  io.stderr:write(("kvbench: out of memory on %s with %d continuations in flight: going on with these at a time, "
-    .. "%.3g MiB of keys and values\n"):format(batch.model.device, C.kvb_batch_in_flight(batch:pointer()),
-    tonumber(bytes[0]) / 2 ^ 20))
+  local shrunk = C.kvb_batch_shrunk(batch:pointer(), bytes)
+  if shrunk == batch.shrunk then return end
+  batch.shrunk = shrunk
+  io.stderr:write(("kvbench: out of memory on %s %s %d continuations in flight: going on with %s at a time, %.3g MiB "
+    .. "of keys and values\n"):format(batch.model.device, beside and "beside" or "with",
+    C.kvb_batch_in_flight(batch:pointer()), beside and "half of these" or "these", tonumber(bytes[0]) / 2 ^ 20))
 end
 
 --- One packed step; returns how many continuations are still queued or in flight.
 function Batch:step()
   check(C.kvb_batch_step(self:pointer(), self.pending))
-  if C.kvb_batch_shrunk(self:pointer(), nil) > self.shrunk then tell(self) end
+  tell(self)
   if next(self.states) then resume(self) end
   return self.pending[0]
+end
+
+--- Makes room for what memory ran out for beside the batch: half of what is in flight ends before others are admitted.
+--- collect(): called after every step, takes what finished (a result holds on to its context). false: there was nothing
+--- to give.
+function Batch:relieve(collect)
+  local b = self:pointer()
+  local given, pending = C.kvb_batch_relieve(b, 1), C.kvb_batch_queued(b)
+  tell(self, true)
+  if given == 0 and pending == 0 then return false end
+  local all = given == 0 -- the passages of what is queued are what takes the room
+  while given == 2 or all and pending > 0 do
+    pending = self:step()
+    collect()
+    given = C.kvb_batch_relieve(b, 0)
+  end
+  collectgarbage()
+  return true
 end
 
 --- Continuations waiting for admission.

@@ -65,10 +65,28 @@ local function collect(o, state, run)
     if #rows > 0 then
       run:add(rows)
       state.done_rows = state.done_rows + #rows
-      settle(state, record, run)
+      if not state.beginning then
+        settle(state, record, run)
+      elseif not state.beginning[record] then
+        state.beginning[record], state.beginning[#state.beginning + 1] = true, record
+      end
     end
   end
   run:tick(state)
+end
+
+-- Begins a group of records. What finishes meanwhile, where memory runs out, is settled when all that it is compared with
+-- is queued.
+local function begin(o, state, group, run)
+  state.beginning = {}
+  units.begin(o, state, group)
+  local touched = state.beginning
+  state.beginning = nil
+  for _, record in ipairs(group) do touched[record] = false end
+  for _, record in ipairs(group) do settle(state, record, run) end -- it may all be there
+  for _, record in ipairs(touched) do
+    if touched[record] then settle(state, record, run) end
+  end
 end
 
 local function records_left(o, run)
@@ -131,6 +149,7 @@ local function work(o, run, shard, stops)
     total = total, done_records = total - #left, done_here = 0, watcher = watcher,
     share = #left, started = C.kvb_time() }
   state.batch = o.model:batch { stop_ids = units.stop_ids(o.model, stops), refill = o.refill }
+  function state.relieve() return state.batch:relieve(function() collect(o, state, run) end) end
   local bar = not o.quiet
     and progress.new { label = o.label, total = total, unit = "passages", done = state.done_records }
   local next_record, waiting = 1, 0
@@ -142,8 +161,7 @@ local function work(o, run, shard, stops)
         local group = {}
         for i = next_record, math.min(next_record + o.group - 1, #left) do group[#group + 1] = left[i] end
         next_record = next_record + #group
-        units.begin(o, state, group)
-        for _, record in ipairs(group) do settle(state, record, run) end -- it may all be there
+        begin(o, state, group, run)
       end
       waiting = state.batch:step()
       collect(o, state, run)

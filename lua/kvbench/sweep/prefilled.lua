@@ -54,9 +54,19 @@ local function prefill(model, list, needs)
   return model:prefill_many(texts, needs), 0
 end
 
+--- fn(...), and again where memory ran out and the batch in flight had some to give. state.relieve(): makes room.
+function M.with_room(state, fn, ...)
+  while true do
+    local ok, a, b = pcall(fn, ...)
+    if ok then return a, b end
+    if not tostring(a):find "out of memory" or not state.relieve or not state.relieve() then error(a, 0) end
+  end
+end
+
 -- Prefills a list, or its halves one after the other where memory runs out for all of it.
 local function take(o, state, list, each)
-  local ok, contexts, copied = pcall(prefill, o.model, list, state.needs)
+  local ok, contexts, copied = pcall(#list == 1 and M.with_room or function(_, fn, ...) return fn(...) end, state,
+    prefill, o.model, list, state.needs)
   if not ok then
     if #list == 1 or not tostring(contexts):find "^out of memory" then error(contexts, 0) end
     local half = math.ceil(#list / 2)

@@ -113,7 +113,8 @@ local function conditions_of(o, state, unit, q, ids)
   for _, press in ipairs(o.presses) do
     local label, due = press:label(), #wanted > 0 and press.per_question == (q ~= nil)
     local compared = o.compared == label -- a metric looks at its sets, also where its rows are stored already
-    local keeps = due and (left[label] or compared) and press:keeps(unit.ctx, wanted, options) or {}
+    local keeps = due and (left[label] or compared)
+      and prefilled.with_room(state, press.keeps, press, unit.ctx, wanted, options) or {}
     for _, keep in ipairs(compared and keeps or {}) do
       unit.compared = unit.compared or {}
       unit.compared[keep.ratio] = keep
