@@ -9,11 +9,12 @@
  */
 #include "attention_device.cuh"
 #include "attention_lone.h"
+#include "cuda_early.cuh"
 
 namespace {
 using namespace attention;
 
-enum { WARPS = 4, THREADS = WARPS * 32, FULL = ~0u };
+enum { WARPS = 4, THREADS = WARPS * 32, LEAST = 16, FULL = ~0u }; /* LEAST: keys of a piece */
 
 /* A part's result: the largest score, the sum, then the output not yet divided. */
 __host__ __device__ constexpr int part_floats(int dim) { return dim + 2; }
@@ -37,18 +38,18 @@ template <typename T> __device__ __forceinline__ void widen(const uint4 &raw, fl
 }
 
 template <typename T, int D, int G>
-__device__ __forceinline__ void one_tile(const run &keys, int t, word seen, const float (&q)[G][8], float c,
-                                         float (*p)[KVB_TILE], sums<G> &x) {
-    constexpr int LANES = lanes_of(D), AT_ONCE = 32 / LANES, BATCH = AT_ONCE >= 8 ? 2 : 8;
+__device__ __forceinline__ void some_keys(const run &keys, int from_key, int span, word seen, const float (&q)[G][8],
+                                          float c, float (*p)[KVB_TILE], sums<G> &x) {
+    constexpr int LANES = lanes_of(D), AT_ONCE = 32 / LANES, BATCH = AT_ONCE >= 2 ? LEAST / AT_ONCE : 8;
     int lane = threadIdx.x % 32, chunk = lane % LANES, key = lane / LANES;
     bool real = chunk * 8 < D;
     const uint4 zero = make_uint4(0, 0, 0, 0);
     auto read = [&](const char *from, int k) {
         if (!real || !(seen >> k & 1)) return zero;
-        return __ldg((const uint4 *)(from + ((int64_t)(t * KVB_TILE + k) * D + chunk * 8) * (int)sizeof(T)));
+        return __ldg((const uint4 *)(from + ((int64_t)(from_key + k) * D + chunk * 8) * (int)sizeof(T)));
     };
 #pragma unroll 1
-    for (int first = 0; first < KVB_TILE; first += AT_ONCE * BATCH) {
+    for (int first = 0; first < span; first += AT_ONCE * BATCH) {
         uint4 raw[BATCH];
 #pragma unroll
         for (int b = 0; b < BATCH; b++) raw[b] = read(keys.key, first + b * AT_ONCE + key);
@@ -71,7 +72,7 @@ __device__ __forceinline__ void one_tile(const run &keys, int t, word seen, cons
     __syncwarp();
 #pragma unroll
     for (int g = 0; g < G; g++) {
-        float s[2] = {p[g][lane], p[g][lane + 32]}, largest = fmaxf(s[0], s[1]);
+        float s[2] = {lane < span ? p[g][lane] : -INFINITY, lane + 32 < span ? p[g][lane + 32] : -INFINITY}, largest = fmaxf(s[0], s[1]);
         for (int i = 16; i > 0; i /= 2) largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, i));
         float now = fmaxf(x.m[g], largest), base = now == -INFINITY ? 0 : now, alpha = power2(x.m[g] - base);
         s[0] = power2(s[0] - base);
@@ -87,7 +88,7 @@ __device__ __forceinline__ void one_tile(const run &keys, int t, word seen, cons
     }
     __syncwarp();
 #pragma unroll 1
-    for (int first = 0; first < KVB_TILE; first += AT_ONCE * BATCH) {
+    for (int first = 0; first < span; first += AT_ONCE * BATCH) {
         uint4 raw[BATCH];
 #pragma unroll
         for (int b = 0; b < BATCH; b++) raw[b] = read(keys.value, first + b * AT_ONCE + key);
@@ -106,20 +107,24 @@ __device__ __forceinline__ void one_tile(const run &keys, int t, word seen, cons
     __syncwarp(); /* before the next tile's scores */
 }
 
-/* Block (part, KV head): tiles part * share .. of prefix and suffix, dealt to the warps in turn. */
+/* Block (part, KV head): pieces of tiles, part * share .. of prefix and suffix, dealt to the warps in turn: quarters of
+ * tiles where whole ones are too few to keep the warps busy. */
 template <typename T, int D, int G>
 __global__ void __launch_bounds__(THREADS) attend_part(const kvb_cuda_attention a, float *parts) {
     constexpr int LANES = lanes_of(D);
     __shared__ float p[WARPS][G][KVB_TILE], largest[WARPS][G], sum[WARPS][G], o[WARPS][G][D];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, chunk = lane % LANES, kv_head = blockIdx.y;
     int group = a.heads / a.kv_heads, at = a.layer * a.kv_heads + kv_head;
+    let_successor_start();
+    wait_for_predecessor();
     kvb_cuda_row row = a.rows[0];
     const kvb_cuda_seq &seq = a.seqs[row.seq];
     run keys[2] = {prefix_of(seq, at), suffix_of(seq, at, row.index)};
     const uint64_t *mask[2] = {seq.prefix_mask ? seq.prefix_mask + (int64_t)at * seq.prefix_words : NULL,
                                seq.suffix_mask ? seq.suffix_mask + (int64_t)at * seq.suffix_words : NULL};
     int prefix_tiles = keys[0].tiles(), tiles = prefix_tiles + keys[1].tiles();
-    int share = (tiles + (int)gridDim.x - 1) / (int)gridDim.x, end = min(tiles, ((int)blockIdx.x + 1) * share);
+    int span = tiles <= 2 * (int)gridDim.x ? LEAST : KVB_TILE, cuts = KVB_TILE / span, pieces = tiles * cuts;
+    int share = (pieces + (int)gridDim.x - 1) / (int)gridDim.x, end = min(pieces, ((int)blockIdx.x + 1) * share);
     float q[G][8], c = (float)(a.scale * 1.4426950408889634);
 #pragma unroll
     for (int g = 0; g < G; g++) {
@@ -135,10 +140,11 @@ __global__ void __launch_bounds__(THREADS) attend_part(const kvb_cuda_attention 
 #pragma unroll
         for (int i = 0; i < 8; i++) x.o[g][i] = 0;
     }
-    for (int t = blockIdx.x * share + warp; t < end; t += WARPS) {
-        int suffix = t >= prefix_tiles, local = suffix ? t - prefix_tiles : t;
+    for (int i = blockIdx.x * share + warp; i < end; i += WARPS) {
+        int t = i / cuts, suffix = t >= prefix_tiles, local = suffix ? t - prefix_tiles : t, first = i % cuts * span;
         word seen = visible(mask[suffix], 0, keys[suffix].n, local); /* models with windows have no such tier */
-        if (seen) one_tile<T, D, G>(keys[suffix], local, seen, q, c, p[warp], x);
+        seen = seen >> first & (span < KVB_TILE ? ((word)1 << span) - 1 : ~(word)0);
+        if (seen) some_keys<T, D, G>(keys[suffix], local * KVB_TILE + first, span, seen, q, c, p[warp], x);
     }
 #pragma unroll
     for (int g = 0; g < G; g++) { /* this lane's keys, then the other lanes' of the same dimensions */
@@ -170,7 +176,11 @@ __global__ void __launch_bounds__(THREADS) attend_part(const kvb_cuda_attention 
 template <typename T> __global__ void merge_parts(const float *parts, int count, int dim, T *y) {
     const float *of = parts + (int64_t)blockIdx.x * count * part_floats(dim);
     float m = -INFINITY, l = 0, v = 0;
+    let_successor_start();
+    wait_for_predecessor();
+#pragma unroll 8
     for (int i = 0; i < count; i++) m = fmaxf(m, of[i * part_floats(dim)]);
+#pragma unroll 8
     for (int i = 0; i < count; i++) {
         const float *part = of + i * part_floats(dim);
         float weight = part[0] == -INFINITY ? 0 : power2(part[0] - m);
@@ -187,9 +197,10 @@ int parts_of(int kv_heads) {
 
 template <typename T, int D, int G> kvb_status launch(const kvb_cuda_attention *a, float *scratch) {
     dim3 grid((unsigned)parts_of(a->kv_heads), (unsigned)a->kv_heads);
-    attend_part<T, D, G><<<grid, THREADS, 0, kvb_cuda_stream()>>>(*a, scratch);
+    KVB_CUDA_TRY(launch_early(attend_part<T, D, G>, grid, THREADS, 0, *a, scratch));
     KVB_LAUNCHED("attention of one row");
-    merge_parts<T><<<(unsigned)a->heads, (unsigned)D, 0, kvb_cuda_stream()>>>(scratch, (int)grid.x, D, (T *)a->y);
+    KVB_CUDA_TRY(launch_early(merge_parts<T>, dim3((unsigned)a->heads), (unsigned)D, 0, (const float *)scratch,
+                              (int)grid.x, D, (T *)a->y));
     return kvb_cuda_launched("merging one row's attention");
 }
 

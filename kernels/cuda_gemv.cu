@@ -9,6 +9,7 @@
  * Rejected: cuBLASLt's 64-row bucket (half of the bandwidth at 8B), split-K with atomics (results would not repeat).
  */
 #include "cuda_convert.cuh"
+#include "cuda_early.cuh"
 #include "cuda_gemv.h"
 
 enum { WARPS = 8, THREADS = WARPS * 32, OUTPUTS = 2, AHEAD = 4, PACK = 8, MOST_IN = 24000 };
@@ -16,18 +17,6 @@ enum { WARPS = 8, THREADS = WARPS * 32, OUTPUTS = 2, AHEAD = 4, PACK = 8, MOST_I
 template <typename T> struct alignas(16) eight {
     T x[PACK];
 };
-
-__device__ __forceinline__ void wait_for_predecessor() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-__device__ __forceinline__ void let_successor_start() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 
 __device__ __forceinline__ uint4 read_once(const void *from) {
     uint4 v;
@@ -141,17 +130,9 @@ bool kvb_cuda_gemv_fits(int32_t dtype, int32_t in) {
 
 template <typename T, int WHAT> static kvb_status launch(const kvb_cuda_gemv *g) {
     int32_t units = (g->w->out + 1) / 2; /* pairs of outputs, or gate and up */
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)((units + WARPS - 1) / WARPS));
-    config.blockDim = dim3(THREADS);
-    config.dynamicSmemBytes = (size_t)g->w->in * sizeof(T); /* with `part` at most 48 KiB */
-    config.stream = kvb_cuda_stream();
-    cudaLaunchAttribute early[1];
-    early[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early[0].val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = early;
-    config.numAttrs = kvb_cuda_current()->major >= 9 ? 1 : 0;
-    KVB_CUDA_TRY(cudaLaunchKernelEx(&config, gemv<T, WHAT>, *g, (const T *)g->w->w, g->w->in, g->w->out));
+    dim3 grid((unsigned)((units + WARPS - 1) / WARPS));
+    size_t bytes = (size_t)g->w->in * sizeof(T); /* with `part` at most 48 KiB */
+    KVB_CUDA_TRY(launch_early(gemv<T, WHAT>, grid, THREADS, bytes, *g, (const T *)g->w->w, g->w->in, g->w->out));
     KVB_LAUNCHED("gemv");
     return KVB_OK;
 }

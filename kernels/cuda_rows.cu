@@ -6,6 +6,7 @@
  * Rejected: fusing a norm into the product before it (cuBLASLt has no such epilogue, and it would save 2 % at 8B).
  */
 #include "cuda_convert.cuh"
+#include "cuda_early.cuh"
 #include "cuda_rows.h"
 #include <math_constants.h>
 
@@ -153,6 +154,8 @@ __device__ float warp_sum(float x) {
 template <typename T> __global__ void place_kernel(kvb_cuda_place p) {
     const int32_t lane = threadIdx.x % 32, head = blockIdx.y * (blockDim.x / 32) + threadIdx.x / 32, r = blockIdx.x;
     const int32_t heads = p.heads + 2 * p.kv_heads, half = p.head_dim / 2;
+    let_successor_start();
+    wait_for_predecessor();
     if (head >= heads) return;
     const kvb_cuda_row row = p.rows[r];
     const float *from = p.qkv + ((int64_t)r * heads + head) * p.head_dim;
@@ -225,7 +228,10 @@ kvb_status kvb_cuda_place_rows(const kvb_cuda_place *p) {
     if (p->head_dim % 4)
         return kvb_fail(KVB_E_UNSUPPORTED, "cuda: head_dim is %d, multiples of 4 are built", p->head_dim);
     dim3 grid((unsigned)p->n, (unsigned)((p->heads + 2 * p->kv_heads + WARPS - 1) / WARPS));
-    KVB_CUDA_TYPED(p->dtype, (place_kernel<T><<<grid, 32 * WARPS, 0, kvb_cuda_stream()>>>(*p)));
+    if (p->n == 1) {
+        KVB_CUDA_TYPED(p->dtype, KVB_CUDA_TRY(launch_early(place_kernel<T>, grid, 32 * WARPS, 0, *p)));
+    } else
+        KVB_CUDA_TYPED(p->dtype, (place_kernel<T><<<grid, 32 * WARPS, 0, kvb_cuda_stream()>>>(*p)));
     KVB_LAUNCHED("place");
     return KVB_OK;
 }

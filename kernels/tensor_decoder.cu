@@ -104,12 +104,15 @@ __global__ void __launch_bounds__(256) check_positions(rotation s, int64_t rows,
 
 __global__ void __launch_bounds__(256) rope(rotation s) {
     int64_t r = blockIdx.x, p = s.position[r * s.step_position];
-    for (int64_t k = threadIdx.x; k < s.heads * s.half; k += 256) {
-        int64_t h = k / s.half, i = k % s.half;
-        float *a = s.x + r * s.row + h * s.head + i * s.channel, *b = a + s.half * s.channel;
-        float x1 = *a, x2 = *b;
-        *a = x1 * s.cos.at(p, i) - x2 * s.sin.at(p, i);
-        *b = x2 * s.cos.at(p, s.half + i) + x1 * s.sin.at(p, s.half + i);
+    for (int64_t i = threadIdx.x % 32; i < s.half; i += 32) { /* a warp has every eighth head */
+        float c1 = s.cos.at(p, i), c2 = s.cos.at(p, s.half + i), s1 = s.sin.at(p, i), s2 = s.sin.at(p, s.half + i);
+#pragma unroll 4
+        for (int64_t h = threadIdx.x / 32; h < s.heads; h += 8) {
+            float *a = s.x + r * s.row + h * s.head + i * s.channel, *b = a + s.half * s.channel;
+            float x1 = *a, x2 = *b;
+            *a = x1 * c1 - x2 * s1;
+            *b = x2 * c2 + x1 * s2;
+        }
     }
 }
 

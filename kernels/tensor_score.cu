@@ -20,6 +20,7 @@ using attention::load4_transposed;
 
 /* A block of 2 x 2 warps has a tile of SIDE x SIDE and takes DEPTH of the other dimension at a time. */
 enum { SIDE = 64, DEPTH = 16, THREADS = 128, TERMS = 3, COLUMNS = 32, STRANDS = 8 };
+static const int64_t FOLDED_BYTES = 256 << 20; /* of scratch memory */
 enum { ACROSS = DEPTH * SIDE * 2, ALONG_ROW = DEPTH * 2 + 16, ALONG = SIDE * ALONG_ROW }; /* bytes of one term */
 
 /* Two neighbours as three terms each. */
@@ -118,14 +119,19 @@ struct strip {
         }
         x = o.x + at[0] + (first + threadIdx.x % 32 * 2) * o.step + threadIdx.x / 32 * o.row;
     }
-    /* Rows from `row` on. */
-    __device__ __forceinline__ void load(const moments &o, int row) {
+    /* Rows from `row` on. WIDE: columns lie side by side, in aligned twos. */
+    template <bool WIDE> __device__ __forceinline__ void load(const moments &o, int row) {
         const float *from = x + row * o.row;
 #pragma unroll
         for (int i = 0; i < DEPTH / 4; i++) {
             bool inside = row + (int)threadIdx.x / 32 + i * 4 < o.n;
+            if (WIDE) {
+                float2 both = inside && real[1] ? *(const float2 *)from : make_float2(mean[0], mean[1]);
+                v[i][0] = both.x, v[i][1] = both.y;
+            } else {
 #pragma unroll
-            for (int j = 0; j < 2; j++) v[i][j] = inside && real[j] ? from[j * o.step] : mean[j];
+                for (int j = 0; j < 2; j++) v[i][j] = inside && real[j] ? from[j * o.step] : mean[j];
+            }
             from += 4 * o.row;
         }
     }
@@ -144,7 +150,7 @@ struct strip {
 };
 
 /* Grid: heads * pairs of column tiles, the first not after the second. */
-__global__ void __launch_bounds__(THREADS, 4) covariances(const moments o, int pairs) {
+template <bool WIDE> __global__ void __launch_bounds__(THREADS, 4) covariances(const moments o, int pairs) {
     __shared__ __align__(128) char memory[2][2][TERMS * ACROSS];
     int64_t at[3];
     o.at.locate(blockIdx.x / pairs, at);
@@ -155,15 +161,15 @@ __global__ void __launch_bounds__(THREADS, 4) covariances(const moments o, int p
     strip a(o, at, left * SIDE), b(o, at, right * SIDE);
     sums s;
     clear(s);
-    a.load(o, 0);
-    if (second) b.load(o, 0);
+    a.load<WIDE>(o, 0);
+    if (second) b.load<WIDE>(o, 0);
     for (int row = 0, now = 0; row < o.n; row += DEPTH, now ^= 1) {
         a.store(memory[now][0]);
         if (second) b.store(memory[now][1]);
         __syncthreads(); /* the other stage's readers have passed the barrier before */
         if (row + DEPTH < o.n) {
-            a.load(o, row + DEPTH);
-            if (second) b.load(o, row + DEPTH);
+            a.load<WIDE>(o, row + DEPTH);
+            if (second) b.load<WIDE>(o, row + DEPTH);
         }
         uint32_t from = (uint32_t)__cvta_generic_to_shared(memory[now][0]), u[TERMS][2][4], v[TERMS][2][4];
 #pragma unroll
@@ -213,70 +219,95 @@ __device__ __forceinline__ void along_row(const float *x, int64_t step, bool rea
     }
 }
 
-/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up. A thread's part of a stage of u: two
- * neighbouring columns, four rows; the pairs are added when they are stored, a stage after they were loaded. */
-template <bool WIDE> struct fold {
-    float v[2][4], mirrored[2][4];
+/* x' c x = x' u x with u upper triangular: pairs off the diagonal added up. Stages of u, as the products want them in
+ * shared memory, follow each other: for each SIDE columns all DEPTH rows that are not zero. */
+enum { FOLDED = TERMS * ACROSS };
 
-    __device__ __forceinline__ void load(const quadratic &o, const float *c, int column, int k) {
+__host__ __device__ __forceinline__ int stages_before(int d, int column) { /* columns: multiples of SIDE, or d */
+    int whole = column / SIDE;
+    return whole * (whole + 1) / 2 * (SIDE / DEPTH) + (column % SIDE ? (d + DEPTH - 1) / DEPTH : 0);
+}
+
+/* Grid: heads from `head` on * stages. A warp has four rows of a stage, a lane two neighbouring columns. */
+template <bool WIDE> __global__ void __launch_bounds__(THREADS) folds(const quadratic o, int head, int stages, char *to) {
+    int64_t at[4];
+    o.at.locate(head + blockIdx.x / stages, at);
+    int stage = blockIdx.x % stages, column = 0, lane = threadIdx.x % 32, row = threadIdx.x / 32 * 4;
+    while (stages_before(o.d, min(o.d, column + SIDE)) <= stage) column += SIDE;
+    int k = (stage - stages_before(o.d, column)) * DEPTH + row;
+    const float *c = o.c + at[1];
+    float u[4][2];
 #pragma unroll
-        for (int j = 0; j < 2; j++) {
-            int q = column + j;
-            along_row<4, WIDE>(c + q * o.c_row, o.c_step, q < o.d, k, min(o.d, q), mirrored[j]);
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                v[j][i] = q < o.d && k + i <= q ? c[(k + i) * o.c_row + q * o.c_step] : 0;
-        }
-    }
-    __device__ __forceinline__ void store(char *to, int column, int k) const {
-        int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 4;
+    for (int j = 0; j < 2; j++) {
+        float mirrored[4];
+        int q = column + lane * 2 + j;
+        along_row<4, WIDE>(c + q * o.c_row, o.c_step, q < o.d, k, min(o.d, q), mirrored);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            uint32_t terms[TERMS];
-            float u[2];
-#pragma unroll
-            for (int j = 0; j < 2; j++) u[j] = k + i < column + j ? v[j][i] + mirrored[j][i] : v[j][i];
-            split(u[0], u[1], terms);
-#pragma unroll
-            for (int t = 0; t < TERMS; t++)
-                *(uint32_t *)(to + t * ACROSS + across(row + i, lane / 4) + lane % 4 * 4) = terms[t];
+            u[i][j] = q < o.d && k + i <= q ? c[(k + i) * o.c_row + q * o.c_step] : 0;
+            if (q < o.d && k + i < q) u[i][j] += mirrored[i];
         }
     }
-};
+    to += (int64_t)blockIdx.x * FOLDED;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        uint32_t terms[TERMS];
+        split(u[i][0], u[i][1], terms);
+#pragma unroll
+        for (int t = 0; t < TERMS; t++)
+            *(uint32_t *)(to + t * ACROSS + across(row + i, lane / 4) + lane % 4 * 4) = terms[t];
+    }
+}
 
-/* Grid: heads * row tiles. */
-template <bool WIDE> __global__ void __launch_bounds__(THREADS, 3) quadratics(const quadratic o) {
-    __shared__ __align__(128) char rows[2][TERMS * ALONG], columns[2][TERMS * ACROSS];
+/* Grid: heads from `head` on * row tiles. folded: of those heads, by `folds`. */
+template <bool WIDE>
+__global__ void __launch_bounds__(THREADS, 3) quadratics(const quadratic o, int head, int stages, const char *folded) {
+    __shared__ __align__(128) char rows[2][TERMS * ALONG], columns[2][FOLDED];
     __shared__ float halves[SIDE];
     unsigned tiles = (unsigned)(o.n + SIDE - 1) / SIDE;
     int64_t at[4];
-    o.at.locate(blockIdx.x / tiles, at);
+    o.at.locate(head + blockIdx.x / tiles, at);
     int first = (int)(blockIdx.x % tiles) * SIDE, id = threadIdx.x, lane = id % 32, warp = id / 32, now = 0;
-    const float *x = o.x + at[0], *c = o.c + at[1], *b = o.b + at[2];
-    const float *mine = x + (first + id / 2) * o.x_row; /* staged by two threads, 8 elements each */
-    bool real = first + id / 2 < o.n;
-    float total[2][2] = {};
+    const float *x = o.x + at[0], *b = o.b + at[2];
+    const float *mine = x + (first + id / 4) * o.x_row; /* and the row 32 further on, four elements each */
+    folded += (int64_t)(blockIdx.x / tiles) * stages * FOLDED + id * 16;
+    float next_x[2][4], total[2][2] = {};
+    auto load = [&](int k) {
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            along_row<4, WIDE>(mine + i * 32 * o.x_row, o.x_step, first + id / 4 + i * 32 < o.n, k + id % 4 * 4, o.d,
+                               next_x[i]);
+    };
+    auto fetch = [&](int to) {
+        uint32_t place = (uint32_t)__cvta_generic_to_shared(columns[to]) + id * 16;
+#pragma unroll
+        for (int i = 0; i < FOLDED / (THREADS * 16); i++)
+            attention::copy16(place + i * THREADS * 16, folded + i * THREADS * 16, true);
+        attention::commit();
+        folded += FOLDED;
+    };
+    load(0);
+    fetch(0);
     for (int column = 0; column < o.d; column += SIDE) {
-        int deep = min(o.d, column + SIDE), pair = column + lane * 2; /* below `deep`, u is zero in these columns */
-        float next_x[8];
-        fold<WIDE> next_u;
+        int deep = min(o.d, column + SIDE); /* below it, u is zero in these columns */
         sums s;
         clear(s);
-        along_row<8, WIDE>(mine, o.x_step, real, id % 2 * 8, o.d, next_x);
-        next_u.load(o, c, pair, warp * 4);
         for (int k = 0; k < deep; k += DEPTH, now ^= 1) {
-            uint32_t terms[4][TERMS];
 #pragma unroll
-            for (int i = 0; i < 4; i++) split(next_x[2 * i], next_x[2 * i + 1], terms[i]);
+            for (int i = 0; i < 2; i++) {
+                uint32_t low[TERMS], high[TERMS];
+                split(next_x[i][0], next_x[i][1], low);
+                split(next_x[i][2], next_x[i][3], high);
 #pragma unroll
-            for (int t = 0; t < TERMS; t++)
-                *(uint4 *)(rows[now] + t * ALONG + id / 2 * ALONG_ROW + id % 2 * 16) =
-                    make_uint4(terms[0][t], terms[1][t], terms[2][t], terms[3][t]);
-            next_u.store(columns[now], pair, k + warp * 4);
+                for (int t = 0; t < TERMS; t++)
+                    *(uint2 *)(rows[now] + t * ALONG + (id / 4 + i * 32) * ALONG_ROW + id % 4 * 8) =
+                        make_uint2(low[t], high[t]);
+            }
+            attention::wait<0>();
             __syncthreads(); /* the other stage's readers have passed the barrier before */
-            if (k + DEPTH < deep) {
-                along_row<8, WIDE>(mine, o.x_step, real, k + DEPTH + id % 2 * 8, o.d, next_x);
-                next_u.load(o, c, pair, k + DEPTH + warp * 4);
+            if (k + DEPTH < deep || deep < o.d) {
+                load(k + DEPTH < deep ? k + DEPTH : 0);
+                fetch(now ^ 1);
             }
             uint32_t from = (uint32_t)__cvta_generic_to_shared(rows[now]), u[TERMS][2][4], v[TERMS][2][4];
 #pragma unroll
@@ -289,13 +320,23 @@ template <bool WIDE> __global__ void __launch_bounds__(THREADS, 3) quadratics(co
             multiply(u, v, s);
         }
 #pragma unroll
-        for (int i = 0; i < 32; i++) {
+        for (int i = 0; i < 32; i += 2) {
             int r = first + warp / 2 * 32 + i / 16 * 16 + lane / 4 + i % 4 / 2 * 8;
-            int q = column + warp % 2 * 32 + i / 4 % 4 * 8 + lane % 4 * 2 + i % 2;
+            int q = column + warp % 2 * 32 + i / 4 % 4 * 8 + lane % 4 * 2;
+            float &sum = total[i / 16][i % 4 / 2], at_q[2];
             if (r >= o.n || q >= o.d) continue;
-            float &sum = total[i / 16][i % 4 / 2];
-            sum = fmaf(fmaf(o.square, s.v[i / 16][i / 4 % 4][i % 4], o.linear * b[q * o.b_step]),
-                       x[r * o.x_row + q * o.x_step], sum);
+            if (WIDE) {
+                float2 both = *(const float2 *)(x + r * o.x_row + q);
+                at_q[0] = both.x, at_q[1] = both.y;
+            } else {
+                at_q[0] = x[r * o.x_row + q * o.x_step];
+                at_q[1] = q + 1 < o.d ? x[r * o.x_row + (q + 1) * o.x_step] : 0;
+            }
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+                if (q + e < o.d)
+                    sum = fmaf(fmaf(o.square, s.v[i / 16][i / 4 % 4][i % 4 + e], o.linear * b[(q + e) * o.b_step]),
+                               at_q[e], sum);
         }
     }
     __syncthreads();
@@ -321,6 +362,19 @@ kvb_status too_large(const char *op) {
     return kvb_fail(KVB_E_UNSUPPORTED, "%s: too many rows, columns or heads for one call on a GPU", op);
 }
 
+/* u of `count` heads from `head` on, then their forms. */
+void run_quadratic(const quadratic &o, int head, int count, int stages, bool wide, char *folded) {
+    cudaStream_t stream = kvb_cuda_stream();
+    unsigned fold = (unsigned)(count * stages), blocks = (unsigned)count * blocks_of(o.n, SIDE);
+    if (wide) {
+        if (o.d > 0) folds<true><<<fold, THREADS, 0, stream>>>(o, head, stages, folded);
+        quadratics<true><<<blocks, THREADS, 0, stream>>>(o, head, stages, folded);
+    } else {
+        if (o.d > 0) folds<false><<<fold, THREADS, 0, stream>>>(o, head, stages, folded);
+        quadratics<false><<<blocks, THREADS, 0, stream>>>(o, head, stages, folded);
+    }
+}
+
 } // namespace
 
 kvb_status cuda_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covariance) {
@@ -341,7 +395,12 @@ kvb_status cuda_moments(const kvb_tensor *x, kvb_tensor *mean, kvb_tensor *covar
     o.n = (int)n, o.d = (int)d;
     means<<<dim3((unsigned)heads, blocks_of(d, COLUMNS)), COLUMNS * STRANDS, 0, kvb_cuda_stream()>>>(o);
     KVB_LAUNCHED("moments: means");
-    covariances<<<(unsigned)(heads * pairs), THREADS, 0, kvb_cuda_stream()>>>(o, (int)pairs);
+    bool wide = o.step == 1 && d % 2 == 0 && o.row % 2 == 0 && (uintptr_t)o.x % 8 == 0;
+    for (int i = 0; i < o.at.ndim; i++) wide = wide && o.at.stride[0][i] % 2 == 0;
+    if (wide)
+        covariances<true><<<(unsigned)(heads * pairs), THREADS, 0, kvb_cuda_stream()>>>(o, (int)pairs);
+    else
+        covariances<false><<<(unsigned)(heads * pairs), THREADS, 0, kvb_cuda_stream()>>>(o, (int)pairs);
     return kvb_cuda_launched("moments");
 }
 
@@ -365,10 +424,14 @@ kvb_status cuda_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_te
     bool wide = o.x_step == 1 && o.c_step == 1 && d % 4 == 0 && o.x_row % 4 == 0 && o.c_row % 4 == 0 &&
                 (uintptr_t)o.x % 16 == 0 && (uintptr_t)o.c % 16 == 0;
     for (int i = 0; i < o.at.ndim; i++) wide = wide && o.at.stride[0][i] % 4 == 0 && o.at.stride[1][i] % 4 == 0;
-    unsigned blocks = (unsigned)heads * blocks_of(n, SIDE);
-    if (wide)
-        quadratics<true><<<blocks, THREADS, 0, kvb_cuda_stream()>>>(o);
-    else
-        quadratics<false><<<blocks, THREADS, 0, kvb_cuda_stream()>>>(o);
-    return kvb_cuda_launched("quadratic");
+    /* As many heads at a time as FOLDED_BYTES of u have room for. */
+    int64_t stages = kvb_max64(1, stages_before(o.d, o.d)), part = kvb_min64(heads, FOLDED_BYTES / (stages * FOLDED) + 1);
+    scratch folded((size_t)(part * stages * FOLDED));
+    if (!folded.p) return KVB_E_MEMORY;
+    for (int64_t head = 0; head < heads; head += part) {
+        int64_t count = kvb_min64(part, heads - head);
+        run_quadratic(o, (int)head, (int)count, (int)stages, wide, folded.as<char>());
+        KVB_LAUNCHED("quadratic");
+    }
+    return KVB_OK;
 }

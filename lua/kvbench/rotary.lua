@@ -8,13 +8,13 @@ local core = require "kvbench.tensor.core"
 
 local M = {}
 
--- On the host a model's own tables [n, d] (or one row for all) go through the decoder's op: one pass instead of six.
+-- On the host a model's own tables [n, d] (on a GPU one row for all) go through the decoder's op: one pass instead of six.
 local function in_one_pass(x, cos, sin)
   local n, d, rows = x:size(-2), x:size(-1), cos:size(1)
   local out, count = core.output(x, core.sizes(x)):copy_(x), x:numel() / d
   local position, heads
   if rows == 1 then -- n vectors at one position, like the heads of a token
-    position, heads = tensor.zeros({ count / n }, "i32"), n
+    position, heads = tensor.on(x.device, tensor.zeros, { count / n }, "i32"), n
   else
     position, heads = tensor.arange(rows):to("i32"):view(1, n):expand(count / n, n):contiguous():view(count), 1
   end
@@ -24,7 +24,8 @@ end
 
 --- x [..., n, head_dim] rotated by cos, sin [n, head_dim] (or [1, head_dim], for all the same).
 function M.apply(x, cos, sin)
-  if x.device == "cpu" and cos.ndim == 2 and x.ndim > 1 and x:numel() > 0 then return in_one_pass(x, cos, sin) end
+  local rows = cos.ndim == 2 and x.ndim > 1 and x:numel() > 0 and cos:size(1)
+  if rows and (rows == 1 or x.device == "cpu") then return in_one_pass(x, cos, sin) end
   return x:rope(cos, sin)
 end
 

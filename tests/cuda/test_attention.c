@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_attention.c - every attention kernel against a sum in double on the host, the equalities that hold bit by bit,
- * and (`test_attention bench`) times at the shapes of a sweep. `small`: enough for compute-sanitizer.
+ * and (`test_attention bench`) times at the shapes of a sweep. `small`, `races`: enough for compute-sanitizer.
  *
  * Layers other than the tested one hold NaN, keys behind the stored ones hold a large finite number, the output starts
  * as NaN between canaries: a wrong index shows. Data is drawn anew for each scene from a printed seed.
@@ -534,6 +534,32 @@ static void conformance(int small) {
     check(kvb_cuda_attend(&a) == KVB_E_UNSUPPORTED, "head_dim 72 is refused");
 }
 
+/* What shares memory among threads, in every layout, small enough for the tool that looks for races. */
+static void races(void) {
+    static const int dims[] = {64, 128, 80, 256}, dtypes[] = {KVB_BF16, KVB_F16};
+    static scene s;
+    for (int i = 0; i < 4; i++) {
+        variant v[MOST_VARIANTS];
+        int n = variants_of(dtypes[i % 2], v);
+        random_state = (uint64_t)i;
+        scene_begin(&s, 4, 2, dims[i], dtypes[i % 2]);
+        slab *passage = slab_new(&s, 130, 0);
+        for (int k = 0; k < 6; k++)
+            seq_add(&s, passage, 0, k % 2 ? MASK_HALF : MASK_NONE, slab_new(&s, 20 + 30 * (k % 3), 0), MASK_NONE,
+                    k % 2 ? 19 : 0);
+        seq_add(&s, NULL, 0, MASK_NONE, slab_new(&s, 2100, 0), MASK_NONE, 2090); /* two splits */
+        scene_ready(&s, 1);
+        double *ref = expected(&s, 3);
+        for (int k = 1; k < n; k++) { /* the first is no variant with shared memory */
+            char *y = run(&s, v[k].run, NULL, 0, v[k].cut);
+            compare(&s, "races", v[k].name, y, ref, 3);
+            free(y);
+        }
+        free(ref);
+        scene_end(&s);
+    }
+}
+
 #include "attention_times.h"
 
 int main(int n, char **args) {
@@ -544,6 +570,9 @@ int main(int n, char **args) {
         times();
         return 0;
     }
-    conformance(strcmp(mode, "small") == 0);
+    if (strcmp(mode, "races") == 0)
+        races();
+    else
+        conformance(strcmp(mode, "small") == 0);
     return closing_line();
 }
