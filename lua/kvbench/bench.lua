@@ -18,24 +18,13 @@ local library = require "kvbench.ffi"
 local options = require "kvbench.options"
 local paper_grid = require "kvbench.bench.paper_grid"
 local press_cost = require "kvbench.bench.press"
+local steps = require "kvbench.bench.steps"
 local sweeps = require "kvbench.bench.sweeps"
 local C = library.C
 
 local misused = require("kvbench.words").misused
 
 local M = {}
-
--- `count` passages of n tokens: real text, cut or repeated; without a tokenizer, numbers.
-local function passages(model, count, n)
-  local records = model.tokenizer and require("kvbench.dataset")("base", { size = count }).records
-  local texts = {}
-  for i = 1, count do
-    local ids, out = records and model:ids(records[i].passage), {}
-    for j = 1, n do out[j] = ids and ids[(j - 1) % #ids + 1] or (i * 7919 + j * 31) % model.vocab end
-    texts[i] = out
-  end
-  return texts
-end
 
 local function base(model, seconds, opt)
   return {
@@ -49,49 +38,13 @@ end
 
 local benches = {}
 
---- Prefill of passages of `tokens` tokens until `seconds` have passed.
-function benches.prefill(model, opt)
-  local texts = passages(model, 8, opt.tokens)
-  local function once()
-    for _, ctx in ipairs(model:prefill_many(texts)) do ctx:close() end
+for _, name in ipairs { "prefill", "decode" } do
+  benches[name] = function(model, opt)
+    local measured = steps[name](model, opt)
+    local out = base(model, measured.seconds, opt)
+    for key, value in pairs(measured) do out[key] = value end
+    return out
   end
-  once()
-  local start, passes = C.kvb_time(), 0
-  repeat
-    once()
-    passes = passes + 1
-  until C.kvb_time() - start >= opt.seconds
-  local seconds = C.kvb_time() - start
-  local out = base(model, seconds, opt)
-  out.tokens, out.tokens_per_passage = passes * 8 * opt.tokens, opt.tokens
-  out.tokens_per_s = out.tokens / seconds
-  return out
-end
-
---- Batched decoding: `rows` sequences over passages of `tokens` tokens, `new` tokens each.
-function benches.decode(model, opt)
-  local texts = passages(model, 8, opt.tokens)
-  local contexts = model:prefill_many(texts)
-  local function once(new)
-    local batch = model:batch { stop_ids = {}, max_bytes = 4 * 2 ^ 30 }
-    for i = 1, opt.rows do
-      batch:add { ctx = contexts[(i - 1) % 8 + 1], ids = { texts[1][i % 16 + 1] }, max_new_tokens = new,
-        ignore_stop = true }
-    end
-    batch:run()
-    batch:close()
-  end
-  once(2)
-  local start, passes = C.kvb_time(), 0
-  repeat
-    once(opt.new)
-    passes = passes + 1
-  until C.kvb_time() - start >= opt.seconds
-  local seconds = C.kvb_time() - start
-  local out = base(model, seconds, opt)
-  out.rows, out.new_tokens, out.tokens = opt.rows, opt.new, passes * opt.rows * opt.new
-  out.tokens_per_s = out.tokens / seconds
-  return out
 end
 
 --- KVPress' comparison with a model that can read, or any shape (always with a random model).
@@ -142,7 +95,7 @@ end
 
 function benches.press(model, opt)
   local started = C.kvb_time()
-  local measured = press_cost.run(model, function(n) return passages(model, 1, n)[1] end, opt.plan, opt.seconds)
+  local measured = press_cost.run(model, function(n) return steps.passages(model, 1, n)[1] end, opt.plan, opt.seconds)
   local out = base(model, C.kvb_time() - started, opt)
   out.costs = measured.costs
   return out
@@ -158,6 +111,8 @@ local function report(out)
   elseif out.shape then
     print(("%.1f continuations/s (%d in %.1f s), %.3g TFLOP/s, %.0f %% of the products' %.3g"):format(
       out.continuations_per_s, out.continuations, out.seconds, out.tflops, 100 * out.share_of_limit, out.limit_tflops))
+    print(("at most %d in flight; %.1f GB allocated at most, %.1f of it weights, %.1f keys and values"):format(
+      out.most_in_flight, out.allocated_peak_bytes / 1e9, out.weight_bytes / 1e9, out.cache_peak_bytes / 1e9))
   elseif out.bench == "sweep" then
     local line = "%.1f continuations/s (%d in %.1f s), %.0f rows/s, "
       .. "%.0f x KVPress' %.2f s each (measured on 2 AMX cores)"
@@ -165,6 +120,7 @@ local function report(out)
       sweeps.PEER_SECONDS))
   else
     print(("%.0f tokens/s (%d in %.1f s)"):format(out.tokens_per_s, out.tokens, out.seconds))
+    steps.report(out)
   end
   print(("%s, %s, %s, %d threads, %s; peak memory %.2f GiB"):format(out.model, out.dtype, out.tier, out.threads,
     out.cpu, out.peak_bytes / 2 ^ 30))
@@ -175,6 +131,16 @@ local function whole(opt, name, least)
   if value < least or value ~= math.floor(value) then
     misused("bench: --%s is %s, expected a whole number from %d on", name:gsub("_", "-"), tostring(value), least)
   end
+end
+
+-- "80GB" or "74.5GiB" as bytes; "": 0, no limit.
+local function bytes_of(text)
+  if text == "" then return 0 end
+  local number, unit = text:match "^([%d.]+)%s*(G?i?B?)$"
+  local factor = ({ GB = 1e9, GiB = 2 ^ 30 })[unit]
+  local value = factor and tonumber(number)
+  if not value or value <= 0 then misused("bench: --memory is '%s' -> an amount like 80GB or 24GiB", text) end
+  return value * factor
 end
 
 local function check_options(opt)
@@ -194,6 +160,7 @@ local function check_options(opt)
     misused("bench: --tokenizer is for a model with random weights, and '%s' has its own -> --model random:llama3-8b",
       opt.model)
   end
+  opt.memory = bytes_of(opt.memory)
   if opt.what == "press" then opt.plan = press_cost.plan(opt.presses, opt.lengths) end
 end
 
@@ -224,12 +191,13 @@ function M.main(words)
   local opt = args.parse({ model = "smollm2", seconds = what == "sweep" and 30 or 5, tokens = 256, rows = 256,
     new = (what == "paper-grid" or what == "gains") and 8 or 24, passages = 0, questions = 0, question_tokens = 15,
     sample = 3, tokens_per_word = 1.4, prompt_tokens = 60, list_tokens = 12, trunk = 0, tokenizer = "", presses = "ea,snapkv",
-    lengths = "250,1500", observe = "", teacher = false, interactive = false, json = false }, words)
+    lengths = "250,1500", observe = "", teacher = false, interactive = false, memory = "", json = false }, words)
   if not opt then return 0 end
   opt.what = what
   check_options(opt)
   local devices = fleet.devices()
   if devices then return sweeps.on_devices(devices, opt) end
+  C.kvb_memory_limit(opt.memory)
   local model = require("kvbench.model").load(opt.model, { device = options.device, dtype = options.dtype,
     tokenizer = opt.tokenizer ~= "" and opt.tokenizer or nil, interactive = opt.interactive })
   local out = benches[what](model, opt)

@@ -45,6 +45,15 @@ function M.report_gemm(out)
   end
 end
 
+--- Bytes a second, read and written, of copies within the device's memory; and the size of a copy.
+function M.copy_rate(model)
+  local gpu = model.device:find "^cuda" ~= nil
+  local bytes, repeats, s = gpu and 2 ^ 30 or 2 ^ 28, gpu and 50 or 5, ffi.new "double[1]"
+  local number = gpu and C.KVB_DEVICE_CUDA + tonumber(model.device:match "%d+$" or 0) or C.KVB_DEVICE_CPU
+  check(C.kvb_bench_copy(number, bytes, repeats, s))
+  return 2 * bytes * repeats / s[0], bytes
+end
+
 --- Copy within the device's memory and products of 8,192 (CPU: 2,048) rows and columns: what the device can do.
 function M.peak(model, opt)
   local gpu = model.device:find "^cuda" ~= nil
@@ -54,11 +63,9 @@ function M.peak(model, opt)
     { device = model.device, dtype = model.dtype })
   local _, flops = rate(square, 1, square.buckets[#square.buckets], opt.seconds / 2)
   square:close()
-  local bytes, repeats, s = gpu and 2 ^ 30 or 2 ^ 28, gpu and 50 or 5, ffi.new("double[1]")
-  local number = gpu and C.KVB_DEVICE_CUDA + tonumber(model.device:match "%d+$" or 0) or C.KVB_DEVICE_CPU
-  check(C.kvb_bench_copy(number, bytes, repeats, s))
-  return { gemm_side = side, gemm_tflops = flops / 1e12, copy_bytes = bytes,
-    copy_gb_per_s = 2 * bytes * repeats / s[0] / 1e9, layers_tflops = shaped.limit(model) / 1e12 }
+  local rate, size = M.copy_rate(model)
+  return { gemm_side = side, gemm_tflops = flops / 1e12, copy_bytes = size, copy_gb_per_s = rate / 1e9,
+    layers_tflops = shaped.limit(model) / 1e12 }
 end
 
 function M.report_peak(out)

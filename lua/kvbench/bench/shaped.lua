@@ -7,6 +7,7 @@
 local ffi = require "ffi"
 local library = require "kvbench.ffi"
 local presses = require "kvbench.press"
+local with_room = require("kvbench.sweep.prefilled").with_room
 local C = library.C
 
 local M = {}
@@ -32,6 +33,13 @@ function M.flops(model, rows, heads)
   return 2 * model.layers * layer * rows + 2 * model.vocab * model.hidden * heads
 end
 
+-- Takes what has finished.
+local function take(shape, batch)
+  for result in function() return batch:next() end do
+    if shape.see then shape.see(result) end
+  end
+end
+
 -- Prefills one group of passages and queues all their continuations.
 local function enqueue(model, shape, batch, list, needs, first, last, work)
   local texts = {}
@@ -40,7 +48,8 @@ local function enqueue(model, shape, batch, list, needs, first, last, work)
     work.prefilled = work.prefilled + shape.tokens
   end
   local started = C.kvb_time()
-  local contexts = model:prefill_many(texts, needs)
+  local contexts = with_room({ relieve = function() return batch:relieve(function() take(shape, batch) end) end },
+    model.prefill_many, model, texts, needs)
   work.prefill_seconds = work.prefill_seconds + (C.kvb_time() - started)
   started = C.kvb_time()
   for i, ctx in ipairs(contexts) do
@@ -92,7 +101,7 @@ function M.run(model, shape)
     shape.question_tokens + (shape.uneven and 2 or 1) * shape.new_tokens) * shape.in_flight }
   -- enough waiting questions to fill steps while a group is being prefilled
   local group = math.max(1, math.min(shape.passages, math.ceil(2 * most / shape.question_tokens / per_passage)))
-  local work = { continuations = 0, prefilled = 0, prefill_seconds = 0, score_seconds = 0 }
+  local work = { continuations = 0, prefilled = 0, prefill_seconds = 0, score_seconds = 0, most_in_flight = 0 }
   local started, next_passage, pending = C.kvb_time(), 1, 0
   repeat
     while next_passage <= shape.passages and batch:queued() * shape.question_tokens < most do
@@ -101,9 +110,8 @@ function M.run(model, shape)
       next_passage = last + 1
     end
     pending = batch:step()
-    for result in function() return batch:next() end do
-      if shape.see then shape.see(result) end
-    end
+    work.most_in_flight = math.max(work.most_in_flight, C.kvb_batch_in_flight(batch:pointer()))
+    take(shape, batch)
   until pending == 0 and next_passage > shape.passages
   work.seconds = C.kvb_time() - started
   work.rows, work.padded_rows, work.steps = batch:rows()

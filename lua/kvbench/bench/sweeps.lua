@@ -85,6 +85,9 @@ function M.shaped(model, opt, base)
   out.tokens_per_s = (work.rows + work.prefilled) / work.seconds
   out.tflops, out.limit_tflops = work.flops / work.seconds / 1e12, limit / 1e12
   out.share_of_limit = out.tflops / out.limit_tflops
+  out.memory_limit_bytes = opt.memory > 0 and opt.memory or nil
+  out.allocated_peak_bytes = tonumber(C.kvb_memory_peak(C.KVB_MEM_ALL))
+  out.cache_peak_bytes = tonumber(C.kvb_memory_peak(C.KVB_MEM_CACHE))
   return out
 end
 
