@@ -115,9 +115,10 @@ for _, press in ipairs(presses) do
         fall = fall, counts = line.reason or "yes" }
     end
     fits[press][m.y] = fit
-    gaps[#gaps + 1] = { press = e.shown(press), of = m.label, sizes = fit.narrowing and fit.narrowing.n,
-      narrowing = fit.narrowing and fit.narrowing.estimate, lo = fit.narrowing and fit.narrowing.lo,
-      hi = fit.narrowing and fit.narrowing.hi, shift = fit.shift and fit.shift.estimate,
+    gaps[#gaps + 1] = { press = e.shown(press), of = m.label, sizes = fit.width_exponent and fit.width_exponent.n,
+      ["width exponent"] = fit.width_exponent and fit.width_exponent.estimate,
+      lo = fit.width_exponent and fit.width_exponent.lo, hi = fit.width_exponent and fit.width_exponent.hi,
+      shift = fit.shift and fit.shift.estimate,
       ["shift lo"] = fit.shift and fit.shift.lo, ["shift hi"] = fit.shift and fit.shift.hi, note = fit.reason or "" }
   end
 end
@@ -158,7 +159,7 @@ e:save(kv.plot.small_multiples { columns = 2, share_y = false, title = "Finite-s
   }, "scaling")
 e:table("steps", { "press", "of", "tokens", "middle", "lo", "hi", "width", "width lo", "width hi", "fall", "counts" },
   numbers, "The step at each size: middle (log2 of kept tokens), width (doublings of them, 25 to 75 % of the fall)")
-e:table("scaling", { "press", "of", "sizes", "narrowing", "lo", "hi", "shift", "shift lo", "shift hi", "note" }, gaps,
+e:table("scaling", { "press", "of", "sizes", "width exponent", "lo", "hi", "shift", "shift lo", "shift hi", "note" }, gaps,
   "d log2(width) / d log2(size): below 0 it narrows; d middle / d log2(size): 0 a number of tokens, 1 a share decides")
 
 -- ---- what it says ----
@@ -168,16 +169,16 @@ for _, press in ipairs(presses) do
   if not press:find "^random" then
     local f1, logp = fits[press].f1, fits[press].gold_logprob_per_token
     local name = e.shown(press)
-    local smooth = logp.narrowing and logp.narrowing.lo > ROOM -- it would have to show in log-probability too
-    if not f1.narrowing and smooth then
+    local smooth = logp.width_exponent and logp.width_exponent.lo > ROOM -- it would have to show in log-probability too
+    if not f1.width_exponent and smooth then
       e:verdict("not supported", ("%s: the fall narrows with the passage (F1: %s); in log-probability"):format(name,
-        f1.reason), logp.narrowing)
+        f1.reason), logp.width_exponent)
       e:verdict("exploratory", ("%s: shift of the middle in log-probability (0: kept tokens decide, 1: the evicted "
         .. "share)"):format(name), logp.shift)
-    elseif not f1.narrowing or not logp.narrowing then
+    elseif not f1.width_exponent or not logp.width_exponent then
       e:verdict("cannot tell", ("%s: the fall narrows with the passage: %s"):format(name, f1.reason or logp.reason))
     else
-      local a, b = f1.narrowing, logp.narrowing
+      local a, b = f1.width_exponent, logp.width_exponent
       local status = a.hi < 0 and b.hi < 0 and "supported" or (a.lo > ROOM or b.lo > ROOM) and "not supported"
         or "cannot tell"
       e:verdict(status, ("%s: the fall narrows with the passage, in log-probability too (%.2f [%.2f, %.2f]); in F1")

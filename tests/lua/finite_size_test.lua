@@ -77,9 +77,9 @@ t.case("a width that falls as size^-1/2 and a middle that moves a quarter doubli
   local data = groups({ 64, 256, 1024 }, function(n) return 4 + .25 * math.log(n / 64) / math.log(2) end,
     function(n) return 2 * (n / 64) ^ -.5 end, 9)
   local fit = stats.finite_size(data, { x = "x", y = "y", replicates = 20 })
-  t.near(fit.narrowing.estimate, -.5, 1e-9)
+  t.near(fit.width_exponent.estimate, -.5, 1e-9)
   t.near(fit.shift.estimate, .25, 1e-9)
-  t.eq(fit.narrowing.n, 3)
+  t.eq(fit.width_exponent.n, 3)
   for i, size in ipairs { 64, 256, 1024 } do
     t.near(fit.sizes[i].width, 2 * (size / 64) ^ -.5, 1e-9)
     t.near(fit.sizes[i].middle, 4 + .5 * (i - 1), 1e-9)
@@ -95,7 +95,7 @@ t.case("sizes that say nothing are left out, and why", function()
   for _, row in ipairs(flat[4].rows) do row.passage_id = row.passage_id % 4 end -- four passages
   for _, row in ipairs(flat[5].rows) do row.y = row.x > 5 and 1 or 0 end -- within one step of x
   local fit = stats.finite_size(flat, { x = "x", y = "y", replicates = 80 })
-  t.eq(fit.narrowing, nil)
+  t.eq(fit.width_exponent, nil)
   t.ok(fit.reason:find "^1 sizes have a step, 3 are needed", fit.reason)
   t.eq(fit.sizes[1].reason, nil)
   t.eq(fit.sizes[2].reason, "no fall that can be told from noise")
@@ -112,6 +112,6 @@ t.case("the null: a width that does not change is not found to narrow", function
   local r = kv.rng.new "flat widths"
   local fit = stats.finite_size(groups({ 64, 256, 1024 }, function() return 5 end, function() return 1.5 end, 16,
     function() return .2 * r:normal() end), { x = "x", y = "y", replicates = 60 })
-  t.ok(fit.narrowing.lo < 0 and 0 < fit.narrowing.hi)
+  t.ok(fit.width_exponent.lo < 0 and 0 < fit.width_exponent.hi)
   t.ok(fit.shift.lo < 0 and 0 < fit.shift.hi)
 end)

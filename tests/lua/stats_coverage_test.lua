@@ -138,7 +138,7 @@ share("shapes: a step is called one", 15, .9, 1, function(r, i)
   return f.chosen == "logistic" and f.clear
 end)
 
--- Three sizes of one system: do the intervals of narrowing and shift hold, where a width shrinks and where it does not?
+-- Three sizes of one system: do the intervals of the width exponent and shift hold, where a width shrinks and where it does not?
 -- The truth is what the same curves give without noise.
 local function three_sizes(r, exponent, noise)
   local groups = {}
@@ -156,7 +156,7 @@ local function three_sizes(r, exponent, noise)
 end
 for _, exponent in ipairs { 0, -.25 } do
   local truth = stats.finite_size(three_sizes(rng.new "still", exponent, 0), { x = "x", y = "y", replicates = 2 })
-  for _, name in ipairs { "narrowing", "shift" } do
+  for _, name in ipairs { "width_exponent", "shift" } do
     share(("finite size: %s where the width goes as size^%g"):format(name, exponent), 20, .9, 1, function(r, i)
       local s = stats.finite_size(three_sizes(r, exponent, .25), { x = "x", y = "y", replicates = 200, seed = i })[name]
       return s ~= nil and s.lo <= truth[name].estimate and truth[name].estimate <= s.hi

@@ -162,9 +162,9 @@ end
 --- mean in each bin is used), bin ("ratio": the column whose values are the points of a curve), y, cluster, seed 1,
 --- replicates 400, level .95. Returns {sizes = per group {size, n, clusters, middle, lo, hi (where half of the height
 --- is left), width (from a quarter to three quarters, in units of x), width_lo, width_hi, low, high, reason (why it
---- does not count)}, narrowing = {estimate = d log2(width) / d log2(size), lo, hi, n = sizes, clusters}, shift =
---- {estimate = d middle / d log2(size), ...}, clusters}. With fewer than 3 sizes that count there are no narrowing and
---- shift, and `reason` says why. shift with x = log2(kept): 0 = a fixed number of tokens decides, 1 = a fixed share.
+--- does not count)}, width_exponent = {estimate = d log2(width) / d log2(size), lo, hi, n = sizes, clusters}, shift =
+--- {estimate = d middle / d log2(size), ...}, clusters}. With fewer than 3 sizes that count both are nil, and `reason`
+--- says why. shift with x = log2(kept): 0 = a fixed number of tokens decides, 1 = a fixed share.
 function M.finite_size(groups, opt)
   local ids = ids_of(groups, opt)
   local out, kept, middles, widths = { sizes = {}, clusters = #ids }, {}, {}, {}
@@ -186,7 +186,7 @@ function M.finite_size(groups, opt)
     end
     return out
   end
-  out.narrowing = trend(kept, function(s) return log2(s.width) end, widths, R, #ids, level)
+  out.width_exponent = trend(kept, function(s) return log2(s.width) end, widths, R, #ids, level)
   out.shift = trend(kept, function(s) return s.middle end, middles, R, #ids, level)
   return out
 end
