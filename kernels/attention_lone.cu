@@ -72,7 +72,8 @@ __device__ __forceinline__ void some_keys(const run &keys, int from_key, int spa
     __syncwarp();
 #pragma unroll
     for (int g = 0; g < G; g++) {
-        float s[2] = {lane < span ? p[g][lane] : -INFINITY, lane + 32 < span ? p[g][lane + 32] : -INFINITY}, largest = fmaxf(s[0], s[1]);
+        float s[2] = {lane < span ? p[g][lane] : -INFINITY, lane + 32 < span ? p[g][lane + 32] : -INFINITY};
+        float largest = fmaxf(s[0], s[1]);
         for (int i = 16; i > 0; i /= 2) largest = fmaxf(largest, __shfl_xor_sync(FULL, largest, i));
         float now = fmaxf(x.m[g], largest), base = now == -INFINITY ? 0 : now, alpha = power2(x.m[g] - base);
         s[0] = power2(s[0] - base);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cuda_early.cuh - programmatic dependent launch (sm_90; elsewhere an ordinary one): a kernel starts while the one before
- * it ends, for steps of one row, which are a chain of short kernels.
+ * cuda_early.cuh - programmatic dependent launch (sm_90; elsewhere an ordinary one): a kernel starts while the one
+ * before it ends, for steps of one row, which are a chain of short kernels.
  *
  * A kernel launched so calls wait_for_predecessor() before it touches what any kernel before it reads or writes: from
  * there on all of them have ended, since each has waited for its own.

@@ -229,7 +229,8 @@ __host__ __device__ __forceinline__ int stages_before(int d, int column) { /* co
 }
 
 /* Grid: heads from `head` on * stages. A warp has four rows of a stage, a lane two neighbouring columns. */
-template <bool WIDE> __global__ void __launch_bounds__(THREADS) folds(const quadratic o, int head, int stages, char *to) {
+template <bool WIDE>
+__global__ void __launch_bounds__(THREADS) folds(const quadratic o, int head, int stages, char *to) {
     int64_t at[4];
     o.at.locate(head + blockIdx.x / stages, at);
     int stage = blockIdx.x % stages, column = 0, lane = threadIdx.x % 32, row = threadIdx.x / 32 * 4;
@@ -425,7 +426,8 @@ kvb_status cuda_quadratic(const kvb_tensor *x, const kvb_tensor *c, const kvb_te
                 (uintptr_t)o.x % 16 == 0 && (uintptr_t)o.c % 16 == 0;
     for (int i = 0; i < o.at.ndim; i++) wide = wide && o.at.stride[0][i] % 4 == 0 && o.at.stride[1][i] % 4 == 0;
     /* As many heads at a time as FOLDED_BYTES of u have room for. */
-    int64_t stages = kvb_max64(1, stages_before(o.d, o.d)), part = kvb_min64(heads, FOLDED_BYTES / (stages * FOLDED) + 1);
+    int64_t stages = kvb_max64(1, stages_before(o.d, o.d));
+    int64_t part = kvb_min64(heads, FOLDED_BYTES / (stages * FOLDED) + 1);
     scratch folded((size_t)(part * stages * FOLDED));
     if (!folded.p) return KVB_E_MEMORY;
     for (int64_t head = 0; head < heads; head += part) {

@@ -8,7 +8,8 @@ local core = require "kvbench.tensor.core"
 
 local M = {}
 
--- On the host a model's own tables [n, d] (on a GPU one row for all) go through the decoder's op: one pass instead of six.
+-- On the host a model's own tables [n, d] (on a GPU one row for all) go through the decoder's op: one pass instead of
+-- six.
 local function in_one_pass(x, cos, sin)
   local n, d, rows = x:size(-2), x:size(-1), cos:size(1)
   local out, count = core.output(x, core.sizes(x)):copy_(x), x:numel() / d

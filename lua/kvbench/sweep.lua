@@ -75,8 +75,8 @@ local function collect(o, state, run)
   run:tick(state)
 end
 
--- Begins a group of records. What finishes meanwhile, where memory runs out, is settled when all that it is compared with
--- is queued.
+-- Begins a group of records. What finishes meanwhile, where memory runs out, is settled when all that it is compared
+-- with is queued.
 local function begin(o, state, group, run)
   state.beginning = {}
   units.begin(o, state, group)

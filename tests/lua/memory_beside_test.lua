@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Memory that runs out for a passage while continuations of others are in flight: the batch becomes smaller and says so,
--- and no answer is lost or changed. Played by kvb_memory_limit anywhere; on a GPU also by another process that takes all
--- that the device has left.
+-- Memory that runs out for a passage while continuations of others are in flight: the batch becomes smaller and says
+-- so, and no answer is lost or changed. Played by kvb_memory_limit anywhere; on a GPU also by another process that takes
+-- all that the device has left.
 local kv = require "kvbench"
 local paths = require "kvbench.paths"
 local prefilled = require "kvbench.sweep.prefilled"

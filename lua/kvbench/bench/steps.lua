@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- kvbench bench prefill|decode: the engine at one kind of step, beside what the device can do: products back to back for
--- prefills, a copy within its memory for decoding, which reads weights and caches once a step.
+-- kvbench bench prefill|decode: the engine at one kind of step, beside what the device can do: products back to back
+-- for prefills, a copy within its memory for decoding, which reads weights and caches once a step.
 local device = require "kvbench.bench.device"
 local shaped = require "kvbench.bench.shaped"
 local C = require("kvbench.ffi").C
@@ -44,8 +44,8 @@ function M.prefill(model, opt)
   return out
 end
 
---- Batched decoding: `rows` sequences over passages of `tokens` tokens, `new` tokens each. Bytes of a step: the weights of
---- layers and head, and the keys and values of every passage, once.
+--- Batched decoding: `rows` sequences over passages of `tokens` tokens, `new` tokens each. Bytes of a step: the weights
+--- of layers and head, and the keys and values of every passage, once.
 function M.decode(model, opt)
   local passages = math.min(8, opt.rows)
   local texts = M.passages(model, passages, opt.tokens)
