@@ -159,7 +159,8 @@ e:save(kv.plot.small_multiples { columns = 2, share_y = false, title = "Finite-s
   }, "scaling")
 e:table("steps", { "press", "of", "tokens", "middle", "lo", "hi", "width", "width lo", "width hi", "fall", "counts" },
   numbers, "The step at each size: middle (log2 of kept tokens), width (doublings of them, 25 to 75 % of the fall)")
-e:table("scaling", { "press", "of", "sizes", "width exponent", "lo", "hi", "shift", "shift lo", "shift hi", "note" }, gaps,
+e:table("scaling",
+  { "press", "of", "sizes", "width exponent", "lo", "hi", "shift", "shift lo", "shift hi", "note" }, gaps,
   "d log2(width) / d log2(size): below 0 it narrows; d middle / d log2(size): 0 a number of tokens, 1 a share decides")
 
 -- ---- what it says ----
