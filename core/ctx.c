@@ -55,8 +55,6 @@ int32_t kvb_ctx_tokens(const kvb_ctx *c) { return c->tokens; }
 int32_t kvb_ctx_is_ragged(const kvb_ctx *c) { return c->ragged; }
 int64_t kvb_ctx_bytes(const kvb_ctx *c) { return c->cache_bytes; }
 int32_t kvb_ctx_observed(const kvb_ctx *c) { return c->observed; }
-int32_t kvb_ctx_window(const kvb_ctx *c) { return c->window; }
-const int32_t *kvb_ctx_ids(const kvb_ctx *c) { return c->ids; }
 
 /* ---- prefill ---- */
 

@@ -23,7 +23,8 @@ static kvb_status check_operand(const kvb_fuse_step *steps, int32_t i, int32_t w
     return KVB_OK;
 }
 
-int32_t kvb_fuse_operands(const kvb_fuse_step *s) {
+/* How many of a, b, c a step reads. */
+static int32_t operands(const kvb_fuse_step *s) {
     if (s->op == KVB_FUSE_WHERE || (s->op == KVB_FUSE_UNARY && s->kind == UNARY_CLAMP)) return 3;
     return s->op == KVB_FUSE_BINARY ? 2 : 1;
 }
@@ -39,7 +40,7 @@ static kvb_status check_steps(const kvb_fuse_step *steps, int32_t count, int32_t
         if (s->op < 0 || s->op > KVB_FUSE_WHERE || s->kind < 0 || s->kind >= kinds || s->into < 0 ||
             s->into >= KVB_FUSE_REGISTERS)
             return kvb_fail(KVB_E_ARG, "fuse: step %d: op %d, kind %d, place %d", i, s->op, s->kind, s->into);
-        for (int32_t k = 0; k < kvb_fuse_operands(s); k++) {
+        for (int32_t k = 0; k < operands(s); k++) {
             KVB_TRY(check_operand(steps, i, operand[k], n, given));
             if (k > 0 && s->op == KVB_FUSE_UNARY && operand[k] >= 0)
                 return kvb_fail(KVB_E_ARG, "fuse: step %d: the bounds of clamp are numbers", i);

@@ -7,7 +7,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-int32_t kvb_fuse_operands(const kvb_fuse_step *s); /* how many of a, b, c it reads */
 kvb_status kvb_cpu_fuse(const kvb_fuse_step *steps, int32_t count, const kvb_tensor *const *inputs, int32_t n,
                         const float *constants, kvb_tensor *out);
 kvb_status kvb_cuda_fuse(int32_t device, const kvb_fuse_step *steps, int32_t count, const kvb_tensor *const *inputs,

@@ -59,7 +59,7 @@ static inline int64_t kvb_mul64(int64_t a, int64_t b) {
 /* Grows or shrinks; contents kept, new bytes zeroed. `p` may be NULL. On failure p stays valid and NULL is returned. */
 void *kvb_realloc(void *p, size_t bytes, int32_t tag);
 void kvb_free(void *p);
-/* For memory that is not the host's: counts bytes under a tag; true when kvb_memory_fail_nth says that this one fails. */
+/* For memory that is not the host's: counts bytes under a tag; true when kvb_memory_fail_nth lets this one fail. */
 void kvb_count_bytes(int32_t tag, int64_t bytes);
 bool kvb_count_should_fail(size_t bytes);
 int64_t kvb_memory_room(void); /* what kvb_memory_limit leaves, INT64_MAX without one */
@@ -93,7 +93,8 @@ kvb_tensor kvb_view1(void *data, int32_t dtype, int64_t a);
 kvb_tensor kvb_view2(void *data, int32_t dtype, int64_t a, int64_t b);
 kvb_tensor kvb_view3(void *data, int32_t dtype, int64_t a, int64_t b, int64_t c);
 /* KVB_E_SHAPE naming the op and the argument unless t has this dtype, ndim and shape (-1 = any). */
-kvb_status kvb_tensor_expect(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype, int32_t ndim, const int64_t *shape);
+kvb_status kvb_tensor_expect(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype, int32_t ndim,
+                             const int64_t *shape);
 
 #ifdef __cplusplus
 }

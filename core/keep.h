@@ -17,7 +17,7 @@ struct kvb_keep {
     int32_t device;
 };
 
-/* Brings the bits to the host, or to `device`, if they are not there yet. *out is valid until the set changes or ends. */
+/* Brings the bits to the host, or to `device`, if they are not there yet. *out: valid until the set changes or ends. */
 kvb_status kvb_keep_host_bits(const kvb_keep *k, const uint64_t **out);
 kvb_status kvb_keep_device_bits(const kvb_keep *k, int32_t device, const uint64_t **out);
 

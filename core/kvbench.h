@@ -84,8 +84,6 @@ const char *kvb_cpu_name(void);
 void kvb_cancel(void);
 void kvb_cancel_reset(void);
 int32_t kvb_cancelled(void);
-/* SIGINT sets the flag; a second SIGINT while it is set ends the process. */
-void kvb_signal_install(void);
 
 double kvb_time(void); /* seconds on a monotonic clock */
 int32_t kvb_terminal_width(int32_t fd); /* columns, or 0 when fd is not a terminal */
@@ -120,8 +118,7 @@ kvb_status kvb_sandbox_write(const void *from, int64_t bytes);
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
-/* Writes to a temporary name in the same folder, flushes, renames: readers see the old file or the new one, never half.
- */
+/* Writes to a temporary name in the same folder, flushes, renames: readers see the old file or the new one, whole. */
 kvb_status kvb_file_write(const char *path, const void *data, int64_t bytes);
 kvb_status kvb_dir_make(const char *path); /* with parents; an existing folder is fine */
 /* Names in a folder, sorted bytewise, separated by '\n', folders with a trailing '/'; names with a '\n' of their own
@@ -154,8 +151,7 @@ void kvb_sink_discard(kvb_sink *s); /* nothing appears */
 /* 64-bit hash of bytes (not cryptographic), for provenance. */
 uint64_t kvb_hash64(const void *data, int64_t bytes, uint64_t seed);
 
-/* ---- results store -------------------------------------------------------------------------------------------------
- */
+/* ---- results store ----------------------------------------------------------------------------------------------- */
 
 /*
  * A SQLite file (docs/store.md has the schema). One thread at a time. Failures name the file: KVB_E_IO (disk full,
@@ -170,8 +166,6 @@ enum { KVB_VALUE_NULL = 0, KVB_VALUE_NUMBER = 1, KVB_VALUE_TEXT = 2, KVB_VALUE_B
 kvb_status kvb_store_open(const char *path, int32_t mode, kvb_store **out);
 void kvb_store_close(kvb_store *s); /* after its queries */
 kvb_status kvb_store_run(kvb_store *s, const char *sql); /* statements without results, separated by ';' */
-void kvb_store_interrupt(kvb_store *s);                  /* ends the running statement with KVB_E_CANCELLED */
-int64_t kvb_store_changes(kvb_store *s);                 /* rows inserted, updated or deleted since it was opened */
 /* One prepared statement; borrows the store. Parameters count from 1, columns from 0. step: *row = 1 when there is a
  * row to read, 0 at the end (and the statement is ready to run again). Bound values are copied; column bytes are valid
  * until the next step, reset or bind. Numbers are doubles. Binding rewinds. */
@@ -197,11 +191,9 @@ typedef struct kvb_lock kvb_lock;
 kvb_status kvb_lock_take(const char *path, kvb_lock **out, int64_t *holder);
 void kvb_lock_release(kvb_lock *lock);
 
-/* ---- HTTP ----------------------------------------------------------------------------------------------------------
- */
+/* ---- HTTP -------------------------------------------------------------------------------------------------------- */
 
-/* 1 when libcurl was found on this machine (it is opened when first asked for; KVB_LIBCURL names another file), else 0.
- */
+/* 1 when libcurl was found on this machine (opened when first asked for; KVB_LIBCURL names another file), else 0. */
 int32_t kvb_http_available(void);
 /*
  * POSTs JSON and waits for the answer, at most `seconds` (0 < seconds <= 86400; connecting at most 10 of them). The
@@ -214,8 +206,7 @@ int32_t kvb_http_available(void);
 kvb_status kvb_http_post(const char *url, const char *key_variable, const void *body, int64_t bytes, double seconds,
                          int64_t most, int32_t *status, double *retry_after, const char **text, int64_t *text_bytes);
 
-/* ---- JSON ---------------------------------------------------------------------------------------------------------
- */
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 typedef struct kvb_json kvb_json;
 enum {
@@ -300,8 +291,8 @@ kvb_status kvb_fuse(int32_t device, const kvb_fuse_step *steps, int32_t count, c
 /* The CUDA source of the kernel that kvb_fuse compiles; valid until the thread's next call. */
 const char *kvb_fuse_source(const kvb_fuse_step *steps, int32_t count, int32_t n);
 
-/* The same in the memory of `device` (KVB_DEVICE_*), counted alike; cleared = 0 leaves it uninitialised, for an output.
- */
+/* kvb_tensor_new in the memory of `device` (KVB_DEVICE_*), counted alike; cleared = 0 leaves it uninitialised, for an
+ * output. */
 kvb_status kvb_tensor_new_on(int32_t device, int32_t dtype, int32_t ndim, const int64_t *shape, int32_t cleared,
                              kvb_tensor *out);
 void kvb_tensor_retain(const kvb_tensor *t);
@@ -459,7 +450,6 @@ kvb_status kvb_model_random(kvb_model *m, uint64_t seed);
 /* Checks that nothing is missing, builds RoPE tables and proves that rows are independent of batch size. Then it can
  * run. */
 kvb_status kvb_model_ready(kvb_model *m);
-kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out);
 int64_t kvb_model_bytes(const kvb_model *m);      /* weights in memory */
 int64_t kvb_model_parameters(const kvb_model *m);
 const char *kvb_model_tier(const kvb_model *m);   /* "cpu amx-bf16", "ref", ... valid as long as m */
@@ -478,8 +468,7 @@ int32_t kvb_model_buckets(const kvb_model *m, int32_t *out);
 kvb_status kvb_model_rope(const kvb_model *m, int32_t sliding, int32_t first, int32_t n, kvb_tensor *cos_out,
                           kvb_tensor *sin_out);
 
-/* ---- contexts: the cache of one passage ---------------------------------------------------------------------------
- */
+/* ---- contexts: the cache of one passage -------------------------------------------------------------------------- */
 
 typedef struct kvb_ctx kvb_ctx;
 typedef struct kvb_keep kvb_keep;
@@ -507,9 +496,7 @@ int32_t kvb_ctx_tokens(const kvb_ctx *c);    /* length of the original passage: 
 int32_t kvb_ctx_is_ragged(const kvb_ctx *c); /* 1 after kvb_ctx_evict */
 int64_t kvb_ctx_bytes(const kvb_ctx *c);     /* cache bytes held (keys and values) */
 int32_t kvb_ctx_observed(const kvb_ctx *c);  /* observe flags that are still held */
-int32_t kvb_ctx_window(const kvb_ctx *c);    /* query rows held (tokens, or the window) */
 void kvb_ctx_forget(kvb_ctx *c);             /* drops observations, keeps the cache */
-const int32_t *kvb_ctx_ids(const kvb_ctx *c);
 
 enum { KVB_KEYS = 0, KVB_VALUES = 1, KVB_QUERIES = 2, KVB_HIDDEN = 3, KVB_LOGITS = 4 };
 /*
@@ -538,8 +525,7 @@ kvb_status kvb_ctx_evict(const kvb_ctx *c, const kvb_keep *keep, kvb_ctx **out);
  */
 kvb_status kvb_ctx_variant(const kvb_ctx *c, const kvb_tensor *keys, const kvb_tensor *values, kvb_ctx **out);
 
-/* ---- keep-sets: which tokens survive ------------------------------------------------------------------------------
- */
+/* ---- keep-sets: which tokens survive ----------------------------------------------------------------------------- */
 
 /* All kept. Bits [layers, kv_heads, tokens]. Owns. */
 kvb_status kvb_keep_new(int32_t layers, int32_t kv_heads, int32_t tokens, kvb_keep **out);
@@ -583,8 +569,7 @@ uint64_t kvb_keep_hash(const kvb_keep *k); /* equal sets have equal hashes: equa
 kvb_status kvb_ledger_pack(const kvb_keep *const *keeps, int32_t n, const void **data, int64_t *bytes);
 kvb_status kvb_ledger_unpack(const void *data, int64_t bytes, int32_t which, kvb_keep **out);
 
-/* ---- continuations: questions appended to (evicted) contexts -------------------------------------------------------
- */
+/* ---- continuations: questions appended to (evicted) contexts ----------------------------------------------------- */
 
 typedef struct kvb_batch kvb_batch;
 
@@ -629,11 +614,10 @@ typedef struct kvb_request {
     int32_t max_new;      /* tokens to generate; 0 with KVB_WANT_LOGITS or a watch runs the given tokens only */
     int32_t flags;
     int32_t pause_after;  /* > 0: stand still after that many steps (the question is the first): kvb_batch_paused */
-    int32_t trunk; /* > 0: the first `trunk` < n tokens are shared with requests of the same ctx, keep, position and
-                    * tokens, and computed once for all of them: the same results, fewer rows */
+    int32_t trunk;        /* > 0: the first `trunk` < n tokens are shared with requests of the same ctx, keep, position
+                           * and tokens, and computed once for all of them: the same results, fewer rows */
     int32_t logits_from;  /* KVB_WANT_LOGITS: of the question tokens from this one on, 0 <= logits_from < n */
-    const float
-        *temperature; /* [layers] or NULL: attention logits of its rows are multiplied by these (1 / tau); copied */
+    const float *temperature; /* [layers] or NULL: factors (1 / tau) of the attention logits of its rows; copied */
     const kvb_patch *patches; /* [n_patches], copied */
     const kvb_watch *watch;   /* NULL: nothing is recorded */
     int32_t n_patches;
@@ -655,19 +639,17 @@ typedef struct kvb_result {
     int64_t tag;
     const int32_t *ids;    /* generated tokens, a final stop token included */
     const float *margins;  /* per generated token: logit of the best minus the second best */
-    const float
-        *logits; /* [n_logits, vocab] of question tokens logits_from .. n - 1, with KVB_WANT_LOGITS; else NULL */
+    const float *logits;   /* [n_logits, vocab], question tokens from logits_from on, with KVB_WANT_LOGITS; else NULL */
     int32_t n;
     int32_t n_logits;
     int32_t stop;          /* kvb_stop */
     int32_t rows;          /* own rows that ran: the question's, then one per generated token but the last */
     /* What kvb_watch asked for, else NULL; rows that never ran are 0. */
     const float *hidden;   /* [n_hidden_layers, n_hidden_rows, hidden] */
-    const int32_t *top; /* [attention_rows, layers, heads]: the context token of largest weight, -1 = none is visible */
+    const int32_t *top;    /* [attention_rows, layers, heads]: the context token of largest weight, -1 = none visible */
     const int32_t *top_within; /* the same among the classes of `within` */
     const float *mass;     /* [attention_rows, layers, heads, n_classes + 1]: weight by class, own tokens last */
-    const float
-        *weights; /* [weights_rows, n_weight_layers, heads, tokens + n + max_new]: the context's tokens, own ones */
+    const float *weights;  /* [weights_rows, n_weight_layers, heads, tokens + n + max_new]: the context's, then own */
     const float *recall;   /* [keeps_rows, n_keeps, layers, heads]: share of the weight on the context that is kept */
     const float *error;    /* the same shape: |o_a - o| / |o|, o_a the head's output over what is kept and own tokens */
 } kvb_result;
@@ -711,15 +693,13 @@ int64_t kvb_batch_rows(const kvb_batch *b);
 int64_t kvb_batch_padded_rows(const kvb_batch *b);
 int64_t kvb_batch_steps(const kvb_batch *b);
 
-/* ---- logit lens
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- logit lens -------------------------------------------------------------------------------------------------- */
 
-/* Final norm and LM head over hidden states [n, hidden] (levels of kvb_watch): logits [n, vocab]. Contiguous f32, host.
- */
+/* Final norm and LM head over hidden states [n, hidden] (levels of kvb_watch): logits [n, vocab]. Contiguous f32 in the
+ * host's memory. */
 kvb_status kvb_model_lens(kvb_model *m, const kvb_tensor *hidden, kvb_tensor *logits);
 
-/* ---- scoring distributions ------------------------------------------------------------------------------------------
- */
+/* ---- scoring distributions --------------------------------------------------------------------------------------- */
 
 /*
  * logits [n, vocab] f32 on the host, contiguous. lse [n]: ln sum exp of each row; logprob [n]: ln softmax of token
@@ -733,8 +713,7 @@ kvb_status kvb_score_logprobs(const kvb_tensor *logits, const int32_t *ids, doub
  */
 kvb_status kvb_score_kl(const kvb_tensor *p, const double *p_lse, const kvb_tensor *q, const double *q_lse, double *kl);
 
-/* ---- benchmarks ----------------------------------------------------------------------------------------------------
- */
+/* ---- benchmarks -------------------------------------------------------------------------------------------------- */
 
 /*
  * `repeats` times the products of the decoder over `rows` rows (a bucket) of noise, back to back: which = 0 qkv, 1 o, 2
@@ -750,8 +729,7 @@ kvb_status kvb_bench_copy(int32_t device, int64_t bytes, int32_t repeats, double
 kvb_status kvb_profile_set(kvb_model *m, int32_t on);
 kvb_status kvb_profile_read(kvb_model *m, double *seconds);
 
-/* ---- linear probes -------------------------------------------------------------------------------------------------
- */
+/* ---- linear probes ----------------------------------------------------------------------------------------------- */
 
 /*
  * Multinomial logistic regression on some rows of x: the minimum over W, b of mean cross-entropy + l2 / 2 |W|^2.
@@ -777,8 +755,7 @@ kvb_status kvb_probe_fit(const kvb_tensor *x, const int32_t *labels, const int32
 kvb_status kvb_probe_predict(const kvb_tensor *x, const int32_t *rows, int32_t n, const kvb_tensor *weights,
                              kvb_tensor *out);
 
-/* ---- drawing -------------------------------------------------------------------------------------------------------
- */
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
 /*[canvas]*/
 /*
  * A canvas records drawing commands once and saves them as PNG, PDF or SVG. Coordinates and sizes are points (1/72

@@ -457,11 +457,6 @@ int32_t kvb_model_bucket(const kvb_model *m, int32_t n) {
     return m->step_rows;
 }
 
-kvb_status kvb_model_describe(const kvb_model *m, kvb_model_desc *out) {
-    *out = m->desc;
-    return KVB_OK;
-}
-
 int64_t kvb_model_bytes(const kvb_model *m) {
     int64_t bytes = m->plain_bytes;
     for (int32_t l = 0; l < m->desc.layers; l++) {

@@ -45,10 +45,8 @@ struct kvb_model {
     int32_t bucket[KVB_MAX_BUCKETS], buckets;
     int32_t step_rows;          /* rows of one packed step: the largest bucket */
     int32_t head_columns;       /* vocabulary columns of one chunk of `head` */
-    struct kvb_resident
-        *resident; /* what a device keeps beside packed matrices: vectors, embeddings, tables; or NULL */
-    float *rope_cos[2],
-        *rope_sin[2]; /* [rope_positions][head_dim / 2]; 1: of sliding layers, NULL where there are none */
+    struct kvb_resident *resident; /* what a device keeps beside packed matrices: vectors, tables; or NULL */
+    float *rope_cos[2], *rope_sin[2]; /* [rope_positions][head_dim / 2]; 1: of sliding layers, NULL: there are none */
     int32_t rope_positions;
 };
 

@@ -13,8 +13,8 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -169,20 +169,6 @@ static volatile sig_atomic_t cancelled;
 void kvb_cancel(void) { cancelled = 1; }
 void kvb_cancel_reset(void) { cancelled = 0; }
 int32_t kvb_cancelled(void) { return cancelled; }
-
-static void on_interrupt(int number) {
-    if (cancelled) {
-        signal(number, SIG_DFL);
-        raise(number);
-    }
-    cancelled = 1;
-}
-
-void kvb_signal_install(void) {
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-}
 
 double kvb_time(void) {
     struct timespec t;

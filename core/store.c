@@ -177,10 +177,6 @@ kvb_status kvb_store_run(kvb_store *s, const char *sql) {
     return rc == SQLITE_OK ? KVB_OK : failed(s, rc, "cannot write to");
 }
 
-void kvb_store_interrupt(kvb_store *s) { sqlite3_interrupt(s->db); }
-
-int64_t kvb_store_changes(kvb_store *s) { return sqlite3_total_changes64(s->db); }
-
 kvb_status kvb_query_new(kvb_store *s, const char *sql, int64_t bytes, kvb_query **out) {
     kvb_query *q = kvb_alloc(sizeof *q, KVB_MEM_OTHER);
     if (!q) return KVB_E_MEMORY;

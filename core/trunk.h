@@ -2,9 +2,9 @@
 /*
  * trunk.h - the tokens that several questions of one condition begin with: run once, copied to whoever continues them.
  *
- * A question's first tokens see the passage, the keep-set and themselves, so their keys and values are the same bits for
- * every question that begins so. Copying them is exact and costs a thousandth of computing them. Rejected: attention over
- * a third segment (the same bits, for a branch in the hottest kernel).
+ * A question's first tokens see the passage, the keep-set and themselves, so their keys and values are the same bits
+ * for every question that begins so. Copying them is exact and costs a thousandth of computing them. Rejected:
+ * attention over a third segment (the same bits, for a branch in the hottest kernel).
  */
 #ifndef KVB_TRUNK_H
 #define KVB_TRUNK_H

@@ -46,9 +46,9 @@ typedef struct kvb_tensor_kernels {
     /* y [d, n] = x [n, d] turned; x's rows and elements lie x_row and x_step apart, y's rows y_row. */
     void (*turn)(int64_t n, int64_t d, const float *x, int64_t x_row, int64_t x_step, float *y, int64_t y_row);
     /*
-     * What of a product a' a a symmetric matrix needs: total [d, stride] += rows [n, d]' rows where a column is not before
-     * its row (and a few more). Rows lie `stride` apart, a multiple of 32, with zeros after d. next: where as many numbers
-     * lie that are wanted soon, a hint.
+     * What of a product a' a a symmetric matrix needs: total [d, stride] += rows [n, d]' rows where a column is not
+     * before its row (and a few more). Rows lie `stride` apart, a multiple of 32, with zeros after d. next: where as
+     * many numbers lie that are wanted soon, a hint.
      */
     void (*gram)(int64_t n, int64_t d, const float *rows, int64_t stride, float *total, const float *next);
     /* y [d, d] = the symmetric matrix of which gram made `total`, times scale. */

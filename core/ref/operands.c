@@ -33,19 +33,19 @@ kvb_status ref_check_input(const char *op, const char *argument, const kvb_tenso
     return kvb_tensor_expect(op, argument, t, dtype, like->ndim, shape);
 }
 
-kvb_status ref_check_kind(const char *op, int32_t kind, int32_t kinds) {
+static kvb_status check_kind(const char *op, int32_t kind, int32_t kinds) {
     if (kind >= 0 && kind < kinds) return KVB_OK;
     return kvb_fail(KVB_E_ARG, "%s: kind %d is not one of 0 to %d", op, kind, kinds - 1);
 }
 
 kvb_status ref_check_unary(const kvb_tensor *x, const kvb_tensor *y, int32_t kind) {
-    KVB_TRY(ref_check_kind("unary", kind, UNARY_KINDS));
+    KVB_TRY(check_kind("unary", kind, UNARY_KINDS));
     KVB_TRY(ref_check_output("unary", y, KVB_F32));
     return ref_check_input("unary", "x", x, KVB_F32, y, -1);
 }
 
 kvb_status ref_check_binary(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y, int32_t kind) {
-    KVB_TRY(ref_check_kind("binary", kind, BINARY_KINDS));
+    KVB_TRY(check_kind("binary", kind, BINARY_KINDS));
     KVB_TRY(ref_check_output("binary", y, KVB_F32));
     KVB_TRY(ref_check_input("binary", "a", a, KVB_F32, y, -1));
     return ref_check_input("binary", "b", b, KVB_F32, y, -1);
@@ -75,7 +75,7 @@ kvb_tensor ref_drop_dim(const kvb_tensor *t, int32_t dim) {
 
 kvb_status ref_check_reduce(const kvb_tensor *x, const kvb_tensor *y, int32_t dim, int32_t kind, double p) {
     int32_t dtype = kind == REDUCE_ARGMIN || kind == REDUCE_ARGMAX ? KVB_I32 : KVB_F32;
-    KVB_TRY(ref_check_kind("reduce", kind, REDUCE_KINDS));
+    KVB_TRY(check_kind("reduce", kind, REDUCE_KINDS));
     KVB_TRY(check_present("reduce", "x", x, KVB_F32));
     KVB_TRY(check_dim("reduce", x, dim));
     KVB_TRY(ref_check_output("reduce", y, dtype));
@@ -104,7 +104,7 @@ kvb_status ref_check_gather(const kvb_tensor *x, const kvb_tensor *index, const 
 
 kvb_status ref_check_scatter(const kvb_tensor *x, const kvb_tensor *index, const kvb_tensor *y, int32_t dim,
                              int32_t kind) {
-    KVB_TRY(ref_check_kind("scatter", kind, SCATTER_KINDS));
+    KVB_TRY(check_kind("scatter", kind, SCATTER_KINDS));
     KVB_TRY(ref_check_along("scatter", y, y, dim));
     KVB_TRY(ref_check_input("scatter", "x", x, KVB_F32, y, dim));
     return ref_check_input("scatter", "the index", index, KVB_I32, x, -1);
@@ -125,7 +125,7 @@ kvb_status ref_first_bad_index(const char *op, const kvb_tensor *index, int32_t 
 
 kvb_status ref_check_pool1d(const kvb_tensor *x, const kvb_tensor *y, int32_t kind, int32_t kernel, int32_t step,
                             int32_t padding) {
-    KVB_TRY(ref_check_kind("pool1d", kind, POOL_KINDS));
+    KVB_TRY(check_kind("pool1d", kind, POOL_KINDS));
     KVB_TRY(ref_check_along("pool1d", y, y, y ? y->ndim - 1 : 0));
     int32_t last = y->ndim - 1;
     KVB_TRY(ref_check_input("pool1d", "x", x, KVB_F32, y, last));

@@ -28,9 +28,7 @@ enum { POOL_AVG, POOL_MAX, POOL_KINDS };
 kvb_status ref_check_output(const char *op, const kvb_tensor *y, int32_t dtype);
 /* An input must exist, have the dtype and the shape of `like`; dimension `except` (or -1) may differ. */
 kvb_status ref_check_input(const char *op, const char *argument, const kvb_tensor *t, int32_t dtype,
-    const kvb_tensor *like,
-                           int32_t except);
-kvb_status ref_check_kind(const char *op, int32_t kind, int32_t kinds);
+                           const kvb_tensor *like, int32_t except);
 /* The whole checks of the ops that have fast versions. */
 kvb_status ref_check_unary(const kvb_tensor *x, const kvb_tensor *y, int32_t kind);
 kvb_status ref_check_binary(const kvb_tensor *a, const kvb_tensor *b, const kvb_tensor *y, int32_t kind);
