@@ -154,6 +154,29 @@ local function fill(db, store, passage, press)
   end)
 end
 
+t.case("a row that memory runs out for leaves a store that goes on", function()
+  local failures = 0
+  for n = 1, 400 do
+    local path = new_path()
+    local db, store = new_store(path)
+    db:begin()
+    C.kvb_memory_fail_nth(n)
+    local ok = pcall(store.add, store, row_of("p1", 1, "a", .5, { f1 = .25, own = true }))
+    C.kvb_memory_fail_nth(0)
+    db:commit() -- as a sweep does with what it has when it fails
+    db:close()
+    db = require("kvbench.store.db").open(path, "write")
+    store = answers.new(db)
+    db:transaction(function() store:add(row_of("p1", 1, "a", .5, { f1 = .25, own = true })) end)
+    local rows = store:rows "p1"
+    t.eq({ #rows, rows[1].f1, rows[1].own, db:row "SELECT f1 FROM rows" }, { 1, .25, true, .25 }, "allocation " .. n)
+    db:close()
+    failures = failures + (ok and 0 or 1)
+    if ok then break end
+  end
+  t.ok(failures > 3, failures .. " failures")
+end)
+
 t.case("merging twice, in any order, is merging once", function()
   local one, two = new_path(), new_path()
   local db, store = new_store(one)

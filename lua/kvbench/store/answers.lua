@@ -48,19 +48,30 @@ local function check_name(self, name)
   end
 end
 
---- Adds a column; kind: number, boolean or string.
+--- Adds a column; kind: number, boolean or string. The table, the list of columns and the view change together: what is
+--- stored before a failure is kept, and half of this would make the run one that cannot go on.
 function Answers:add_column(name, kind)
   check_name(self, name)
-  self.db:run(("ALTER TABLE answers ADD COLUMN %s %s"):format(database.quote(name), types[kind]))
-  self.db:exec("INSERT INTO metrics (name, kind) VALUES (?, ?)", name, kind)
-  self:know(name, kind)
-  self:make_view()
+  self.db:run "SAVEPOINT add_column"
+  local ok, why = pcall(function()
+    self.db:run(("ALTER TABLE answers ADD COLUMN %s %s"):format(database.quote(name), types[kind]))
+    self.db:exec("INSERT INTO metrics (name, kind) VALUES (?, ?)", name, kind)
+    self:make_view(name)
+  end)
+  if ok then
+    self:know(name, kind)
+  else
+    C.kvb_store_run(self.db:pointer(), "ROLLBACK TO add_column") -- the first error is what counts
+  end
+  self.db:run "RELEASE add_column"
+  if not ok then error(why, 0) end
 end
 
---- The view `rows`: what rows.csv has, for those who read the store with other programs.
-function Answers:make_view()
+--- The view `rows`: what rows.csv has, for those who read the store with other programs. more: a column to be.
+function Answers:make_view(more)
   local list = {}
   for i, name in ipairs(self.columns) do list[i] = ", a." .. database.quote(name) end
+  if more then list[#list + 1] = ", a." .. database.quote(more) end
   self.db:run("DROP VIEW IF EXISTS rows; CREATE VIEW rows AS SELECT "
     .. "p.name || '|' || a.question || '|' || c.key AS key, p.name AS passage_id, "
     .. "a.question AS question, c.press AS press, c.ratio AS ratio, c.regime AS regime, "
