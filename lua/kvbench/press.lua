@@ -183,6 +183,13 @@ function Press:at_most(name, most)
   return most
 end
 
+--- For rules: parameter `name`, a number of last tokens, where the context has more; half of a shorter one, for which
+--- KVPress raises (noted).
+function Press:last_of(name, tokens)
+  if self.params[name] < tokens then return self.params[name] end
+  return self:at_most(name, math.floor(tokens / 2))
+end
+
 --- Checked scores of a context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
 function Press:score(ctx, ratio)
   request.expect_context(self, ctx, "score")

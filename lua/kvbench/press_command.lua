@@ -96,7 +96,7 @@ return {
   --- tokens, head_dim], keys after RoPE; ctx.queries [layers, heads, tokens, head_dim] before RoPE, if declared.
   --- You may be given a block of the model's layers: ctx.layers of them, from ctx.layer_first.
   score = function(self, ctx)
-    local window = self:at_most("window", math.floor(ctx.tokens / 2)) -- short contexts: adapted, and noted
+    local window = self:last_of("window", ctx.tokens) -- half of a shorter context, and noted
     local score = -ctx.keys:norm(-1)
     local recent = tensor.arange(ctx.tokens):ge(ctx.tokens - window)
     return tensor.where(recent, math.huge, score)

@@ -14,7 +14,7 @@ end
 
 local function queries_wanted(press, ctx)
   local window = press.needs.window_queries
-  return press.needs.queries and ctx.tokens or window and math.min(window, math.floor(ctx.tokens / 2)) or 0
+  return press.needs.queries and ctx.tokens or window and math.min(window, ctx.tokens) or 0
 end
 
 -- The context that was prefilled, if it can be prefilled again.

@@ -146,6 +146,11 @@ local function score(rule, request)
     self:note(("%s %s -> %s, the context is short"):format(name, value, most))
     return most
   end
+  function self.last_of(_, name, tokens)
+    local value = request.params[name]
+    if type(value) == "number" and type(tokens) == "number" and value < tokens then return value end
+    return self:at_most(name, type(tokens) == "number" and math.floor(tokens / 2) or tokens)
+  end
   local sizes = request.ctx
   return function()
     local made = rule.score(self, context_of(sizes, tensors, 0), request.ratio)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes tests/golden/presses: two tiny random models with a tokenizer, and what KVPress' rules decide on them, for the rules
-that make_models.py leaves out.
+that make_models.py leaves out. tests/golden/short/llama is its --tokens 13 --only snapkv8,pyramidkv8, without the tokenizer.
 
     python3 make_presses.py OUT_DIR [--seed N] [--tokens N] [--heads 6,2,16] [--ratios 0.6,0.9] [--only NAME,NAME]
 

@@ -25,6 +25,16 @@ t.case("pyramidkv: layers of different lengths", function()
   t.eq({ ratios.round_half_even(32.5), ratios.round_half_even(33.5), ratios.round_half_even(-0.5) }, { 32, 34, 0 })
 end)
 
+t.case("a window is what was asked for in every context that is longer, half of a shorter one", function()
+  local press = kv.press("snapkv", { window_size = 16 })
+  for tokens, window in pairs { [33] = 16, [20] = 16, [17] = 16, [16] = 8, [9] = 4, [1] = 0 } do
+    local score = press:score(fake.new { tokens = tokens }, .5)
+    local protected = score:eq(math.huge):to("f32"):sum(-1)
+    t.eq({ protected:min(), protected:max() }, { window, window })
+    t.eq(#press:keep(fake.new { tokens = tokens }, .5).notes, tokens > 16 and 0 or 1, tokens .. " tokens")
+  end
+end)
+
 -- Layers 2 and 4 of 4: keys of the middle are turned away from the last query, so that it looks at the ends only.
 local function lazy_context()
   local ctx = fake.new { layers = 4, tokens = 100, head_dim = 8 }

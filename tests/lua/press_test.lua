@@ -178,7 +178,7 @@ t.case("queries that prefill did not keep", function()
   local ctx = fake.new { tokens = 30 }
   ctx.queries = ctx.queries:slice(3, -10)
   t.fails(function() kv.press("ea"):keep(ctx, 0.5) end, "press 'ea' needs the last 30 queries.*prefill kept 10 of 30")
-  t.fails(function() kv.press("snapkv"):keep(ctx, 0.5) end, "needs the last 15 queries")
+  t.fails(function() kv.press("snapkv"):keep(ctx, 0.5) end, "needs the last 30 queries")
   t.ok(kv.press("snapkv", { window_size = 10 }):keep(ctx, 0.5):total() > 0)
 end)
 

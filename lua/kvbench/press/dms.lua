@@ -34,8 +34,7 @@ return {
   end,
   score = function(self, ctx, ratio)
     local n = ctx.tokens
-    local window = self.threshold and math.min(n, self.sliding_window_size)
-      or self:at_most("sliding_window_size", math.floor(n / 2))
+    local window = self.threshold and math.min(n, self.sliding_window_size) or self:last_of("sliding_window_size", n)
     local score = orders.checked_score(self.of, ctx, ratio)
     return tensor.where(tensor.arange(n):ge(n - window), math.huge, score)
   end,

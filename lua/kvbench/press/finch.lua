@@ -25,7 +25,7 @@ return {
   decides = true,
   score = function(self, ctx)
     local n = ctx.tokens
-    local window = self:at_most("window_size", math.floor(n / 2))
+    local window = self:last_of("window_size", n)
     if window == 0 then return tensor.zeros(ctx.layers, ctx.kv_heads, n) end
     local received = attention.window(ctx, window):view(ctx.layers, ctx.kv_heads, ctx.group_size, window, n)
       :slice(-1, 1, n - window)

@@ -43,7 +43,7 @@ return {
     local total, kept = order:budget(ratio)
     local n = order.evictable[2] - order.evictable[1]
     local protected = total - kept
-    local window = math.min(self.window_size, math.floor(order.tokens / 2))
+    local window = self:last_of("window_size", order.tokens)
     local first = order.ctx.layer_first or 0
     local layers = order.ctx.model and order.ctx.model.layers or first + order.layers
     return order:thresholds(function(layer)

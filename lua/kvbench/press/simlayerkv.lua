@@ -40,7 +40,7 @@ return {
   --- The same number for all tokens of a layer.
   score = function(self, ctx)
     local n, shape = ctx.tokens, { ctx.layers, ctx.kv_heads, ctx.tokens }
-    local last = self:at_most("n_last", math.floor(n / 2))
+    local last = self:last_of("n_last", n)
     if last == 0 then return tensor.zeros(shape) end
     local received = attention.window(ctx, last):reshape(ctx.layers, ctx.heads * last, n):mean(2):slice(-1, 1, n - last)
     local first, recent = math.min(self.n_initial, n - last), math.min(self.n_recent, n - last)

@@ -20,7 +20,7 @@ return {
   needs = function(self) return { window_queries = self.window_size } end,
   score = function(self, ctx)
     local n = ctx.tokens
-    local window = self:at_most("window_size", math.floor(n / 2))
+    local window = self:last_of("window_size", n)
     if window == 0 then return tensor.zeros(ctx.layers, ctx.kv_heads, n) end
     local received = attention.received(ctx, window, 1 / (ctx.group_size * window)):slice(-1, 1, n - window)
     return received:avg_pool1d(self.kernel_size, math.floor(self.kernel_size / 2)):pad(0, window, math.huge)
