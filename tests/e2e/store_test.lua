@@ -125,8 +125,10 @@ end)
 
 t.case("two processes on one run: one waits, both end with it", function()
   local folder = at "shared"
-  local r = process.shell(("%s >one 2>one.err </dev/null & first=$!; %s >two 2>two.err </dev/null; second=$?; "
-    .. "wait $first; echo $? $second"):format(command(folder), command(folder)))
+  local r = process.shell(("%s >one 2>one.err </dev/null & first=$!; "
+    .. "until [ -e %s/run.lock ] || ! kill -0 $first; do sleep .01; done 2>/dev/null; "
+    .. "%s >two 2>two.err </dev/null; second=$?; wait $first; echo $? $second"):format(command(folder), folder,
+    command(folder)))
   t.eq(r.out, "0 0\n", read(at "one.err") .. read(at "two.err"))
   t.eq(read(at "one"), read(at "two"))
   t.ok((read(at "one.err") .. read(at "two.err")):find "waiting: process %d+ works on the run in", "nobody waited")
