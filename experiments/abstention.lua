@@ -21,7 +21,8 @@ end
 local numbers, found, dataset, lines = {}, {}, nil, { d = {}, c = {} }
 for _, regime in ipairs(opt.regimes) do
   local run
-  run, dataset = e:sweep { task = task, regime = regime }
+  run, dataset = e:sweep { task = task, regime = regime, columns = { "answerable", "abstention", "correct_abstention",
+    "ger_frac_lure", "ger_frac_gender" } }
   for _, label in ipairs(run.presses) do
     local by, ratios = {}, {}
     for _, row in ipairs(run:press_rows(label)) do

@@ -62,7 +62,8 @@ end
 local steepest = {}
 for _, regime in ipairs(opt.regimes) do
   for _, task in ipairs(opt.tasks) do
-    local run, dataset = e:sweep { task = task, regime = regime }
+    local run, dataset = e:sweep { task = task, regime = regime, columns = { "answerable", "class", "correct", "e_all",
+      "e_any", "evidence", "hallucination", "abstention", "degenerate", "false_answer" } }
     local gates = regime == opt.regimes[1] and e:gate(run, dataset) or {}
     local panels = {}
     for _, m in ipairs(measures) do
@@ -106,7 +107,8 @@ e:table("classes", { "task", "press", "ratio", "questions", unpack(answer_class.
 e:table("decomposition", { "task", "press", "ratio", "questions", "more failures", "losses", "gains",
   unpack(decomposition.classes) }, parts,
     "Failures beyond those of the full cache, by what eviction did to the evidence")
-e:table("erasure", { "task", "press", "ratio", "erased", "F | erased", "partly", "F | partly", "kept", "F | kept" }, given,
+e:table("erasure",
+  { "task", "press", "ratio", "erased", "F | erased", "partly", "F | partly", "kept", "F | kept" }, given,
   "Share of wrong answers by what is left of the answer: erased = no head keeps any of its tokens")
 e:table("steepest", { "task", "press", "steepest at", "slope", "peak", "may be judged" }, steepest,
   "Where H rises fastest; a maximum on the last grid point is no peak (safety_cliff.lua extends the grid)")

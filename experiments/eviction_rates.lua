@@ -14,7 +14,8 @@ local datasets, runs = {}, {}
 for i, task in ipairs(opt.tasks) do
   for _, regime in ipairs(opt.regimes) do
     local run
-    run, datasets[i] = e:sweep { task = task, regime = regime }
+    run, datasets[i] = e:sweep { task = task, regime = regime, columns = { "eviction_rate", "null_model",
+      "eviction_rate_layer", "null_layer" } }
     runs[regime] = runs[regime] or {}
     runs[regime][task] = run
   end

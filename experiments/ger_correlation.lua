@@ -31,7 +31,8 @@ end
 local datasets, points, all = {}, {}, {}
 for i, task in ipairs(opt.tasks) do
   local run
-  run, datasets[i] = e:sweep { task = task, regime = opt.regime }
+  run, datasets[i] = e:sweep { task = task, regime = opt.regime, columns = { "answerable", "hallucination", "ger_model",
+    "ger_model_placebo", "ger_layer", "ger_frac", "ger_frac_placebo" } }
   weighted.add(e, run, datasets[i], { regime = opt.regime, calibration = opt.calibration })
   local cells = {}
   for _, row in ipairs(run.rows) do

@@ -62,7 +62,8 @@ end
 
 local panels, left, numbers, datasets, verdicts = {}, {}, {}, {}, {}
 for i, task in ipairs(opt.tasks) do
-  local run, dataset = e:sweep { task = task, regime = opt.regime }
+  local run, dataset = e:sweep { task = task, regime = opt.regime,
+    columns = { "hallucination", "f1", "effective_ratio" } }
   datasets[i] = dataset
   e.kept(run.rows, dataset, e:model())
   local gates = e:gate(run, dataset)
@@ -89,14 +90,15 @@ for i, task in ipairs(opt.tasks) do
     x = { label = "evicted share", min = 0, max = 1 }, y = { label = "d(hallucination) / d(evicted share)" },
     series = series, hlines = { { y = 0 } } }
   left[i] = e.panel(lines, { title = task, x = "log2_step", x_label = "log2 of passage tokens kept in a head",
-    x_max = math.ceil(most + .5), y_label = "token F1", min = 0, max = 1, reason = ("no number of kept tokens is shared by %d passages"):format(LEAST) })
+    x_max = math.ceil(most + .5), y_label = "token F1", min = 0, max = 1,
+    reason = ("no number of kept tokens is shared by %d passages"):format(LEAST) })
 end
 local caption = e:setting(datasets)
 e:save(kv.plot.small_multiples { columns = 2, panels = panels, share_y = false, title = "Susceptibility",
   caption = caption .. " Three-point slopes on the uneven grid. " .. e.bands }, "susceptibility")
 e:save(kv.plot.small_multiples { columns = 2, panels = left, title = "Answers against what is left of the passage",
-  caption = caption .. (" Kept tokens are the mean over heads, in steps of half a doubling that %d passages reach. "):format(LEAST)
-    .. e.bands }, "kept")
+  caption = caption .. (" Kept tokens are the mean over heads, in steps of half a doubling that %d passages reach. ")
+    :format(LEAST) .. e.bands }, "kept")
 e:table("numbers", { "task", "press", "steepest at", "slope", "share", "peak", "shape", "clear", "half at log2", "lo",
   "hi", "may be judged" }, numbers, "Where hallucination rises fastest (share: of resamples that agree), and the "
     .. "shape of F1 over log2(kept tokens) that predicts passages held out best (clear: by 2 standard errors over "

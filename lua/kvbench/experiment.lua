@@ -106,7 +106,8 @@ end
 local function word(text) return (tostring(text):gsub("^.*/", ""):gsub("[^%w_.-]", "_")) end
 
 --- A sweep over a task in one regime, or what is stored of it. o: task or dataset, regime ("agnostic"), presses,
--- ratios, passages, and further options of kv.sweep. Returns run, dataset.
+-- ratios, passages, columns (what the script reads of run.rows, for less memory: run:load), and further options of
+-- kv.sweep. Returns run, dataset.
 function Experiment:sweep(o)
   local opt, model = self.opt, self:model()
   local ds = o.dataset or self:dataset(o.task, o.passages)
@@ -114,7 +115,7 @@ function Experiment:sweep(o)
     regimes = { o.regime or "agnostic" }, evictable = o.evictable or opt.evictable, style = o.style or opt.style,
     idk_example = opt.idk_example, seed = opt.seed }
   local own = { task = true, dataset = true, regime = true, presses = true, ratios = true, passages = true,
-    evictable = true, style = true, name = true }
+    evictable = true, style = true, name = true, columns = true }
   for name, value in pairs(o) do if not own[name] then settings[name] = value end end
   local known = { settings.evictable, settings.style, tostring(opt.idk_example), model.dtype, model.device:match "^%a+",
     ds.hash, ds.generator_hash or "", o.name or "", settings.teacher and "teacher" or "" }
@@ -129,6 +130,11 @@ function Experiment:sweep(o)
   if before then return before.run, before.dataset end
   settings.label = settings.label or ("%s, %s"):format(ds.task, settings.regimes[1])
   local run = require "kvbench.sweep"(settings)
+  if o.columns then
+    local columns = { unpack(gate.columns) }
+    for _, name in ipairs(o.columns) do columns[#columns + 1] = name end
+    run:load(columns)
+  end
   self.stored[settings.out] = { run = run, dataset = ds }
   self.runs[#self.runs + 1] = { folder = settings.out, run = run }
   return run, ds

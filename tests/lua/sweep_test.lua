@@ -88,6 +88,23 @@ t.case("the same rows whatever is prefilled together", function()
   for _, group in ipairs { 1, 2, 8 } do t.ok(csv_of { group = group } == expected, "group = " .. group) end
 end)
 
+t.case("rows of a stored run can be read with some of their columns", function()
+  local out = new_folder()
+  sweep { out = out }
+  local all, few = kv.runs.open(out), kv.runs.open(out):load { "f1", "no_such_column" }
+  t.ok(#all.rows > 0 and #all.rows == #few.rows)
+  for i, row in ipairs(all.rows) do
+    local slim = few.rows[i]
+    t.eq({ slim.passage_id, slim.question, slim.press, slim.ratio, slim.f1, slim.no_such_column },
+      { row.passage_id, row.question, row.press, row.ratio, row.f1, nil })
+  end
+  t.fails(function() return few.rows[1].correct end, "column 'correct' was left out of these rows %-> run:load")
+  few.rows[1].correct = 2 -- what a script adds is its own
+  t.eq(few.rows[1].correct, 2)
+  t.eq(#few:press_rows(few.presses[1]), #all:press_rows(all.presses[1]))
+  t.ok(all:load { "f1" }.rows[1].correct ~= nil, "what is in memory stays whole")
+end)
+
 t.case("an interrupted run goes on and ends with the same bytes", function()
   for _, stop_at in ipairs { 1, 2, 4 } do
     local out, steps = new_folder(), 0

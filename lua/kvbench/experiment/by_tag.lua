@@ -45,7 +45,8 @@ function M.draw(o, numbers)
   local e, y, panels, found, dataset = o.e, o.y or "f1", {}, {}, nil
   for _, regime in ipairs(o.regimes) do
     local run
-    run, dataset = e:sweep { task = o.task, regime = regime }
+    run, dataset = e:sweep { task = o.task, regime = regime,
+      columns = { y, "f1", "answer_type", "question_type", "direction" } }
     e.join(run.rows, dataset)
     found[regime] = {}
     for _, label in ipairs(o.presses or run.presses) do

@@ -221,6 +221,7 @@ function Run:index(passage_id, opt)
   return self:reading(function(db) return ledger.index(db, passage_id, opt) end)
 end
 
-Run.press_rows, Run.data, Run.curves, Run.select = curves.press_rows, curves.data, curves.curves, curves.select
+Run.press_rows, Run.data, Run.curves = curves.press_rows, curves.data, curves.curves
+Run.select, Run.load = curves.select, curves.load
 
 return M
