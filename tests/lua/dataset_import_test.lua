@@ -23,7 +23,16 @@ t.case("evidence for answers without spans: the sentence of highest recall, half
   t.eq({ found.recall, found.coverage, #found.values }, { 1, 1, 2 })
   t.eq({ said(found, 1), said(found, 2) }, { "sold", "Mira Dahl" })
   t.eq(passage:sub(found.sentence[1] + 1, found.sentence[2]),
-    "The old mill near Orvane was sold to Mira Dahl in 1821! ")
+    "The old mill near Orvane was sold to Mira Dahl in 1821!")
+  -- a point inside a number ends no sentence, the end of a line does
+  local odd = 'Prices\nIt cost 3.5 million crowns. She said "No." Then it rained'
+  local spans, texts = require("kvbench.dataset.sentences").spans(odd, true), {}
+  for i, s in ipairs(spans) do texts[i] = odd:sub(s[1] + 1, s[2]) end
+  t.eq(texts, { "Prices", "It cost 3.5 million crowns.", 'She said "No."', "Then it rained" })
+  t.eq(align.find(odd, { a = "3.5 million crowns" }).coverage, 1)
+  found = align.find("He was a well-known, (old) miller.", { a = "well known old miller" })
+  t.eq({ found.coverage, #found.values }, { 1, 2 }) -- "known" is no content word: it parts the two
+  t.eq(found.values, { { 9, 19 }, { 22, 33 } })
   -- the article goes: old, mill of old, stone, mill, ruin = 2 of 4
   found = align.find(passage, { a = "The old stone mill ruin" })
   t.eq({ found.recall, found.coverage, said(found, 1) }, { .5, .5, "old mill" })

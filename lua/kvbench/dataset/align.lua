@@ -5,6 +5,7 @@
 --
 -- This is a guess where a generator's or SQuAD's spans are facts: facts made here are called "aligned", and questions
 -- that have facts keep them. Source: Lin, "ROUGE", 2004 (the longest common subsequence).
+local sentences = require "kvbench.dataset.sentences"
 local slots = require "kvbench.metric.slots"
 local text = require "kvbench.metric.text"
 
@@ -13,23 +14,16 @@ local M = {}
 --- The least share of an answer's content words that must be found in one sentence.
 M.coverage = .5
 
--- Words of passage[from, to) with their bytes: {norm, from, to}.
+-- Words of passage[from, to) as a normalized answer has them, with their bytes less the punctuation around:
+-- {norm, from, to}. 3.5 is one word; "well-known" is two, at the same bytes.
 local function words_of(passage, from, to)
   local out = {}
-  for first, word, past in passage:sub(from + 1, to):gmatch "()([%w\128-\255'-]+)()" do
-    local norm = text.norm(word)
-    if norm ~= "" then out[#out + 1] = { norm = norm, from = from + first - 1, to = from + past - 1 } end
-  end
-  return out
-end
-
-local function sentences_of(passage)
-  local out, at = {}, 1
-  while at <= #passage do
-    local _, stop = passage:find("[.!?\n]%s*", at)
-    stop = stop or #passage
-    out[#out + 1] = { at - 1, stop }
-    at = stop + 1
+  for at, word in passage:sub(from + 1, to):gmatch "()(%S+)" do
+    local before, inner = word:match "^([^%w\128-\255]*)(.-)[^%w\128-\255]*$"
+    local first = from + at - 1 + #before
+    for norm in text.norm(inner):gmatch "%S+" do
+      out[#out + 1] = { norm = norm, from = first, to = first + #inner }
+    end
   end
   return out
 end
@@ -82,7 +76,7 @@ function M.find(passage, question)
     for w in text.norm(answer):gmatch "%S+" do gold[#gold + 1] = w end
     local content = slots.content(table.concat(gold, " "), "")
     local counts = set(#content > 0 and content or gold)
-    for _, sentence in ipairs(sentences_of(passage)) do
+    for _, sentence in ipairs(sentences.spans(passage, true)) do
       local words = words_of(passage, sentence[1], sentence[2])
       local indices = common(gold, words)
       local recall = #gold > 0 and #indices / #gold or 0

@@ -5,6 +5,7 @@ local encoder = require "kvbench.json_encode"
 local json = require "kvbench.json"
 local names = require "kvbench.dataset.names"
 local real_names = require "kvbench.dataset.real_names"
+local sentences = require "kvbench.dataset.sentences"
 
 local M = {}
 
@@ -100,25 +101,6 @@ local function unmark(marked)
   return table.concat(parts), marks
 end
 
--- Spans of the sentences: each ends with a full stop, question or exclamation mark before a blank or the end.
-local function sentences(passage)
-  local list, from = {}, 1
-  while from <= #passage do
-    from = passage:find("%S", from)
-    if not from then break end
-    local at, stop = from
-    repeat
-      stop = passage:find("[.!?]", at)
-      at = (stop or #passage) + 1
-      if stop and passage:sub(at, at) == "\"" then stop, at = at, at + 1 end
-    until not stop or at > #passage or passage:find("^%s", at)
-    stop = stop or #passage
-    list[#list + 1] = { from - 1, stop }
-    from = stop + 1
-  end
-  return list
-end
-
 local function sentence_of(list, span)
   for _, s in ipairs(list) do if span.from >= s[1] and span.to <= s[2] then return { s[1], s[2] } end end
   return { span.from, span.to }
@@ -175,7 +157,7 @@ function M.record(raw, id, task_name, r)
   value, replaced = invent(value, r)
   local passage, marks = unmark(value.passage)
   if #marks == 0 then return nil, "the passage holds no marks such as [[f1:value]]" end
-  local list = sentences(passage)
+  local list = sentences.spans(passage)
   local facts = { name_fact(value, passage, marks, list) }
   for i, fact in ipairs(value.facts) do
     if type(fact) ~= "table" or type(fact.id) ~= "string" then return nil, ("facts[%d] has no id"):format(i) end
