@@ -8,6 +8,7 @@
 -- A press has .name, .doc, .paper, .params (resolved; also as fields), .needs (what prefill must observe), .scope,
 -- .nested, .budget, .ratio_dependent, .whole (every layer at once), .source_hash. docs/press.md shows how to write one.
 local find = require "kvbench.press_find"
+local fit = require "kvbench.press_fit"
 local keepset = require "kvbench.keep"
 local layer_part = require "kvbench.layer_part"
 local order = require "kvbench.press_order"
@@ -175,20 +176,8 @@ function Press:note(text)
   notes[text], notes[#notes + 1] = true, text
 end
 
---- For rules: parameter `name`, or `most` where the context is too short for it (noted).
-function Press:at_most(name, most)
-  local value = self.params[name]
-  if value <= most then return value end
-  self:note(("%s %s -> %s, the context is short"):format(name, value, most))
-  return most
-end
-
---- For rules: parameter `name`, a number of last tokens, where the context has more; half of a shorter one, for which
---- KVPress raises (noted).
-function Press:last_of(name, tokens)
-  if self.params[name] < tokens then return self.params[name] end
-  return self:at_most(name, math.floor(tokens / 2))
-end
+--- For rules: self:at_most(name, most) and self:last_of(name, tokens), see press_fit.lua.
+Press.at_most, Press.last_of = fit.at_most, fit.last_of
 
 --- Checked scores of a context, f32 [layers, kv_heads, tokens]; +inf = always kept, as layers that slide are.
 function Press:score(ctx, ratio)

@@ -6,6 +6,7 @@
 -- Compiled code is off: it cannot be made without executable memory, which the process no longer gets.
 local ffi = require "ffi"
 local env = require "kvbench.sandbox_env"
+local fit = require "kvbench.press_fit"
 local json = require "kvbench.json"
 local library = require "kvbench.ffi"
 local limits = require("kvbench.sandbox").limits
@@ -140,17 +141,7 @@ local function score(rule, request)
   for name, label in pairs(request.presses or {}) do request.params[name] = inner_press(name, label) end
   for name, value in pairs(request.params) do self[name] = value end
   function self.note(_, text) if #notes < 8 then notes[#notes + 1] = tostring(text):sub(1, 200) end end
-  function self.at_most(_, name, most)
-    local value = request.params[name]
-    if type(most) ~= "number" or type(value) ~= "number" or value <= most then return value end
-    self:note(("%s %s -> %s, the context is short"):format(name, value, most))
-    return most
-  end
-  function self.last_of(_, name, tokens)
-    local value = request.params[name]
-    if type(value) == "number" and type(tokens) == "number" and value < tokens then return value end
-    return self:at_most(name, type(tokens) == "number" and math.floor(tokens / 2) or tokens)
-  end
+  self.at_most, self.last_of = fit.at_most, fit.last_of
   local sizes = request.ctx
   return function()
     local made = rule.score(self, context_of(sizes, tensors, 0), request.ratio)
