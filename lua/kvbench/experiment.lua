@@ -15,6 +15,7 @@
 local library = require "kvbench.ffi"
 local csv = require "kvbench.csv"
 local json = require "kvbench.json"
+local defaults = require "kvbench.experiment.defaults"
 local gate = require "kvbench.experiment.gate"
 local panels = require "kvbench.experiment.panels"
 local records = require "kvbench.experiment.records"
@@ -25,28 +26,6 @@ local M = { series = panels.series, of_press = panels.of_press, panel = panels.l
   at = panels.at, names = panels.names,
   shown = panels.shown, join = records.join, kept = records.kept, closed_book = records.closed_book }
 
---- Passages per task at default size: small enough for two cores, large enough that intervals mean something; captions
--- say how many there were.
-M.sizes = { base = 16, knowledge = 10, multi_presence = 6, multi_entity = 6, long_context = 4, coreference = 12,
-  hops = 4 }
-
---- Presses under one word, for --presses: chunks without sinks of their own; chunks of KVPress' default length.
-M.presses = {
-  chunk_bare = { press = "chunk", of = { press = "ea", n_sink = 0 }, chunk_length = 64 },
-  chunk_1024 = { press = "chunk", of = { press = "ea" }, chunk_length = 1024 },
-}
-
-local common = {
-  model = "smollm2", seed = "A", passages = 0, presses = { "ea", "adakv", "chunk", "random_sinks" }, ratios = "paper",
-  evictable = "passage", style = "fewshot", idk_example = true, sweeps = "out/sweeps",
-}
-local docs = {
-  model = "registry name, .gguf file or folder", seed = "of data and random presses: A explores, B confirms",
-  passages = "per task (0: the script's default)", ratios = "paper, cliff, or numbers", out = "folder of the results",
-  presses = "names or files; chunk_bare = no sinks per chunk, chunk_1024 = KVPress' length",
-  evictable = "passage, or context: prompt and examples compete too", sweeps = "folder of rows that scripts share",
-}
-
 local Experiment = setmetatable({}, { __index = M }) -- e.panel, e.join, e.bands, ...: the module's functions
 Experiment.__index = Experiment
 
@@ -54,15 +33,15 @@ Experiment.__index = Experiment
 -- ones; false leaves one out), docs (one line each). The common options are model, seed,
 -- passages, presses, ratios, evictable, style, idk_example, sweeps and out; e.opt holds all.
 function M.new(spec)
-  local defaults, explained = { out = "out/" .. spec.name }, {}
-  for name, value in pairs(common) do defaults[name] = value end
-  for name, value in pairs(spec.options or {}) do defaults[name] = value end
-  for name, value in pairs(docs) do explained[name] = value end
+  local options, explained = { out = "out/" .. spec.name }, {}
+  for name, value in pairs(defaults.common) do options[name] = value end
+  for name, value in pairs(spec.options or {}) do options[name] = value end
+  for name, value in pairs(defaults.docs) do explained[name] = value end
   for name, value in pairs(spec.docs or {}) do explained[name] = value end
-  for name, value in pairs(common) do
-    if type(value) ~= "boolean" and defaults[name] == false then defaults[name] = nil end
+  for name, value in pairs(defaults.common) do
+    if type(value) ~= "boolean" and options[name] == false then options[name] = nil end
   end
-  local opt = require "kvbench.args"(defaults, explained)
+  local opt = require "kvbench.args"(options, explained)
   if opt.passages and (opt.passages < 0 or opt.passages % 1 ~= 0) then
     error(("--passages is %s, expected a whole number (0: the script's default)"):format(opt.passages), 0)
   end
@@ -86,14 +65,14 @@ end
 function Experiment:presses(list)
   local out = {}
   for i, name in ipairs(list or self.opt.presses) do
-    out[i] = require "kvbench.press"(type(name) == "string" and M.presses[name] or name)
+    out[i] = require "kvbench.press"(type(name) == "string" and defaults.presses[name] or name)
   end
   return out
 end
 
 --- The first passages of a task: n, or --passages, or the task's default size, at most what there is.
 function Experiment:dataset(task, n)
-  local size = n or self.opt.passages > 0 and self.opt.passages or M.sizes[task] or 16
+  local size = n or self.opt.passages > 0 and self.opt.passages or defaults.sizes[task] or 16
   return require "kvbench.dataset"(task, { size = size, seed = self.opt.seed })
 end
 
