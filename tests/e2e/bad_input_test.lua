@@ -108,7 +108,7 @@ end)
 local cases = {
   { "an empty prompt", "model:prefill('')", "empty" },
   { "a prompt longer than the model's positions", "model:prefill(('word '):rep(9000))", "8192" },
-  { "a question that is empty", "ctx:generate('')", "." },
+  { "a question that is empty", "ctx:generate('')", "the question has no tokens" },
   { "a ratio of 1", "kv.press('knorm'):keep(ctx, 1)", "ratio.* 1 is outside %[0, 1%)" },
   { "a negative ratio", "kv.press('knorm'):keep(ctx, -0.1)", "%-0.1 is outside %[0, 1%)" },
   { "a ratio that is no number", "kv.press('knorm'):keep(ctx, 0/0)", "ratio" },
