@@ -2,8 +2,8 @@
 /*
  * store.c - the results store: SQLite behind a dozen functions, and the lock of a run's folder.
  *
- * Every failure is one line that names the file, says what SQLite or the system said, and what to do next. Files come from
- * anywhere, so SQLite runs them defensively: no functions or virtual tables named by a schema, no writing to it.
+ * Every failure is one line that names the file, says what SQLite or the system said, and what to do next. Files come
+ * from anywhere, so SQLite runs them defensively: no functions or virtual tables named by a schema, no writing to it.
  *
  * Why a C layer and not LuaJIT's FFI on libsqlite3: one header is what Lua sees, the status codes become diagnostics in
  * one place, and a bundle's own libsqlite3 is found by the binary's rpath. Rejected: a lock inside the database (a
@@ -95,7 +95,8 @@ static kvb_status failed(const kvb_store *s, int rc, const char *doing) {
 /* A path as a URI file name: what has a meaning there is escaped. NULL when out of memory. */
 static char *uri_of(const char *path, const char *parameters) {
     size_t n = strlen(path);
-    char *uri = kvb_alloc(kvb_add_size(kvb_mul_size(3, n), kvb_add_size(strlen(parameters), 6)), KVB_MEM_OTHER), *p = uri;
+    char *uri = kvb_alloc(kvb_add_size(kvb_mul_size(3, n), kvb_add_size(strlen(parameters), 6)), KVB_MEM_OTHER);
+    char *p = uri;
     if (!uri) return NULL;
     p += sprintf(p, "file:");
     for (size_t i = 0; i < n; i++) {

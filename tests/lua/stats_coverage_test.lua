@@ -138,7 +138,8 @@ share("shapes: a step is called one", 15, .9, 1, function(r, i)
   return f.chosen == "logistic" and f.clear
 end)
 
--- Three sizes of one system: do the intervals of the width exponent and shift hold, where a width shrinks and where it does not?
+-- Three sizes of one system: do the intervals of the width exponent and of the shift hold, where a width shrinks and
+-- where it does not?
 -- The truth is what the same curves give without noise.
 local function three_sizes(r, exponent, noise)
   local groups = {}

@@ -123,8 +123,8 @@ end
 M.product_from = 3e7
 local BLOCK = 4096 -- clusters in one product
 
--- The weighted sums of a large table as products of f32 matrices: weights [R, clusters] by sums and counts. f32 rounds the
--- seventh digit of a replicate, and replicates only make bands.
+-- The weighted sums of a large table as products of f32 matrices: weights [R, clusters] by sums and counts. f32 rounds
+-- the seventh digit of a replicate, and replicates only make bands.
 local function means_by_product(t, R, seed)
   local tensor = require "kvbench.tensor"
   local P, C, w = t.points, t.clusters, M.weights(t.clusters, R, seed)

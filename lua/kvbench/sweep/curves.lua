@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What a run draws: rows of one press, and curves over the ratio.
+-- Looking at a run: rows of one press, some columns of all rows, and curves over the ratio.
 local database = require "kvbench.store.db"
 local stats = require "kvbench.stats"
 local summary = require "kvbench.store.summary"
